@@ -1,0 +1,77 @@
+# make serve · make test · make check · make train: each sets up what it needs in .venv first.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+PORT   ?= $(or $(PERCEPT_PORT),8000)
+VENV   := .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
+TORCH_VERSION := 2.13.0
+# `make train TORCH=cuda` takes PyPI's own build, which on Linux brings several gigabytes of CUDA packages.
+TORCH  ?= cpu
+
+.PHONY: help serve test check train gpu table lock clean
+
+help:
+	@echo "make serve    answer on http://127.0.0.1:$(PORT) (PORT=… changes it)"
+	@echo "make test     run all tests; PERCEPT_DATA=… names the folder of the data sets"
+	@echo "make check    lint, format and types, read-only"
+	@echo "make train    train every model again: MODELS=\"mnist-cnn …\" for some, TORCH=cuda for a GPU"
+	@echo "make gpu      put onnxruntime-gpu in the place of onnxruntime"
+	@echo "make table    write the README's table of models from the cards"
+	@echo "make lock     resolve constraints.txt anew"
+
+serve: $(VENV)/serve.stamp
+	@exec $(BIN)/percept serve --port $(PORT)
+
+test: $(VENV)/dev.stamp
+	$(BIN)/python -m pytest
+
+check: $(VENV)/dev.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+MODELS ?= --all
+train: $(VENV)/dev.stamp
+	$(BIN)/percept train $(MODELS)
+
+gpu: $(VENV)/serve.stamp
+	$(PIP) uninstall --yes onnxruntime
+	$(PIP) install -c constraints.txt -e '.[gpu]'
+	$(PIP) uninstall --yes onnxruntime onnxruntime-gpu
+	$(PIP) install -c constraints.txt --no-deps onnxruntime-gpu
+
+table: $(VENV)/serve.stamp
+	$(BIN)/percept models --write README.md
+
+lock: $(VENV)/serve.stamp
+	$(PIP) install 'uv>=0.13,<0.14'
+	$(BIN)/uv pip compile pyproject.toml --quiet --universal --all-extras --python-version 3.11 \
+	    --upgrade --no-annotate --no-header --output-file constraints.txt
+
+clean:
+	rm -rf $(VENV)
+
+$(VENV)/serve.stamp: pyproject.toml constraints.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing the service into $(VENV)"
+	@$(PIP) install -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/dev.stamp: $(VENV)/serve.stamp $(VENV)/torch-$(TORCH).stamp
+	@echo "installing the train and dev extras into $(VENV)"
+	@$(PIP) install -c constraints.txt -e '.[train,dev]'
+	@touch $@
+
+# A `+cpu` version is never on PyPI, so this cannot bring CUDA by accident: it is taken from wherever pip is told to
+# look (--find-links, an extra index), else from PyTorch's own index of CPU builds.
+$(VENV)/torch-cpu.stamp: | $(VENV)/serve.stamp
+	@echo "installing the CPU build of PyTorch $(TORCH_VERSION) into $(VENV)"
+	@$(PIP) install 'torch==$(TORCH_VERSION)+cpu' 2>/dev/null \
+	    || $(PIP) install --index-url https://download.pytorch.org/whl/cpu 'torch==$(TORCH_VERSION)'
+	@touch $@
+
+$(VENV)/torch-cuda.stamp: | $(VENV)/serve.stamp
+	@echo "installing PyTorch $(TORCH_VERSION) with CUDA into $(VENV)"
+	@$(PIP) install -c constraints.txt --force-reinstall 'torch==$(TORCH_VERSION)'
+	@touch $@

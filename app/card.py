@@ -1,0 +1,175 @@
+"""What an artifact says about itself: the card and the golden rows, kept in the ONNX file's own metadata.
+
+The only module that both halves share. It knows neither onnxruntime nor torch; metadata comes and goes as text.
+"""
+
+import base64
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+CARD_KEY = "percept.card"
+GOLDEN_KEY = "percept.golden"
+
+Array = NDArray[Any]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+T = TypeVar("T", bound=BaseModel)
+
+
+class Frozen(BaseModel):
+    """A value that refuses members it does not know, so that a misspelt or newer card is noticed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ImageInput(Frozen):
+    """The preprocessing contract: what a picture has to become before the graph sees it."""
+
+    kind: Literal["image"] = "image"
+    height: int = Field(gt=0, description="Rows of the picture that the graph takes.")
+    width: int = Field(gt=0, description="Columns of the picture that the graph takes.")
+    ink: Literal["light-on-dark"] = Field(default="light-on-dark", description="Polarity: background 0, ink up to 255.")
+    box: int = Field(gt=0, description="The longer side of the ink's bounding box is scaled to this many pixels.")
+    centre: Literal["mass", "box"] = Field(description="What is put in the middle: the centre of mass or the box.")
+
+
+class Layer(Frozen):
+    """One row of the layer table; shapes are those of a batch of one, without the batch axis."""
+
+    name: str
+    kind: str
+    output_shape: list[int]
+    parameters: int
+
+
+class DatasetFacts(Frozen):
+    """What the model learned from."""
+
+    name: str
+    source: str
+    licence: str
+    train_rows: int
+    validation_rows: int
+    test_rows: int
+    sha256: dict[str, str] = Field(description="Digest of each file's uncompressed content.")
+
+
+class Epoch(Frozen):
+    """One row of the training history. Training figures are means over the epoch's batches as the network saw them:
+    augmented, with dropout on."""
+
+    epoch: int
+    loss: float
+    accuracy: Fraction
+    validation_loss: float
+    validation_accuracy: Fraction
+
+
+class Training(Frozen):
+    """How the weights came about: enough to do it again."""
+
+    command: str
+    seed: int
+    optimizer: str
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    weight_decay: float
+    augmentation: str
+    precision: Literal["float32", "bfloat16"]
+    device: str
+    seconds: float
+    commit: str
+    libraries: dict[str, str]
+    history: list[Epoch]
+
+
+class Comparison(Frozen):
+    """A variant trained with everything else equal, for the record."""
+
+    what: str
+    metrics: dict[str, float]
+
+
+class Card(Frozen):
+    """What a model says about itself."""
+
+    format: Literal[1] = 1
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
+    title: str
+    description: str
+    task: Literal["classification"]
+    subject: Literal["digits", "clothing"] | None = Field(
+        default=None,
+        description="The alias this model competes for: the best model of a subject answers under its name.",
+    )
+    input: ImageInput
+    outputs: dict[str, str] = Field(description="What each output of the graph means.")
+    labels: list[str]
+    parameters: int
+    layers: list[Layer]
+    metrics: dict[str, float]
+    floor: dict[str, float] = Field(description="What the metrics had to reach before anything was written.")
+    dataset: DatasetFacts
+    training: Training
+    comparisons: list[Comparison] = []
+
+
+class Tensor(Frozen):
+    """An array as text: little-endian, row-major, base64."""
+
+    dtype: Literal["uint8", "int64", "float32"]
+    shape: list[Annotated[int, Field(ge=0)]]
+    data: str
+
+    @classmethod
+    def of(cls, array: Array) -> "Tensor":
+        little_endian = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
+        return cls.model_validate(
+            {
+                "dtype": array.dtype.name,
+                "shape": list(array.shape),
+                "data": base64.b64encode(little_endian.tobytes()).decode("ascii"),
+            }
+        )
+
+    def array(self) -> Array:
+        """Raises ValueError if the data does not fill the shape."""
+        dtype = np.dtype(self.dtype).newbyteorder("<")
+        return np.frombuffer(base64.b64decode(self.data, validate=True), dtype).reshape(self.shape)
+
+
+class Golden(Frozen):
+    """A few inputs with the outputs that PyTorch gave; an artifact that does not reproduce them is refused."""
+
+    inputs: dict[str, Tensor]
+    outputs: dict[str, Tensor]
+    tolerance: dict[str, float] = Field(description="Largest absolute difference allowed, by execution provider.")
+
+
+def write_metadata(card: Card, golden: Golden) -> dict[str, str]:
+    return {CARD_KEY: card.model_dump_json(), GOLDEN_KEY: golden.model_dump_json()}
+
+
+def read_card(metadata: Mapping[str, str]) -> Card | None:
+    """The card in an ONNX file's metadata, None where there is none. Raises ValueError if it is not a valid card."""
+    return _read(Card, metadata, CARD_KEY)
+
+
+def read_golden(metadata: Mapping[str, str]) -> Golden | None:
+    """The golden rows in an ONNX file's metadata, None where there are none. Raises ValueError if they are damaged."""
+    return _read(Golden, metadata, GOLDEN_KEY)
+
+
+def _read(kind: type[T], metadata: Mapping[str, str], key: str) -> T | None:
+    if key not in metadata:
+        return None
+    try:
+        return kind.model_validate_json(metadata[key])
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"])) or "the whole text"
+        raise ValueError(f"metadata {key!r}: {where}: {first['msg']}") from error

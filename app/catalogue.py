@@ -1,0 +1,110 @@
+"""What the service says about its models. Data for `/models`, the command line and the README's table; no HTTP."""
+
+from onnxruntime import NodeArg
+from pydantic import BaseModel, Field
+
+from app.card import Card
+from app.model import Model
+from app.store import Store
+
+
+class TensorFacts(BaseModel):
+    name: str
+    datatype: str = Field(description="As onnxruntime names it.", examples=["tensor(uint8)"])
+    shape: list[int | str | None] = Field(description="A name stands for an axis of any size.")
+
+
+class ModelSummary(BaseModel):
+    name: str
+    version: str
+    versions: list[str]
+    aliases: list[str] = Field(description="Other names that lead to this model.")
+    title: str | None
+    task: str | None
+    labels: list[str]
+    parameters: int | None
+    metrics: dict[str, float]
+    provider: str = Field(description="The onnxruntime execution provider that runs it.")
+
+
+class RefusedArtifact(BaseModel):
+    model: str
+    version: str
+    reason: str
+
+
+class Catalogue(BaseModel):
+    models: list[ModelSummary]
+    aliases: dict[str, str] = Field(description="Alias → the model that answers.")
+    refused: list[RefusedArtifact] = Field(description="Artifacts that are not served, and why.")
+
+
+class ModelPage(BaseModel):
+    """All there is to know about one model."""
+
+    name: str
+    version: str
+    versions: list[str]
+    aliases: list[str]
+    provider: str
+    inputs: list[TensorFacts]
+    outputs: list[TensorFacts]
+    figures: list[str] = Field(description="Paths of its pictures.")
+    call: str | None = Field(description="A call to paste into a terminal.")
+    card: Card | None = Field(description="What the model says about itself; null for an ONNX file that is not ours.")
+
+
+def catalogue(store: Store) -> Catalogue:
+    return Catalogue(
+        models=[summary(model, store) for model in store.newest()],
+        aliases={alias: model.name for alias, model in sorted(store.aliases().items())},
+        refused=[
+            RefusedArtifact(model=refused.model, version=refused.version, reason=refused.reason)
+            for refused in store.refused
+        ],
+    )
+
+
+def summary(model: Model, store: Store) -> ModelSummary:
+    card = model.card
+    return ModelSummary(
+        name=model.name,
+        version=str(model.version),
+        versions=versions_of(model, store),
+        aliases=aliases_of(model, store),
+        title=card.title if card else None,
+        task=card.task if card else None,
+        labels=card.labels if card else [],
+        parameters=card.parameters if card else None,
+        metrics=card.metrics if card else {},
+        provider=model.provider,
+    )
+
+
+def model_page(model: Model, store: Store, base_url: str) -> ModelPage:
+    """`base_url` is where the caller reached the service, without a slash at its end."""
+    call = f"curl -F file=@picture.png {base_url}/predict/{model.name}" if model.card else None
+    return ModelPage(
+        name=model.name,
+        version=str(model.version),
+        versions=versions_of(model, store),
+        aliases=aliases_of(model, store),
+        provider=model.provider,
+        inputs=[tensor_facts(node) for node in model.session.get_inputs()],
+        outputs=[tensor_facts(node) for node in model.session.get_outputs()],
+        figures=[f"/models/{model.name}/figures/{figure}" for figure in model.figures],
+        call=call,
+        card=model.card,
+    )
+
+
+def aliases_of(model: Model, store: Store) -> list[str]:
+    return [alias for alias, best in sorted(store.aliases().items()) if best is model]
+
+
+def versions_of(model: Model, store: Store) -> list[str]:
+    return [str(version) for version in sorted(store.models[model.name])]
+
+
+def tensor_facts(node: NodeArg) -> TensorFacts:
+    return TensorFacts(name=node.name, datatype=node.type, shape=list(node.shape))

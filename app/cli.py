@@ -1,0 +1,97 @@
+"""The command line: percept serve | predict | models | train. Each command imports what it needs when it runs."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+
+from app.errors import AppError
+from app.settings import Settings, read_settings
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments[:1] == ["train"]:
+        return train(arguments[1:])
+    options = parser().parse_args(arguments)
+    try:
+        settings = read_settings()
+        code: int = options.run(options, settings)
+    except AppError as error:
+        print(f"percept: {error.detail}", file=sys.stderr)
+        return 2
+    return code
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(prog="percept", description="Small learning systems, served.")
+    commands = top.add_subparsers(required=True, metavar="COMMAND")
+
+    command = commands.add_parser("serve", help="answer over HTTP")
+    command.add_argument("--host", help="address to listen on (PERCEPT_HOST, default 127.0.0.1)")
+    command.add_argument("--port", type=int, help="port to listen on (PERCEPT_PORT, default 8000)")
+    command.set_defaults(run=serve)
+
+    command = commands.add_parser("predict", help="classify files without a server")
+    command.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    command.add_argument("--model", default="digits", help="a model's name or an alias (default: digits)")
+    command.add_argument("--top", type=int, default=1, help="how many classes to tell (default: 1)")
+    command.set_defaults(run=predict)
+
+    command = commands.add_parser("models", help="what is served, with its measured figures")
+    command.add_argument("--write", type=Path, metavar="README", help="put the table between its marks in this file")
+    command.set_defaults(run=models)
+
+    # Dispatched before parsing, since its options are the other half's own; here for `percept --help`.
+    commands.add_parser("train", help="train and export models (needs the train extra)", add_help=False)
+    return top
+
+
+def serve(options: argparse.Namespace, settings: Settings) -> int:
+    given = {name: value for name in ("host", "port") if (value := getattr(options, name)) is not None}
+    from app.server import run
+
+    return run(replace(settings, **given))
+
+
+def predict(options: argparse.Namespace, settings: Settings) -> int:
+    from app.main import open_store
+    from app.prediction import predict as predict_files
+
+    model = open_store(settings).find(options.model)
+    failures = 0
+    for file in options.files:
+        try:
+            [prediction] = predict_files(model, [file.read_bytes()], settings.max_pixels, options.top).predictions
+        except (AppError, OSError) as error:
+            failures += 1
+            print(f"{file}: {error.detail if isinstance(error, AppError) else error.strerror}", file=sys.stderr)
+            continue
+        answers = ", ".join(f"{best.label} {best.probability:.2%}" for best in prediction.alternatives or [])
+        noticed = f"  ({', '.join(notice.code for notice in prediction.warnings)})" if prediction.warnings else ""
+        print(f"{file}: {answers}{noticed}")
+    return 1 if failures else 0
+
+
+def models(options: argparse.Namespace, settings: Settings) -> int:
+    from app.catalogue import catalogue
+    from app.main import open_store
+    from app.table import replace_table, table
+
+    text = table(catalogue(open_store(settings)))
+    if options.write is None:
+        print(text)
+    else:
+        options.write.write_text(replace_table(options.write.read_text(encoding="utf-8"), text), encoding="utf-8")
+    return 0
+
+
+def train(arguments: Sequence[str]) -> int:
+    """Training is the other half: it becomes this process, and nothing of it is imported here."""
+    if find_spec("torch") is None:
+        print("percept train: PyTorch is not installed; the README's section on training says how", file=sys.stderr)
+        return 2
+    os.execv(sys.executable, [sys.executable, "-m", "training", *arguments])

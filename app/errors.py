@@ -1,0 +1,58 @@
+"""The one tree of named faults. Each knows its HTTP status and says what was wrong and what is allowed.
+
+Knows nothing of FastAPI; app/problems.py turns these into responses.
+
+    AppError
+    ├── ConfigurationError     the service cannot start as it was told to
+    ├── ArtifactRejected       one artifact cannot be served; the others go on
+    ├── NotFound               model, version or figure
+    ├── ContentTooLarge        bytes, files or pixels beyond a limit
+    ├── UnsupportedMediaType   a content type that the route does not read
+    ├── InvalidRequest         readable, but not what the route can answer
+    └── NotReady               some model that should be served is not
+"""
+
+from collections.abc import Mapping
+
+
+class AppError(Exception):
+    status = 500
+    title = "Internal error"
+
+    def __init__(self, detail: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.headers = dict(headers or {})
+
+
+class ConfigurationError(AppError):
+    title = "Configuration error"
+
+
+class ArtifactRejected(AppError):
+    title = "Artifact rejected"
+
+
+class NotFound(AppError):
+    status = 404
+    title = "Not found"
+
+
+class ContentTooLarge(AppError):
+    status = 413
+    title = "Content too large"
+
+
+class UnsupportedMediaType(AppError):
+    status = 415
+    title = "Unsupported media type"
+
+
+class InvalidRequest(AppError):
+    status = 422
+    title = "Invalid request"
+
+
+class NotReady(AppError):
+    status = 503
+    title = "Not ready"

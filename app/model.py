@@ -1,0 +1,93 @@
+"""A loaded artifact: session, card and figures, proven by its golden rows before it answers anything."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from app.card import Card, Golden, read_card, read_golden
+from app.errors import ArtifactRejected, InvalidRequest
+from app.runtime import Providers, open_session, provider_of
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Model:
+    name: str
+    version: int
+    session: ort.InferenceSession
+    card: Card | None  # None for an ONNX file that is not ours
+    figures: Mapping[str, Path]
+    provider: str
+
+    def run(self, inputs: Mapping[str, Array], outputs: list[str]) -> list[Array]:
+        """The named outputs, in that order."""
+        return list(self.session.run(outputs, dict(inputs)))
+
+    def require_card(self) -> Card:
+        """Raises InvalidRequest for a model that says nothing about what its inputs and outputs mean."""
+        if self.card is None:
+            raise InvalidRequest(f"model {self.name!r} has no card: what its inputs and outputs mean is not known")
+        return self.card
+
+
+def load_model(name: str, version: int, path: Path, providers: Providers) -> Model:
+    """Raises ArtifactRejected, with the reason, for anything that cannot be served as it says."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ArtifactRejected(f"cannot be read: {error.strerror}") from error
+    session = open_session(content, providers)
+    metadata = session.get_modelmeta().custom_metadata_map
+    try:
+        card, golden = read_card(metadata), read_golden(metadata)
+    except ValueError as error:
+        raise ArtifactRejected(str(error)) from error
+    if card is not None:
+        check_card(name, card, session)
+        check_golden(golden, session)
+    figures = {file.stem: file for file in sorted((path.parent / "figures").glob("*.png"))}
+    return Model(name, version, session, card, figures, provider_of(session))
+
+
+def check_card(name: str, card: Card, session: ort.InferenceSession) -> None:
+    """Raises ArtifactRejected if the card speaks of another graph."""
+    if card.name != name:
+        raise ArtifactRejected(f"its card says {card.name!r}, its folder {name!r}")
+    shapes = {node.name: list(node.shape) for node in (*session.get_inputs(), *session.get_outputs())}
+    expected = {"image": [card.input.height, card.input.width], "probabilities": [len(card.labels)]}
+    for tensor, shape in expected.items():
+        if shapes.get(tensor, [])[1:] != shape:
+            raise ArtifactRejected(f"its card says {tensor} is [batch, {shape}], its graph says {shapes.get(tensor)}")
+    for output in card.outputs:
+        if output not in shapes:
+            raise ArtifactRejected(f"its card explains an output {output!r} that its graph has not")
+
+
+def check_golden(golden: Golden | None, session: ort.InferenceSession) -> None:
+    """Replay the golden rows. Raises ArtifactRejected if there are none or the answers differ from PyTorch's."""
+    if golden is None:
+        raise ArtifactRejected("it has a card and no golden rows to prove it by")
+    provider = provider_of(session)
+    tolerance = golden.tolerance.get(provider)
+    if tolerance is None:
+        raise ArtifactRejected(f"its golden rows state no tolerance for {provider}")
+    names = list(golden.outputs)
+    try:
+        inputs = {name: tensor.array() for name, tensor in golden.inputs.items()}
+        expected = [tensor.array() for tensor in golden.outputs.values()]
+        answers = session.run(names, inputs)
+    except Exception as error:  # damaged base64, a shape the graph refuses, a kernel that fails: all the same here
+        raise ArtifactRejected(f"its golden rows cannot be replayed: {error}") from error
+    for name, answer, wanted in zip(names, answers, expected, strict=True):
+        difference = float(np.abs(answer - wanted).max()) if answer.shape == wanted.shape else float("inf")
+        if not difference <= tolerance:
+            raise ArtifactRejected(
+                f"its golden rows give {name} that differ from PyTorch's by {difference:.2g}; "
+                f"at most {tolerance:g} is allowed on {provider}"
+            )

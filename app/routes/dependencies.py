@@ -1,0 +1,30 @@
+"""What routes ask for by type: the store and the settings that the lifespan yielded, the files of a body."""
+
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from app.settings import Settings
+from app.store import Store
+from app.uploads import read_files
+
+
+def _store(request: Request) -> Store:
+    store: Store = request.state.store
+    return store
+
+
+def _settings(request: Request) -> Settings:
+    settings: Settings = request.state.settings
+    return settings
+
+
+StoreDep = Annotated[Store, Depends(_store)]
+SettingsDep = Annotated[Settings, Depends(_settings)]
+
+
+async def _files(request: Request, settings: SettingsDep) -> list[bytes]:
+    return await read_files(request, settings.max_body_bytes, settings.max_files)
+
+
+FilesDep = Annotated[list[bytes], Depends(_files)]

@@ -1,0 +1,63 @@
+"""GET /docs, /redoc and /openapi.json, from local assets: they work without the internet."""
+
+from importlib.util import find_spec
+from pathlib import Path
+
+from fastapi import APIRouter, FastAPI, Request
+from fastapi.openapi.docs import get_redoc_html, get_swagger_ui_html
+from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
+from starlette.staticfiles import StaticFiles
+
+from app.openapi import describe
+
+router = APIRouter(include_in_schema=False)
+ASSETS = "/docs/assets"
+
+
+def assets() -> StaticFiles:
+    """Swagger UI and ReDoc as the package fastapi-offline carries them; the package itself need not be imported."""
+    spec = find_spec("fastapi_offline")
+    assert spec is not None and spec.origin is not None
+    return StaticFiles(directory=Path(spec.origin).parent / "static")
+
+
+@router.get("/")
+async def home(request: Request) -> RedirectResponse:
+    return RedirectResponse(_root(request) + "/docs")
+
+
+@router.get("/openapi.json")
+async def openapi(request: Request) -> JSONResponse:
+    app: FastAPI = request.app
+    return JSONResponse(describe(app, request.state.store, request.state.settings))
+
+
+@router.get("/docs")
+async def swagger_ui(request: Request) -> HTMLResponse:
+    root = _root(request)
+    return get_swagger_ui_html(
+        openapi_url=f"{root}/openapi.json",
+        title="Percept API",
+        swagger_js_url=f"{root}{ASSETS}/swagger-ui-bundle.js",
+        swagger_css_url=f"{root}{ASSETS}/swagger-ui.css",
+        swagger_favicon_url=f"{root}{ASSETS}/favicon.png",
+        swagger_ui_parameters={"displayRequestDuration": True},
+    )
+
+
+@router.get("/redoc")
+async def redoc(request: Request) -> HTMLResponse:
+    root = _root(request)
+    return get_redoc_html(
+        openapi_url=f"{root}/openapi.json",
+        title="Percept API",
+        redoc_js_url=f"{root}{ASSETS}/redoc.standalone.js",
+        redoc_favicon_url=f"{root}{ASSETS}/favicon.png",
+        with_google_fonts=False,
+    )
+
+
+def _root(request: Request) -> str:
+    """Where a proxy has mounted the service."""
+    root: str = request.scope.get("root_path", "")
+    return root.rstrip("/")

@@ -1,0 +1,49 @@
+"""GET /models…: what the service says about its models."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query, Request
+from fastapi.responses import FileResponse
+
+from app.catalogue import Catalogue, ModelPage, catalogue, model_page
+from app.errors import NotFound
+from app.problems import documented
+from app.routes.dependencies import StoreDep
+
+router = APIRouter(tags=["models"])
+
+Name = Annotated[str, Path(description="A model's name, or an alias.", examples=["mnist-cnn"])]
+Version = Annotated[int | None, Query(description="Not the highest version, but this one.")]
+
+
+@router.get("/models", summary="All models")
+async def list_models(store: StoreDep) -> Catalogue:
+    """What is served, which model answers under an alias, and which artifacts were refused and why."""
+    return catalogue(store)
+
+
+@router.get("/models/{model}", summary="One model", responses=documented(404, 422))
+async def show_model(model: Name, store: StoreDep, request: Request, version: Version = None) -> ModelPage:
+    """Its card with the layer table and the training history, its figures, and a call to paste."""
+    return model_page(store.find(model, version), store, str(request.base_url).rstrip("/"))
+
+
+@router.get(
+    "/models/{model}/figures/{figure}",
+    summary="A picture of a model",
+    response_class=FileResponse,
+    responses={200: {"content": {"image/png": {}}, "description": "The picture."}, **documented(404, 422)},
+)
+async def show_figure(
+    model: Name,
+    figure: Annotated[str, Path(description="As listed on the model's page.", examples=["training"])],
+    store: StoreDep,
+    version: Version = None,
+) -> FileResponse:
+    """Training curves, confusion matrix, 15 test pictures with their answers, the worst mistakes, the filters."""
+    found = store.find(model, version)
+    path = found.figures.get(figure)
+    if path is None:
+        there = ", ".join(found.figures) or "none"
+        raise NotFound(f"model {found.name!r} has no figure {figure!r}; there are: {there}")
+    return FileResponse(path, media_type="image/png")

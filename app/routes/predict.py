@@ -1,0 +1,62 @@
+"""POST /predict/{model}: pictures in, predictions out."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Query, Response
+from pydantic import BaseModel
+from starlette.concurrency import run_in_threadpool
+
+from app.prediction import Prediction, predict
+from app.problems import documented
+from app.routes.dependencies import FilesDep, SettingsDep, StoreDep
+
+router = APIRouter(tags=["predict"])
+
+_BINARY = {"type": "string", "format": "binary"}
+IMAGE_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["file"],
+                    "properties": {"file": {"type": "array", "items": _BINARY, "minItems": 1}},
+                }
+            },
+            "image/*": {"schema": _BINARY},
+        },
+    }
+}
+
+
+class Predictions(BaseModel):
+    model: str
+    version: str
+    predictions: list[Prediction]
+
+
+@router.post(
+    "/predict/{model}",
+    summary="Classify pictures",
+    responses=documented(404, 413, 415, 422),
+    response_model_exclude_none=True,
+    openapi_extra=IMAGE_BODY,
+)
+async def predict_images(
+    model: Annotated[str, Path(description="A model's name, or an alias.", examples=["digits"])],
+    store: StoreDep,
+    settings: SettingsDep,
+    files: FilesDep,
+    response: Response,
+    instead: Annotated[
+        str | None, Query(alias="model", description="Another model with the same labels.", examples=["mnist-lenet"])
+    ] = None,
+    version: Annotated[int | None, Query(description="Not the highest version, but this one.")] = None,
+    top: Annotated[int | None, Query(ge=1, description="Only the most probable classes, in order.")] = None,
+) -> Predictions:
+    """One entry per file, in order: `curl -F file=@samples/seven.png http://127.0.0.1:8000/predict/digits`"""
+    found = store.find_instead(model, instead, version) if instead else store.find(model, version)
+    answer = await run_in_threadpool(predict, found, files, settings.max_pixels, top)
+    response.headers["Server-Timing"] = answer.server_timing()
+    return Predictions(model=found.name, version=str(found.version), predictions=answer.predictions)

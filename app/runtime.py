@@ -1,0 +1,55 @@
+"""onnxruntime: which execution providers there are, and a session made for small models. Knows no card and no files."""
+
+from typing import Any
+
+import onnxruntime as ort
+
+from app.errors import ArtifactRejected, ConfigurationError
+
+CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
+CUDA_OPTIONS = {
+    "cudnn_conv_algo_search": "HEURISTIC",  # the default searches again for every new batch size
+    "use_tf32": "0",  # served means what was trained: float32
+}
+
+Providers = list[str | tuple[str, dict[str, str]]]
+
+
+def choose_providers(choice: str) -> Providers:
+    """`auto` takes CUDA where this onnxruntime has it. Raises ConfigurationError if `cuda` is asked for in vain."""
+    if choice != "cpu" and CUDA in ort.get_available_providers():
+        ort.preload_dlls()  # CUDA and cuDNN from their Python packages, where those are installed
+        return [(CUDA, CUDA_OPTIONS), CPU]
+    if choice == "cuda":
+        raise ConfigurationError(
+            f"PERCEPT_PROVIDERS=cuda: this onnxruntime has {', '.join(ort.get_available_providers())}; "
+            "install the gpu extra (`make gpu`), or allow auto or cpu"
+        )
+    return [CPU]
+
+
+def open_session(model: bytes, providers: Providers) -> ort.InferenceSession:
+    """One thread and no spinning: small models lose more to hand-overs than they gain from a second core.
+
+    Raises ArtifactRejected if onnxruntime cannot load the model. A session for which CUDA turns out to be unusable
+    falls back to the CPU; `provider_of` tells.
+    """
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 4  # what goes wrong is raised; the log would say it a second time
+    try:
+        return ort.InferenceSession(model, options, providers=providers)
+    except Exception as error:  # onnxruntime has no common class for its exceptions
+        raise ArtifactRejected(f"onnxruntime cannot load it: {_first_line(error)}") from error
+
+
+def provider_of(session: ort.InferenceSession) -> str:
+    """The provider that runs the model, as onnxruntime names it."""
+    name: Any = session.get_providers()[0]
+    return str(name)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__

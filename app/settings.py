@@ -1,0 +1,67 @@
+"""What an operator may set: one frozen class, read from environment variables that begin with PERCEPT_."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from app.errors import ConfigurationError
+
+PREFIX = "PERCEPT_"
+PROVIDER_CHOICES = ("auto", "cpu", "cuda")
+
+
+@dataclass(frozen=True)
+class Settings:
+    artifacts: Path = field(
+        default=Path(__file__).resolve().parent.parent / "artifacts",
+        metadata={"help": "Folder of the models: `<model>/<version>/model.onnx`."},
+    )
+    providers: str = field(
+        default="auto", metadata={"help": "Where models run: `auto` (CUDA if there is any), `cpu` or `cuda`."}
+    )
+    host: str = field(default="127.0.0.1", metadata={"help": "Address that `percept serve` listens on."})
+    port: int = field(default=8000, metadata={"help": "Port that `percept serve` listens on."})
+    max_body_bytes: int = field(default=20_000_000, metadata={"help": "Largest request body."})
+    max_files: int = field(default=64, metadata={"help": "Most files in one request."})
+    max_pixels: int = field(
+        default=64_000_000, metadata={"help": "Most pixels in one picture, checked before they are decoded."}
+    )
+
+    def __post_init__(self) -> None:
+        if self.providers not in PROVIDER_CHOICES:
+            raise _invalid("providers", self.providers, ", ".join(PROVIDER_CHOICES))
+        if not 0 <= self.port <= 65_535:
+            raise _invalid("port", self.port, "0 to 65535")
+        for name in ("max_body_bytes", "max_files", "max_pixels"):
+            if getattr(self, name) < 1:
+                raise _invalid(name, getattr(self, name), "1 and more")
+
+
+def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
+    """Raises ConfigurationError naming the variable, its value and what is allowed."""
+    values: dict[str, Any] = {}
+    for setting in fields(Settings):
+        text = environment.get(variable(setting.name))
+        if text is not None:
+            values[setting.name] = _parse(setting.name, type(setting.default), text)
+    return Settings(**values)
+
+
+def variable(name: str) -> str:
+    """The environment variable of a setting."""
+    return PREFIX + name.upper()
+
+
+def _parse(name: str, kind: type, text: str) -> Any:
+    if kind is int:
+        try:
+            return int(text)
+        except ValueError:
+            raise _invalid(name, text, "a whole number") from None
+    return text if kind is str else Path(text)
+
+
+def _invalid(name: str, value: object, allowed: str) -> ConfigurationError:
+    return ConfigurationError(f"{variable(name)}={value}: allowed is {allowed}")

@@ -1,0 +1,94 @@
+"""The models that are served, found in a folder: by name, version and alias, beside those that were refused and why."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from app.errors import ArtifactRejected, InvalidRequest, NotFound
+from app.model import Model, load_model
+from app.runtime import Providers
+
+
+@dataclass(frozen=True)
+class Refused:
+    """An artifact that is not served."""
+
+    model: str
+    version: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Store:
+    models: Mapping[str, Mapping[int, Model]] = field(default_factory=dict)  # name → version → model
+    refused: tuple[Refused, ...] = ()
+
+    def newest(self) -> list[Model]:
+        """One model per name, its highest version, by name."""
+        return [versions[max(versions)] for _, versions in sorted(self.models.items())]
+
+    def aliases(self) -> dict[str, Model]:
+        """Each subject answers with its best model: the highest test accuracy, the first name among equals."""
+        best: dict[str, Model] = {}
+        for model in self.newest():
+            subject = model.card.subject if model.card else None
+            if subject and (subject not in best or _test_accuracy(model) > _test_accuracy(best[subject])):
+                best[subject] = model
+        return best
+
+    def find(self, name: str, version: int | None = None) -> Model:
+        """By name or alias, the highest version unless one is named. Raises NotFound and lists what there is."""
+        alias = self.aliases().get(name) if name not in self.models else None
+        versions = self.models.get(alias.name if alias else name)
+        if versions is None:
+            known = [*sorted(self.aliases()), *sorted(self.models)]
+            raise NotFound(f"there is no model {name!r}; there are: {', '.join(known) or 'none'}")
+        if version is None:
+            return versions[max(versions)]
+        if version not in versions:
+            there = ", ".join(map(str, sorted(versions)))
+            raise NotFound(f"model {name!r} has no version {version}; there are: {there}")
+        return versions[version]
+
+    def find_instead(self, name: str, other: str, version: int | None = None) -> Model:
+        """Another model that answers the same question. Raises NotFound, or InvalidRequest if its labels differ."""
+        asked, found = self.find(name).card, self.find(other, version)
+        if asked is None or found.card is None or asked.labels != found.card.labels:
+            raise InvalidRequest(f"model {found.name!r} does not answer what {name!r} answers: its labels are others")
+        return found
+
+
+def load_store(folder: Path, providers: Providers) -> Store:
+    """Load every artifact below `folder`. One that is refused does not stop the others."""
+    models: dict[str, dict[int, Model]] = {}
+    refused = []
+    for name, version, path in artifacts_in(folder):
+        try:
+            if not version.isdigit():
+                raise ArtifactRejected(f"no model.onnx was found in a folder that is named by a whole number: {path}")
+            model = load_model(name, int(version), path, providers)
+        except ArtifactRejected as error:
+            refused.append(Refused(name, version, error.detail))
+        else:
+            models.setdefault(name, {})[model.version] = model
+    return Store(models, tuple(refused))
+
+
+def artifacts_in(folder: Path) -> Iterator[tuple[str, str, Path]]:
+    """Name, version and file of each artifact: `<name>/<version>/model.onnx`, or `<name>.onnx` as version 1.
+
+    A model's folder without any version is told with an empty version, so that it is not overlooked in silence.
+    """
+    for entry in sorted(folder.glob("[!.]*")):
+        if entry.suffix == ".onnx":
+            yield entry.stem, "1", entry
+        elif entry.is_dir():
+            versions = sorted(file for file in entry.glob("[!.]*/model.onnx"))
+            for file in versions:
+                yield entry.name, file.parent.name, file
+            if not versions:
+                yield entry.name, "", entry
+
+
+def _test_accuracy(model: Model) -> float:
+    return model.card.metrics.get("test_accuracy", 0.0) if model.card else 0.0

@@ -1,0 +1,107 @@
+"""Files out of a request body, held in memory, with the limits applied while it arrives. Knows nothing of images."""
+
+from collections.abc import AsyncIterator, Callable
+
+from python_multipart.exceptions import MultipartParseError
+from python_multipart.multipart import MultipartParser, parse_options_header
+from starlette.requests import Request
+
+from app.errors import ContentTooLarge, InvalidRequest, UnsupportedMediaType
+
+FIELD = "file"
+EXPECTED = f"send multipart/form-data with one or many parts named {FIELD!r}, or the raw bytes as image/*"
+# The body is not read to its end, so the connection cannot serve another request.
+UNREAD = {"Connection": "close"}
+
+
+async def read_files(request: Request, max_body_bytes: int, max_files: int) -> list[bytes]:
+    """The files of a multipart body, or the whole body if it is an image. Raises an AppError beyond a limit, for
+    another content type, for a field of another name and for no file at all."""
+    content_type = request.headers.get("content-type", "")
+    media_type, options = parse_options_header(content_type)
+    chunks = read_limited(request, max_body_bytes)
+    if media_type.startswith(b"image/"):
+        return [b"".join([chunk async for chunk in chunks])]
+    if media_type != b"multipart/form-data":
+        raise UnsupportedMediaType(f"content type {content_type!r} is not read here: {EXPECTED}", UNREAD)
+    if not options.get(b"boundary"):
+        raise InvalidRequest("the content type multipart/form-data lacks its boundary", UNREAD)
+    form = MultipartFiles(options[b"boundary"], max_files)
+    async for chunk in chunks:
+        form.feed(chunk)
+    return form.finish()
+
+
+async def read_limited(request: Request, max_body_bytes: int) -> AsyncIterator[bytes]:
+    """The body in chunks. Raises ContentTooLarge by the announced length before reading any of it, else as soon as
+    more has come than is allowed."""
+    allowed = f"at most {max_body_bytes:,} bytes are allowed (PERCEPT_MAX_BODY_BYTES)"
+    announced = request.headers.get("content-length", "")
+    if announced.isdecimal() and int(announced) > max_body_bytes:
+        raise ContentTooLarge(f"the body has {int(announced):,} bytes; {allowed}", UNREAD)
+    received = 0
+    async for chunk in request.stream():
+        received += len(chunk)
+        if received > max_body_bytes:
+            raise ContentTooLarge(f"the body is longer than allowed; {allowed}", UNREAD)
+        yield chunk
+
+
+class MultipartFiles:
+    """Collects the parts named `file` of a multipart body (RFC 7578), fed in chunks."""
+
+    def __init__(self, boundary: bytes, max_files: int) -> None:
+        self.max_files = max_files
+        self.files: list[bytearray] = []
+        self.ended = False
+        self._header_name = bytearray()
+        self._header_value = bytearray()
+        self._disposition = b""
+        callbacks: dict[str, Callable[..., None]] = {
+            "on_part_begin": self._begin_part,
+            "on_header_field": lambda data, start, end: self._header_name.extend(data[start:end]),
+            "on_header_value": lambda data, start, end: self._header_value.extend(data[start:end]),
+            "on_header_end": self._end_header,
+            "on_headers_finished": self._open_file,
+            "on_part_data": lambda data, start, end: self.files[-1].extend(data[start:end]),
+            "on_end": self._end,
+        }
+        self._parser = MultipartParser(boundary, callbacks)  # type: ignore[arg-type]
+
+    def feed(self, chunk: bytes) -> None:
+        try:
+            self._parser.write(chunk)
+        except MultipartParseError as error:
+            raise InvalidRequest(f"the multipart body is malformed: {error}", UNREAD) from error
+
+    def finish(self) -> list[bytes]:
+        if not self.ended:
+            raise InvalidRequest("the multipart body is empty or cut off: its closing boundary is missing")
+        if not self.files:
+            raise InvalidRequest(f"the form has no file: {EXPECTED}")
+        return [bytes(file) for file in self.files]
+
+    def _begin_part(self) -> None:
+        self._disposition = b""
+        if len(self.files) == self.max_files:
+            raise ContentTooLarge(
+                f"the request has more than {self.max_files} files; at most {self.max_files} are allowed "
+                "(PERCEPT_MAX_FILES)",
+                UNREAD,
+            )
+
+    def _end_header(self) -> None:
+        if self._header_name.lower() == b"content-disposition":
+            self._disposition = bytes(self._header_value)
+        self._header_name.clear()
+        self._header_value.clear()
+
+    def _open_file(self) -> None:
+        _, options = parse_options_header(self._disposition)
+        name = options.get(b"name", b"").decode("utf-8", "replace")
+        if name != FIELD:
+            raise InvalidRequest(f"the form has a field {name!r} that is not read here: {EXPECTED}", UNREAD)
+        self.files.append(bytearray())
+
+    def _end(self) -> None:
+        self.ended = True

@@ -1,0 +1,1 @@
+"""Training with PyTorch: data, networks, the loop, export. Meets the service in the ONNX file and its card."""

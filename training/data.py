@@ -1,0 +1,228 @@
+"""Named, checksummed data sets: found in a folder or downloaded, verified, split. Knows nothing of networks.
+
+The layout of the folder is `<data set>/<file>.gz`, for instance `mnist/train-images-idx3-ubyte.gz`.
+"""
+
+import gzip
+import hashlib
+import os
+import urllib.error
+import urllib.request
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from tqdm import tqdm
+
+DOWNLOAD_CHUNK = 1 << 16
+ATTEMPTS_PER_MIRROR = 3
+TIMEOUT_SECONDS = 30
+
+TRAIN_IMAGES, TRAIN_LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
+TEST_IMAGES, TEST_LABELS = "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"
+
+
+class DataError(Exception):
+    """A data set is missing, damaged or cannot be fetched; the message names the file."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a data set comes from and what its files must contain."""
+
+    name: str
+    title: str
+    licence: str
+    labels: tuple[str, ...]
+    mirrors: tuple[str, ...]
+    sha256: dict[str, str]  # of each file's uncompressed content
+
+
+@dataclass(frozen=True)
+class Split:
+    images: Tensor  # uint8 [N, 28, 28]
+    labels: Tensor  # int64 [N]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def to(self, device: torch.device) -> "Split":
+        return Split(self.images.to(device), self.labels.to(device))
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """What choices are made with. The test split is not in it: `load_test` reads that, once, at the end."""
+
+    source: Source
+    train: Split
+    validation: Split
+
+
+MNIST = Source(
+    name="mnist",
+    title="MNIST, handwritten digits (LeCun, Cortes, Burges)",
+    licence="CC BY-SA 3.0",
+    labels=tuple("0123456789"),
+    mirrors=(
+        "https://ossci-datasets.s3.amazonaws.com/mnist/",
+        "https://storage.googleapis.com/cvdf-datasets/mnist/",
+    ),
+    sha256={
+        TRAIN_IMAGES: "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+        TRAIN_LABELS: "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+        TEST_IMAGES: "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+        TEST_LABELS: "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+    },
+)
+
+FASHION_MNIST = Source(
+    name="fashion-mnist",
+    title="Fashion-MNIST, articles of clothing (Zalando SE)",
+    licence="MIT",
+    labels=(
+        "T-shirt/top",
+        "Trouser",
+        "Pullover",
+        "Dress",
+        "Coat",
+        "Sandal",
+        "Shirt",
+        "Sneaker",
+        "Bag",
+        "Ankle boot",
+    ),
+    mirrors=("http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",),
+    sha256={
+        TRAIN_IMAGES: "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+        TRAIN_LABELS: "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+        TEST_IMAGES: "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+        TEST_LABELS: "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+    },
+)
+
+
+def load(source: Source, folder: Path, validation_rows: int = 5_000) -> Dataset:
+    """Training and validation splits; validation is the last `validation_rows` training images, stratified."""
+    everything = _read_split(source, folder, TRAIN_IMAGES, TRAIN_LABELS)
+    held_out = last_rows_stratified(everything.labels.numpy(), validation_rows)
+    return Dataset(
+        source=source,
+        train=Split(everything.images[~held_out], everything.labels[~held_out]),
+        validation=Split(everything.images[held_out], everything.labels[held_out]),
+    )
+
+
+def load_test(source: Source, folder: Path) -> Split:
+    """The test split. Read it once, when every choice has been made."""
+    return _read_split(source, folder, TEST_IMAGES, TEST_LABELS)
+
+
+def last_rows_stratified(labels: NDArray[np.int64], rows: int) -> Tensor:
+    """A mask over `labels` that holds the last rows of each class, `rows` in all, in the classes' own proportions
+    (what rounding down leaves over goes to the largest remainders)."""
+    classes, counts = np.unique(labels, return_counts=True)
+    exact = counts * rows / len(labels)
+    quota = exact.astype(np.int64)
+    largest_remainders = np.argsort(quota - exact, kind="stable")[: rows - quota.sum()]
+    quota[largest_remainders] += 1
+    mask = torch.zeros(len(labels), dtype=torch.bool)
+    for label, take in zip(classes, quota, strict=True):
+        mask[np.flatnonzero(labels == label)[len(labels[labels == label]) - take :]] = True
+    return mask
+
+
+def _read_split(source: Source, folder: Path, images: str, labels: str) -> Split:
+    return Split(
+        images=torch.from_numpy(read_idx(source, folder, images)),
+        labels=torch.from_numpy(read_idx(source, folder, labels).astype(np.int64)),
+    )
+
+
+def read_idx(source: Source, folder: Path, name: str) -> NDArray[np.uint8]:
+    """The array in one IDX file, downloaded first if the folder lacks it. Raises DataError if it is damaged."""
+    path = folder / source.name / f"{name}.gz"
+    if not path.exists():
+        download(source, name, path)
+    return parse_idx(_verified_content(path, source.sha256[name]))
+
+
+def parse_idx(content: bytes) -> NDArray[np.uint8]:
+    """IDX as described on LeCun's MNIST page: two zero bytes, type 8 (uint8), the number of axes, each axis as a
+    big-endian uint32, then the values in row-major order."""
+    axes = content[3]
+    shape = np.frombuffer(content, ">u4", count=axes, offset=4).astype(int)
+    return np.frombuffer(bytearray(content[4 + 4 * axes :]), np.uint8).reshape(shape)
+
+
+def _verified_content(path: Path, expected: str) -> bytes:
+    try:
+        content = gzip.decompress(path.read_bytes())
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise DataError(
+            f"{path} is damaged or truncated ({error}): no SHA-256 can be found of its content, expected {expected}"
+        ) from error
+    found = hashlib.sha256(content).hexdigest()
+    if found != expected:
+        raise DataError(f"{path} is not the file it should be: expected SHA-256 {expected}, found {found}")
+    return content
+
+
+def download(source: Source, name: str, path: Path) -> None:
+    """Fetch one file from the first mirror that gives it whole. `path` appears only once its content is verified."""
+    partial = path.with_suffix(".gz.part")
+    failures = []
+    for mirror in source.mirrors:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _fetch(f"{mirror}{name}.gz", partial)
+            _verified_content(partial, source.sha256[name])
+        except (OSError, DataError) as error:
+            failures.append(f"{mirror}: {error}")
+            if isinstance(error, DataError):
+                partial.unlink(missing_ok=True)
+        else:
+            os.replace(partial, path)
+            return
+    raise DataError(f"{path} is not there and no mirror gave it: {'; '.join(failures)}")
+
+
+def _fetch(url: str, partial: Path) -> None:
+    """Download `url` into `partial`, going on from what an earlier attempt left there."""
+    for attempt in range(1, ATTEMPTS_PER_MIRROR + 1):
+        try:
+            _fetch_rest(url, partial)
+            return
+        except urllib.error.HTTPError as error:
+            if error.code == 416:  # nothing is left to fetch: the digest decides what that is worth
+                return
+            if error.code < 500 or attempt == ATTEMPTS_PER_MIRROR:
+                raise
+        except OSError:
+            if attempt == ATTEMPTS_PER_MIRROR:
+                raise
+
+
+def _fetch_rest(url: str, partial: Path) -> None:
+    done = partial.stat().st_size if partial.exists() else 0
+    request = urllib.request.Request(url, headers={"Range": f"bytes={done}-"} if done else {})
+    with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as response:
+        resumed = response.status == 206
+        done = done if resumed else 0
+        total = done + int(response.headers.get("Content-Length", 0))
+        bar = tqdm(total=total, initial=done, unit="B", unit_scale=True, desc=url.rsplit("/", 1)[-1])
+        with bar, open(partial, "ab" if resumed else "wb") as file:
+            while chunk := response.read(DOWNLOAD_CHUNK):
+                file.write(chunk)
+                bar.update(len(chunk))
+    if total and partial.stat().st_size < total:
+        raise ConnectionError(f"{url}: the connection ended after {partial.stat().st_size} of {total} bytes")
+
+
+def by_name(name: str, sources: Sequence[Source] = (MNIST, FASHION_MNIST)) -> Source:
+    return next(source for source in sources if source.name == name)

@@ -1,0 +1,133 @@
+"""The pictures beside an artifact. Each function draws one and returns PNG bytes; none reads data or a network."""
+
+import io
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from app.card import Epoch
+
+Pictures = NDArray[np.uint8]  # [N, H, W]
+Probabilities = NDArray[np.float32]  # [N, classes]
+Labels = NDArray[np.int64]  # [N]
+
+RIGHT, WRONG, QUIET, TRAIN = "#2563c9", "#c62f2f", "#b8bec8", "#e08a1e"
+DPI = 100
+TEXT = 9
+
+
+def learning_curves(history: Sequence[Epoch], floor: float | None = None) -> bytes:
+    """Loss and accuracy per epoch, training and validation."""
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    losses, accuracies = figure.subplots(1, 2)
+    epochs = [row.epoch for row in history]
+    losses.plot(epochs, [row.loss for row in history], color=TRAIN, label="training")
+    losses.plot(epochs, [row.validation_loss for row in history], color=RIGHT, label="validation")
+    losses.set(xlabel="epoch", ylabel="cross-entropy", yscale="log", title="Loss")
+    accuracies.plot(epochs, [100 * row.accuracy for row in history], color=TRAIN, label="training")
+    accuracies.plot(epochs, [100 * row.validation_accuracy for row in history], color=RIGHT, label="validation")
+    if floor is not None:
+        accuracies.axhline(100 * floor, color=QUIET, linestyle="--", linewidth=1, label="floor of the test accuracy")
+    lowest = 100 * np.median([row.accuracy for row in history]) - 5
+    accuracies.set(xlabel="epoch", ylabel="accuracy in %", title="Accuracy", ylim=(max(0, lowest), 100))
+    for axes in (losses, accuracies):
+        axes.grid(color="#eceef1")
+        axes.set_axisbelow(True)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(frameon=False, fontsize=TEXT)
+    return _png(figure)
+
+
+def confusion_matrix(truth: Labels, predicted: Labels, names: Sequence[str]) -> bytes:
+    """Rows are the truth, columns the answers; colour is the share of the row, numbers are counts."""
+    counts = np.zeros((len(names), len(names)), dtype=int)
+    np.add.at(counts, (truth, predicted), 1)
+    figure = Figure(figsize=(6.6, 6), layout="constrained")
+    axes = figure.subplots()
+    # The square root makes the rare confusions visible beside the diagonal.
+    axes.imshow(np.sqrt(counts / counts.sum(1, keepdims=True).clip(1)), cmap="Blues", vmin=0, vmax=1)
+    for row, column in np.ndindex(*counts.shape):
+        if counts[row, column]:
+            colour = "white" if row == column else "#30343b"
+            axes.text(column, row, str(counts[row, column]), ha="center", va="center", fontsize=8, color=colour)
+    ticks = range(len(names))
+    axes.set_xticks(ticks, names, rotation=45 if max(map(len, names)) > 2 else 0, ha="right", rotation_mode="anchor")
+    if max(map(len, names)) <= 2:
+        axes.set_xticks(ticks, names, ha="center")
+    axes.set_yticks(ticks, names)
+    axes.set(xlabel="answer", ylabel="truth", title=f"Confusion on {len(truth):,} test pictures")
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    return _png(figure)
+
+
+def predictions(pictures: Pictures, probabilities: Probabilities, truth: Labels, names: Sequence[str]) -> bytes:
+    """The first 15 pictures with answer, confidence and the probabilities as bars: blue when right, red when wrong."""
+    return _answers(pictures[:15], probabilities[:15], truth[:15], names, "15 test pictures")
+
+
+def mistakes(pictures: Pictures, probabilities: Probabilities, truth: Labels, names: Sequence[str]) -> bytes:
+    """The 15 wrong answers that were given with the most confidence."""
+    wrong = np.flatnonzero(probabilities.argmax(1) != truth)
+    worst = wrong[np.argsort(-probabilities[wrong].max(1), kind="stable")][:15]
+    title = f"The most confident of {len(wrong):,} mistakes on {len(truth):,} test pictures"
+    return _answers(pictures[worst], probabilities[worst], truth[worst], names, title)
+
+
+def filters(weights: NDArray[np.float32], columns: int = 8) -> bytes:
+    """First-layer filters, [N, H, W], each on a scale of its own: red pulls the unit down, blue up, white is zero."""
+    rows = -(-len(weights) // columns)
+    figure = Figure(figsize=(columns * 0.8, rows * 0.8 + 0.5), layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False)
+    for axes, weight in zip(grid.flat, weights, strict=False):
+        largest = float(np.abs(weight).max()) or 1.0
+        axes.imshow(weight, cmap="RdBu", vmin=-largest, vmax=largest, interpolation="nearest")
+    for axes in grid.flat:
+        axes.axis("off")
+    figure.suptitle(f"The {len(weights)} first-layer filters", fontsize=TEXT + 2)
+    return _png(figure)
+
+
+def _answers(
+    pictures: Pictures, probabilities: Probabilities, truth: Labels, names: Sequence[str], title: str
+) -> bytes:
+    figure = Figure(figsize=(10, 8.6), layout="constrained")
+    grid = figure.subplots(5, 6, width_ratios=[1, 1.25] * 3)
+    for axes in grid.flat:
+        axes.axis("off")
+    for place, (picture, row, label) in enumerate(zip(pictures, probabilities, truth, strict=True)):
+        shown, bars = grid[place // 3, 2 * (place % 3)], grid[place // 3, 2 * (place % 3) + 1]
+        _picture(shown, picture, row, label, names)
+        _bars(bars, row, label, names)
+    figure.suptitle(title, fontsize=TEXT + 3)
+    return _png(figure)
+
+
+def _picture(
+    axes: Axes, picture: NDArray[np.uint8], probabilities: NDArray[np.float32], label: int, names: Sequence[str]
+) -> None:
+    answer = int(probabilities.argmax())
+    right = answer == label
+    axes.imshow(picture, cmap="gray_r", vmin=0, vmax=255)
+    text = f"{names[answer]} {probabilities[answer]:.1%}" + ("" if right else f"\nis {names[label]}")
+    axes.set_title(text, color=RIGHT if right else WRONG, fontsize=TEXT)
+
+
+def _bars(axes: Axes, probabilities: NDArray[np.float32], label: int, names: Sequence[str]) -> None:
+    answer = int(probabilities.argmax())
+    colours = [RIGHT if k == label else WRONG if k == answer else QUIET for k in range(len(names))]
+    axes.axis("on")
+    axes.barh(range(len(names)), probabilities, color=colours, height=0.7)
+    axes.set(xlim=(0, 1), xticks=[], ylim=(len(names) - 0.4, -0.6))
+    axes.set_yticks(range(len(names)), names, fontsize=6)
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+
+
+def _png(figure: Figure) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
+    return buffer.getvalue()

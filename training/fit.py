@@ -1,0 +1,127 @@
+"""The supervised loop: a recipe and a data set in, a trained network and its history out. Writes nothing.
+
+The whole data set is one uint8 tensor on the device and batches are index look-ups; figures stay on the device until
+an epoch ends, so that nothing waits for a `.item()`.
+"""
+
+import os
+import sys
+import time
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from app.card import Epoch
+from training.augment import jitter
+from training.classifier import ImageClassifier
+from training.data import Dataset, Split
+from training.memory import keep_freed_memory
+from training.recipe import Recipe
+
+EVALUATION_BATCH = 1_000
+
+
+@dataclass(frozen=True)
+class Fitted:
+    network: ImageClassifier  # in evaluation mode, on the CPU
+    history: list[Epoch]
+    seconds: float
+
+
+def choose_device(choice: str) -> torch.device:
+    """`auto` takes CUDA where there is one. Raises ValueError if `cuda` is asked for and there is none."""
+    available = torch.cuda.is_available()
+    if choice == "cuda" and not available:
+        raise ValueError("--device cuda: PyTorch sees no CUDA device here; allowed now: auto, cpu")
+    return torch.device("cuda" if available and choice != "cpu" else "cpu")
+
+
+def seed_everything(seed: int) -> torch.Generator:
+    """Same seed, same machine, same weights: also where a kernel would be free to add in another order."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    return torch.manual_seed(seed)
+
+
+def build(recipe: Recipe, body: nn.Module, train: Split) -> ImageClassifier:
+    """Raises ValueError if the network has not the number of parameters that the recipe states."""
+    parameters = sum(parameter.numel() for parameter in body.parameters())
+    if parameters != recipe.parameters:
+        raise ValueError(
+            f"{recipe.name}: the network has {parameters:,} parameters, the recipe says {recipe.parameters:,}"
+        )
+    pixels = train.images.float() / 255
+    return ImageClassifier(body, pixels.mean().item(), pixels.std().item())
+
+
+def fit(recipe: Recipe, dataset: Dataset, device: torch.device, variant: str | None = None) -> Fitted:
+    """Train the recipe's network, or one of its variants, with one-cycle AdamW (Smith and Topin 2018)."""
+    keep_freed_memory()
+    seed_everything(recipe.seed)
+    body = recipe.variants[variant]() if variant else recipe.body()
+    network = build(recipe, body, dataset.train).to(device)
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing from torch's annotations
+    generator = torch.Generator(device).manual_seed(recipe.seed)
+    train, validation = dataset.train.to(device), dataset.validation.to(device)
+    steps = -(-len(train) // recipe.batch_size)
+    optimizer = torch.optim.AdamW(network.parameters(), weight_decay=recipe.weight_decay, fused=True)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, recipe.learning_rate, total_steps=recipe.epochs * steps, pct_start=0.2
+    )
+
+    history: list[Epoch] = []
+    start = time.perf_counter()
+    for number in range(1, recipe.epochs + 1):
+        with tqdm(total=steps, desc=_label(recipe, variant, number), file=sys.stderr, dynamic_ncols=True) as bar:
+            network.train()
+            order = torch.randperm(len(train), generator=generator, device=device)
+            losses, correct = torch.zeros((), device=device), torch.zeros((), device=device)
+            for rows in order.split(recipe.batch_size):
+                images = jitter(train.images[rows].float(), recipe.augmentation, generator)
+                labels = train.labels[rows]
+                with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
+                    logits = network(images)
+                loss = F.cross_entropy(logits.float(), labels)
+                optimizer.zero_grad(set_to_none=True)
+                loss.backward()
+                optimizer.step()
+                schedule.step()
+                losses += loss.detach() * len(rows)
+                correct += (logits.argmax(1) == labels).sum()
+                bar.update()
+            validation_loss, validation_accuracy = evaluate(network, validation)
+            history.append(
+                Epoch(
+                    epoch=number,
+                    loss=losses.item() / len(train),
+                    accuracy=correct.item() / len(train),
+                    validation_loss=validation_loss,
+                    validation_accuracy=validation_accuracy,
+                )
+            )
+            elapsed = time.perf_counter() - start
+            left = elapsed / number * (recipe.epochs - number)
+            bar.set_postfix_str(
+                f"loss {history[-1].loss:.4f}, validation {validation_accuracy:.4f}, {tqdm.format_interval(left)} left"
+            )
+    return Fitted(network.eval().cpu(), history, time.perf_counter() - start)
+
+
+@torch.inference_mode()
+def evaluate(network: ImageClassifier, split: Split) -> tuple[float, float]:
+    """Mean cross-entropy and accuracy, in float32."""
+    network.eval()
+    logits = torch.cat([network(images) for images in split.images.split(EVALUATION_BATCH)])
+    return F.cross_entropy(logits, split.labels).item(), accuracy(logits, split.labels)
+
+
+def accuracy(scores: Tensor, labels: Tensor) -> float:
+    return (scores.argmax(1) == labels).float().mean().item()
+
+
+def _label(recipe: Recipe, variant: str | None, number: int) -> str:
+    width = len(str(recipe.epochs))
+    return f"{recipe.name}{' (variant)' if variant else ''} {number:{width}}/{recipe.epochs}"
