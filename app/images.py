@@ -24,6 +24,7 @@ BLANK_CONTRAST = 24
 INK_FLOOR = 0.25
 # A border that has one value in this share of its pixels is a drawn background, not a photographed one.
 CLEAN_SHARE = 0.25
+PHOTO_PERCENTILES = (0.1, 99.9)
 # Ink whose middle is further than this share of the side from the picture's middle is off centre.
 OFF_CENTRE = 0.2
 # And a little for rounding.
@@ -158,9 +159,8 @@ def _ink(gray: Gray) -> tuple[NDArray[np.float32] | None, bool]:
     values, counts = np.unique(border, return_counts=True)
     clean = counts.max() >= CLEAN_SHARE * len(border)
     background = float(values[counts.argmax()] if clean else np.median(border))
-    darkest, lightest = (float(level) for level in np.percentile(gray, (0.5, 99.5)))
-    if not clean or gray.size < 10_000:
-        darkest, lightest = min(darkest, float(gray.min())), max(lightest, float(gray.max()))
+    # On a photograph single pixels are noise; on a drawing a thin stroke may be all the ink there is.
+    darkest, lightest = (float(level) for level in np.percentile(gray, (0, 100) if clean else PHOTO_PERCENTILES))
     inverted = background - darkest > lightest - background
     contrast = background - darkest if inverted else lightest - background
     if contrast < BLANK_CONTRAST:

@@ -14,7 +14,7 @@ from app.errors import ConfigurationError
 from app.problems import add_error_handlers
 from app.request_ids import RequestIds
 from app.routes import docs, health, models, predict
-from app.runtime import CUDA, choose_providers
+from app.runtime import CUDA, Providers, choose_providers
 from app.settings import Settings, read_settings
 from app.store import Store, load_store
 
@@ -27,12 +27,16 @@ class State(TypedDict):
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
-    """Settings come from the environment unless they are given. Models are loaded when the application starts."""
+    """Settings come from the environment unless they are given. Models are loaded when the application starts.
+
+    Raises ConfigurationError for settings that cannot be met on this machine.
+    """
     settings = settings or read_settings()
+    providers = check(settings)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[State]:
-        yield State(settings=settings, store=open_store(settings))
+        yield State(settings=settings, store=open_store(settings, providers))
 
     app = FastAPI(
         title="Percept",
@@ -51,11 +55,16 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     return app
 
 
-def open_store(settings: Settings) -> Store:
-    """Raises ConfigurationError for a missing folder, or if CUDA is asked for and there is none that works."""
+def check(settings: Settings) -> Providers:
+    """The execution providers to use. Raises ConfigurationError for a missing folder or for CUDA in vain."""
     if not settings.artifacts.is_dir():
         raise ConfigurationError(f"PERCEPT_ARTIFACTS={settings.artifacts}: there is no such folder")
-    store = load_store(settings.artifacts, choose_providers(settings.providers))
+    return choose_providers(settings.providers)
+
+
+def open_store(settings: Settings, providers: Providers | None = None) -> Store:
+    """Raises ConfigurationError if CUDA is asked for and no model could be put there."""
+    store = load_store(settings.artifacts, providers or check(settings))
     if settings.providers == "cuda" and any(model.provider != CUDA for model in store.newest()):
         raise ConfigurationError("PERCEPT_PROVIDERS=cuda: onnxruntime found no usable CUDA device or driver here")
     return store

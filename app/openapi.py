@@ -25,10 +25,24 @@ Send a picture to `/predict/digits` or `/predict/clothing`; read about the model
 
 def describe(app: FastAPI, store: Store, settings: Settings) -> dict[str, Any]:
     document = get_openapi(title=app.title, version=app.version, description=DESCRIPTION, routes=app.routes)
+    for operation in operations(document):
+        for parameter in operation.get("parameters", []):
+            parameter["schema"] = _without_null(parameter["schema"])
     for (path, method), example in examples(store, settings).items():
         content = document["paths"][path][method]["responses"]["200"]["content"]["application/json"]
         content["example"] = example
     return document
+
+
+def operations(document: dict[str, Any]) -> list[dict[str, Any]]:
+    return [operation for methods in document["paths"].values() for operation in methods.values()]
+
+
+def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
+    """A parameter of an address is given or not given; it is never null, whatever the function's annotation says."""
+    kinds = [kind for kind in schema.get("anyOf", []) if kind != {"type": "null"}]
+    rest = {name: value for name, value in schema.items() if name != "anyOf"}
+    return kinds[0] | rest if len(kinds) == 1 else schema
 
 
 def examples(store: Store, settings: Settings) -> dict[tuple[str, str], Any]:

@@ -1,6 +1,7 @@
 """Every error as problem+json (RFC 9457): the one place that makes error responses and documents them."""
 
 import re
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -8,10 +9,12 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
-from app.errors import AppError
+from app.errors import AppError, ContentTooLarge, InvalidRequest, NotFound, NotReady, UnsupportedMediaType
 
 MEDIA_TYPE = "application/problem+json"
+CLIENT_CLOSED_REQUEST = 499  # nginx's number for it
 
 
 class Problem(BaseModel):
@@ -22,37 +25,68 @@ class Problem(BaseModel):
     request_id: str = Field(description="The X-Request-ID of this response, to find it in logs.")
 
 
-# What each status means on our routes, for the documentation.
-MEANINGS = {
-    404: "No such model, version or figure.",
-    413: "More bytes, files or pixels than are allowed.",
-    415: "A content type that is not read here.",
-    422: "Readable, but not what can be answered: no file, a wrong field, no image, a parameter out of range.",
-    503: "Some model that should be served is not.",
+# For the documentation: what each status means on our routes, and a fault that it was really given for.
+DOCUMENTED: dict[int, tuple[str, AppError]] = {
+    404: (
+        "No such model, version or figure.",
+        NotFound("model 'mnist-cnn' has no version 7; there are: 1"),
+    ),
+    413: (
+        "More bytes, files or pixels than are allowed.",
+        ContentTooLarge("the body has 21,000,000 bytes; at most 20,000,000 bytes are allowed (PERCEPT_MAX_BODY_BYTES)"),
+    ),
+    415: (
+        "A content type that is not read here.",
+        UnsupportedMediaType(
+            "content type 'application/json' is not read here: send multipart/form-data with one or many parts named "
+            "'file', or the raw bytes as image/*"
+        ),
+    ),
+    422: (
+        "Readable, but not what can be answered: no file, a wrong field, no image, a parameter out of range.",
+        InvalidRequest("the file is not an image that can be decoded: PNG, JPEG, WebP, GIF, BMP, TIFF"),
+    ),
+    503: (
+        "Some model that should be served is not.",
+        NotReady("1 artifact is not served: broken 1: it has a card and no golden rows to prove it by"),
+    ),
 }
+EXAMPLE_ID = "f0801f50f66f0534"
 
 
 def add_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(AppError, _app_error)
     app.add_exception_handler(HTTPException, _http_exception)
     app.add_exception_handler(RequestValidationError, _validation_error)
+    app.add_exception_handler(ClientDisconnect, _client_gone)
     app.add_exception_handler(Exception, _unexpected)
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The `responses` of a route that may answer with these problems."""
-    schema = Problem.model_json_schema()
-    return {
-        status: {"description": MEANINGS[status], "content": {MEDIA_TYPE: {"schema": schema}}} for status in statuses
-    }
+    return {status: _documented(*DOCUMENTED[status]) for status in statuses}
+
+
+def _documented(meaning: str, error: AppError) -> dict[str, Any]:
+    content = {"schema": Problem.model_json_schema(), "example": _problem(error, EXAMPLE_ID).model_dump()}
+    return {"description": meaning, "content": {MEDIA_TYPE: content}}
+
+
+def _problem(error: AppError, request_id: str) -> Problem:
+    """The type is the fault's name: `NotFound` → `urn:percept:problem:not-found`."""
+    kind = re.sub(r"(?<!^)(?=[A-Z])", "-", type(error).__name__).lower()
+    return Problem(
+        type=f"urn:percept:problem:{kind}",
+        title=error.title,
+        status=error.status,
+        detail=error.detail,
+        request_id=request_id,
+    )
 
 
 def _app_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, AppError)
-    kind = re.sub(r"(?<!^)(?=[A-Z])", "-", type(error).__name__).lower()
-    return _respond(
-        request, f"urn:percept:problem:{kind}", error.title, error.status, error.detail, headers=error.headers
-    )
+    return _respond(_problem(error, request.scope["request_id"]), error.headers)
 
 
 def _http_exception(request: Request, error: Exception) -> Response:
@@ -62,7 +96,7 @@ def _http_exception(request: Request, error: Exception) -> Response:
     detail = where if error.detail == phrase else f"{where}: {error.detail}"
     if error.status_code == 405 and error.headers:
         detail += f" is not allowed; allowed: {error.headers.get('Allow')}"
-    return _respond(request, "about:blank", phrase, error.status_code, detail, dict(error.headers or {}))
+    return _respond(_plain(request, error.status_code, detail), error.headers)
 
 
 def _validation_error(request: Request, error: Exception) -> Response:
@@ -70,22 +104,28 @@ def _validation_error(request: Request, error: Exception) -> Response:
     faults = [
         f"{' '.join(map(str, fault['loc']))}: {fault['msg']} (got {fault['input']!r})" for fault in error.errors()
     ]
-    return _respond(request, "urn:percept:problem:invalid-request", "Invalid request", 422, "; ".join(faults))
+    return _app_error(request, InvalidRequest("; ".join(faults)))
+
+
+def _client_gone(request: Request, error: Exception) -> Response:
+    """Nobody reads this; without it the log would call a closed connection a failure of the service."""
+    return Response(status_code=CLIENT_CLOSED_REQUEST)
 
 
 def _unexpected(request: Request, error: Exception) -> Response:
     """The traceback goes to the log, never to the caller."""
-    return _respond(request, "about:blank", "Internal Server Error", 500, "the service failed; the log says why")
+    return _respond(_plain(request, 500, "the service failed; the log says why"))
 
 
-def _respond(
-    request: Request, type: str, title: str, status: int, detail: str, headers: dict[str, str] | None = None
-) -> Response:
-    request_id = request.scope["request_id"]
-    problem = Problem(type=type, title=title, status=status, detail=detail, request_id=request_id)
-    return Response(
-        problem.model_dump_json(),
-        status,
-        {**(headers or {}), "X-Request-ID": request_id},
-        MEDIA_TYPE,
+def _plain(request: Request, status: int, detail: str) -> Problem:
+    """A problem that says no more than its HTTP status (RFC 9457, section 4.2.1)."""
+    phrase = HTTPStatus(status).phrase
+    return Problem(
+        type="about:blank", title=phrase, status=status, detail=detail, request_id=request.scope["request_id"]
     )
+
+
+def _respond(problem: Problem, headers: Mapping[str, str] | None = None) -> Response:
+    # The last resort for 500 stands outside the middleware that adds the request id to every response.
+    identified = {**(headers or {}), "X-Request-ID": problem.request_id}
+    return Response(problem.model_dump_json(), problem.status, identified, MEDIA_TYPE)

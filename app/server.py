@@ -1,15 +1,34 @@
 """The server process: uvicorn around the application, started quickly and stopped politely."""
 
+import contextlib
+import gc
+from socket import socket
+
 import uvicorn
 
+from app.main import create_app
 from app.settings import Settings
+
+STARTUP_FAILED = 3
+
+
+class Server(uvicorn.Server):
+    """Ends the pause of the garbage collector that `percept serve` began (docs/performance.md): what the start has
+    made lives as long as the process and need never be looked at again."""
+
+    async def startup(self, sockets: list[socket] | None = None) -> None:
+        await super().startup(sockets)
+        gc.freeze()
+        gc.enable()
 
 
 def run(settings: Settings) -> int:
-    from app.main import create_app
-
-    app = create_app(settings)
-    config = uvicorn.Config(app, host=settings.host, port=settings.port, log_level="info", access_log=False)
-    server = uvicorn.Server(config)
-    server.run()
-    return 0 if server.started else 3
+    """Serve until Ctrl-C or SIGTERM; returns the exit code."""
+    config = uvicorn.Config(
+        create_app(settings), host=settings.host, port=settings.port, log_level="info", access_log=False
+    )
+    server = Server(config)
+    # Ctrl-C has already been answered by a graceful stop when uvicorn raises it again.
+    with contextlib.suppress(KeyboardInterrupt):
+        server.run()
+    return 0 if server.started else STARTUP_FAILED

@@ -65,7 +65,7 @@ def load_store(folder: Path, providers: Providers) -> Store:
     for name, version, path in artifacts_in(folder):
         try:
             if not version.isdigit():
-                raise ArtifactRejected(f"no model.onnx was found in a folder that is named by a whole number: {path}")
+                raise ArtifactRejected("it has no model.onnx in a folder that is named by a whole number")
             model = load_model(name, int(version), path, providers)
         except ArtifactRejected as error:
             refused.append(Refused(name, version, error.detail))

@@ -12,6 +12,11 @@ from app.openapi import describe
 
 router = APIRouter(include_in_schema=False)
 ASSETS = "/docs/assets"
+# ReDoc shows its maker's logo from its maker's server, unless the browser is told that nothing may come from elsewhere.
+LOCAL_ONLY = {
+    "Content-Security-Policy": "default-src 'self'; script-src 'self' 'unsafe-inline'; "
+    "style-src 'self' 'unsafe-inline'; img-src 'self' data:; worker-src blob:"
+}
 
 
 def assets() -> StaticFiles:
@@ -35,7 +40,7 @@ async def openapi(request: Request) -> JSONResponse:
 @router.get("/docs")
 async def swagger_ui(request: Request) -> HTMLResponse:
     root = _root(request)
-    return get_swagger_ui_html(
+    page = get_swagger_ui_html(
         openapi_url=f"{root}/openapi.json",
         title="Percept API",
         swagger_js_url=f"{root}{ASSETS}/swagger-ui-bundle.js",
@@ -43,18 +48,22 @@ async def swagger_ui(request: Request) -> HTMLResponse:
         swagger_favicon_url=f"{root}{ASSETS}/favicon.png",
         swagger_ui_parameters={"displayRequestDuration": True},
     )
+    page.headers.update(LOCAL_ONLY)
+    return page
 
 
 @router.get("/redoc")
 async def redoc(request: Request) -> HTMLResponse:
     root = _root(request)
-    return get_redoc_html(
+    page = get_redoc_html(
         openapi_url=f"{root}/openapi.json",
         title="Percept API",
         redoc_js_url=f"{root}{ASSETS}/redoc.standalone.js",
         redoc_favicon_url=f"{root}{ASSETS}/favicon.png",
         with_google_fonts=False,
     )
+    page.headers.update(LOCAL_ONLY)
+    return page
 
 
 def _root(request: Request) -> str:

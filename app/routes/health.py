@@ -30,7 +30,8 @@ async def ready(store: StoreDep) -> Ready:
     """200 only when every model that should be loaded has passed its golden rows; else 503, with each that has not."""
     if store.refused:
         reasons = "; ".join(f"{refused.model} {refused.version}: {refused.reason}" for refused in store.refused)
-        raise NotReady(f"{len(store.refused)} artifacts are not served: {reasons}")
+        count = len(store.refused)
+        raise NotReady(f"{count} {'artifact is' if count == 1 else 'artifacts are'} not served: {reasons}")
     if not store.models:
         raise NotReady("no model was found")
     return Ready(ready=True, models=len(store.models))

@@ -12,7 +12,9 @@ from app.routes.dependencies import StoreDep
 
 router = APIRouter(tags=["models"])
 
-Name = Annotated[str, Path(description="A model's name, or an alias.", examples=["mnist-cnn"])]
+Name = Annotated[
+    str, Path(description="A model's name, or an alias.", openapi_examples={"mnist-cnn": {"value": "mnist-cnn"}})
+]
 Version = Annotated[int | None, Query(description="Not the highest version, but this one.")]
 
 
@@ -36,7 +38,9 @@ async def show_model(model: Name, store: StoreDep, request: Request, version: Ve
 )
 async def show_figure(
     model: Name,
-    figure: Annotated[str, Path(description="As listed on the model's page.", examples=["training"])],
+    figure: Annotated[
+        str, Path(description="As listed on the model's page.", openapi_examples={"training": {"value": "training"}})
+    ],
     store: StoreDep,
     version: Version = None,
 ) -> FileResponse:

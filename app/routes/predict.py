@@ -3,6 +3,7 @@
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Response
+from fastapi.openapi.models import Example
 from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
 
@@ -30,6 +31,10 @@ IMAGE_BODY: dict[str, Any] = {
 }
 
 
+# The first is what Swagger UI fills in.
+NAMES: dict[str, Example] = {"digits": {"value": "digits"}, "clothing": {"value": "clothing"}}
+
+
 class Predictions(BaseModel):
     model: str
     version: str
@@ -44,13 +49,14 @@ class Predictions(BaseModel):
     openapi_extra=IMAGE_BODY,
 )
 async def predict_images(
-    model: Annotated[str, Path(description="A model's name, or an alias.", examples=["digits"])],
+    model: Annotated[str, Path(description="A model's name, or an alias.", openapi_examples=NAMES)],
     store: StoreDep,
     settings: SettingsDep,
     files: FilesDep,
     response: Response,
     instead: Annotated[
-        str | None, Query(alias="model", description="Another model with the same labels.", examples=["mnist-lenet"])
+        str | None,
+        Query(alias="model", description="Another model with the same labels.", examples=["mnist-lenet"]),
     ] = None,
     version: Annotated[int | None, Query(description="Not the highest version, but this one.")] = None,
     top: Annotated[int | None, Query(ge=1, description="Only the most probable classes, in order.")] = None,

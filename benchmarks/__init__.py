@@ -1,0 +1,1 @@
+"""Measurements that the README and docs/performance.md quote; each is one command."""

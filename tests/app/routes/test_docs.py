@@ -1,0 +1,122 @@
+"""The documentation is complete, its examples are real, and it needs no internet."""
+
+import re
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from tests.conftest import SAMPLES
+
+
+@pytest.fixture(scope="module")
+def document(client: TestClient) -> dict[str, Any]:
+    described: dict[str, Any] = client.get("/openapi.json").json()
+    return described
+
+
+def operations(document: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:
+    return [(path, method, op) for path, methods in document["paths"].items() for method, op in methods.items()]
+
+
+@pytest.mark.parametrize("path", ["/docs", "/redoc"])
+def test_pages_load_only_local_assets_that_exist(client: TestClient, path: str) -> None:
+    page = client.get(path).text
+    addresses = re.findall(r"""(?:src|href)=["']([^"']+)["']""", page)
+
+    assert addresses
+    for address in addresses:
+        assert address.startswith("/docs/assets/"), address
+        assert client.get(address).status_code == 200
+    assert "://" not in page.replace("https://fastapi.tiangolo.com", "")
+
+
+def test_home_leads_to_the_documentation(client: TestClient) -> None:
+    assert client.get("/", follow_redirects=False).headers["location"] == "/docs"
+
+
+def test_pages_follow_a_proxys_prefix(client: TestClient) -> None:
+    proxied = TestClient(client.app, root_path="/percept")
+    with proxied:
+        assert "'/percept/openapi.json'" in proxied.get("/percept/docs").text
+
+
+def test_every_operation_explains_itself(document: dict[str, Any]) -> None:
+    for path, method, operation in operations(document):
+        where = f"{method} {path}"
+        assert operation["summary"], where
+        assert operation["description"], where
+        for parameter in operation.get("parameters", []):
+            assert parameter.get("description"), f"{where}: {parameter['name']}"
+        for status, response in operation["responses"].items():
+            if status != "200":
+                assert list(response["content"]) == ["application/problem+json"], f"{where}: {status}"
+
+
+def test_error_responses_are_documented(document: dict[str, Any]) -> None:
+    documented = {(method, path): set(op["responses"]) for path, method, op in operations(document)}
+
+    assert documented == {
+        ("post", "/predict/{model}"): {"200", "404", "413", "415", "422"},
+        ("get", "/models"): {"200"},
+        ("get", "/models/{model}"): {"200", "404", "422"},
+        ("get", "/models/{model}/figures/{figure}"): {"200", "404", "422"},
+        ("get", "/health/live"): {"200"},
+        ("get", "/health/ready"): {"200", "503"},
+    }
+
+
+def test_error_examples_are_what_the_service_answers(client: TestClient, document: dict[str, Any]) -> None:
+    responses = document["paths"]["/predict/{model}"]["post"]["responses"]
+    answers = [
+        client.post("/predict/mnist-cnn?version=7", files={"file": b""}),
+        client.post("/predict/digits", headers={"Content-Type": "image/png"}, content=b"x" * 21_000_000),
+        client.post("/predict/digits", json={}),
+        client.post("/predict/digits", files={"file": b"just a text"}),
+    ]
+
+    for answer in answers:
+        example = responses[str(answer.status_code)]["content"]["application/problem+json"]["example"]
+        assert answer.json() | {"request_id": ""} == example | {"request_id": ""}
+
+
+def test_examples_are_what_the_service_answers(client: TestClient, document: dict[str, Any]) -> None:
+    example = {
+        (method, path): operation["responses"]["200"]["content"].get("application/json", {}).get("example")
+        for path, method, operation in operations(document)
+    }
+    page = example["get", "/models/{model}"]
+
+    assert example["get", "/health/live"] == client.get("/health/live").json()
+    assert example["get", "/health/ready"] == client.get("/health/ready").json()
+    assert example["get", "/models"] == client.get("/models").json()
+    assert page == client.get(f"/models/{page['name']}", headers={"Host": "127.0.0.1:8000"}).json()
+    prediction = example["post", "/predict/{model}"]
+    assert prediction["model"] == page["name"]
+    assert prediction["predictions"][0]["probability"] > 0.5
+
+
+def test_example_request_is_real(client: TestClient, document: dict[str, Any]) -> None:
+    description = document["paths"]["/predict/{model}"]["post"]["description"]
+    file, path = re.findall(r"curl -F file=@(\S+) http://127\.0\.0\.1:8000(/\S+)`", description)[0]
+    answer = client.post(path, files={"file": (SAMPLES.parent / file).read_bytes()})
+
+    assert answer.json()["predictions"][0]["label"] == "7"
+
+
+def test_optional_parameters_are_not_described_as_null(document: dict[str, Any]) -> None:
+    parameters = document["paths"]["/predict/{model}"]["post"]["parameters"]
+
+    assert [(parameter["name"], parameter["schema"]["type"]) for parameter in parameters] == [
+        ("model", "string"),
+        ("model", "string"),
+        ("version", "integer"),
+        ("top", "integer"),
+    ]
+
+
+def test_body_is_described_as_files(document: dict[str, Any]) -> None:
+    content = document["paths"]["/predict/{model}"]["post"]["requestBody"]["content"]
+
+    assert set(content) == {"multipart/form-data", "image/*"}
+    assert content["multipart/form-data"]["schema"]["required"] == ["file"]

@@ -1,0 +1,50 @@
+"""Live is the process; ready is every model that should be served."""
+
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+
+from app.errors import ConfigurationError
+from app.main import create_app, open_store
+from app.settings import Settings
+from tests.onnx_models import write_brightness
+from tests.problems import assert_problem
+
+
+def test_service_with_all_models_is_ready(client: TestClient) -> None:
+    assert client.get("/health/live").json() == {"live": True}
+    assert client.get("/health/ready").json() == {"ready": True, "models": 6}
+
+
+def test_refused_artifact_is_named_and_the_others_answer(tmp_path: Path) -> None:
+    write_brightness(tmp_path)
+    broken = tmp_path / "broken" / "1" / "model.onnx"
+    broken.parent.mkdir(parents=True)
+    broken.write_bytes(b"not a model")
+
+    with TestClient(create_app(Settings(artifacts=tmp_path))) as client:
+        detail = assert_problem(client.get("/health/ready"), 503)
+        assert detail.startswith("1 artifact is not served: broken 1: onnxruntime cannot load it")
+        assert client.get("/health/live").status_code == 200
+        listed = client.get("/models").json()
+        assert [refused["model"] for refused in listed["refused"]] == ["broken"]
+        assert str(tmp_path) not in str(listed["refused"])
+        answer = client.post("/predict/brightness", files={"file": b"GIF89a"})
+        assert "is damaged" in assert_problem(answer, 422) or "not an image" in answer.text
+
+
+def test_service_without_models_is_not_ready(tmp_path: Path) -> None:
+    with TestClient(create_app(Settings(artifacts=tmp_path))) as client:
+        assert assert_problem(client.get("/health/ready"), 503) == "no model was found"
+        assert client.get("/openapi.json").status_code == 200
+
+
+def test_missing_folder_stops_the_start(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"PERCEPT_ARTIFACTS=.*nowhere: there is no such folder"):
+        open_store(Settings(artifacts=tmp_path / "nowhere"))
+
+
+def test_cuda_that_is_not_there_stops_the_start() -> None:
+    with pytest.raises(ConfigurationError, match="PERCEPT_PROVIDERS=cuda: "):
+        open_store(Settings(providers="cuda"))

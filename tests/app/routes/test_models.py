@@ -1,0 +1,65 @@
+"""GET /models…: what is served, each card, each figure."""
+
+from fastapi.testclient import TestClient
+
+from tests.problems import assert_problem
+
+
+def test_models_are_listed_with_their_measured_figures(client: TestClient) -> None:
+    listed = client.get("/models").json()
+    by_name = {model["name"]: model for model in listed["models"]}
+
+    assert listed["refused"] == []
+    assert set(listed["aliases"]) == {"clothing", "digits"}
+    assert by_name["mnist-cnn"]["metrics"]["test_accuracy"] >= 0.992
+    assert by_name["mnist-cnn"]["provider"] == "CPUExecutionProvider"
+    assert by_name[listed["aliases"]["clothing"]]["aliases"] == ["clothing"]
+
+
+def test_model_page_has_card_layers_figures_and_a_call(client: TestClient) -> None:
+    page = client.get("/models/mnist-cnn").json()
+
+    assert page["inputs"] == [{"name": "image", "datatype": "tensor(uint8)", "shape": ["batch", 28, 28]}]
+    assert [output["name"] for output in page["outputs"]] == ["logits", "probabilities"]
+    assert page["call"] == "curl -F file=@picture.png http://testserver/predict/mnist-cnn"
+    assert page["card"]["layers"][1] == {
+        "name": "conv1",
+        "kind": "Conv2d",
+        "output_shape": [32, 24, 24],
+        "parameters": 832,
+    }
+    assert sum(layer["parameters"] for layer in page["card"]["layers"]) == page["card"]["parameters"] == 118_346
+
+
+def test_alias_leads_to_the_page_of_its_model(client: TestClient) -> None:
+    assert client.get("/models/digits").json()["name"] == client.get("/models").json()["aliases"]["digits"]
+
+
+def test_each_figure_of_each_model_is_a_picture(client: TestClient) -> None:
+    for model in client.get("/models").json()["models"]:
+        figures = client.get(f"/models/{model['name']}").json()["figures"]
+
+        assert [path.rsplit("/", 1)[1] for path in figures] == [
+            "confusion",
+            "filters",
+            "mistakes",
+            "predictions",
+            "training",
+        ]
+        for path in figures:
+            answer = client.get(path)
+            assert (answer.status_code, answer.headers["content-type"]) == (200, "image/png")
+            assert answer.content.startswith(b"\x89PNG")
+
+
+def test_unknown_names_are_told(client: TestClient) -> None:
+    assert "there is no model 'nix'; there are: clothing" in assert_problem(client.get("/models/nix"), 404)
+    detail = assert_problem(client.get("/models/mnist-cnn/figures/nix"), 404)
+    assert detail == (
+        "model 'mnist-cnn' has no figure 'nix'; there are: confusion, filters, mistakes, predictions, training"
+    )
+
+
+def test_figure_names_do_not_reach_the_file_system(client: TestClient) -> None:
+    for name in ("..%2Fmodel", "%2e%2e%2f%2e%2e%2f%2e%2e%2fpyproject", "training.png%00"):
+        assert_problem(client.get(f"/models/mnist-cnn/figures/{name}"), 404)

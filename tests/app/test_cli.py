@@ -1,0 +1,78 @@
+"""The command line, run as a person runs it: another process, real files, exit codes."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from app.catalogue import catalogue
+from app.main import open_store
+from app.settings import Settings
+from app.table import replace_table, table
+from tests.conftest import ROOT, SAMPLES
+
+
+def percept(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "app.cli", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=os.environ | environment, check=False)
+
+
+def test_predict_tells_the_label_of_each_file() -> None:
+    done = percept("predict", SAMPLES / "seven.png", SAMPLES / "three-on-paper.jpg")
+    first, second = done.stdout.splitlines()
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert first.startswith(f"{SAMPLES / 'seven.png'}: 7 ")
+    assert second.startswith(f"{SAMPLES / 'three-on-paper.jpg'}: 3 ")
+    assert second.endswith("(inverted)")
+
+
+def test_predict_takes_a_model_and_a_number_of_classes() -> None:
+    done = percept("predict", SAMPLES / "ankle-boot.png", "--model", "fashion-mlp", "--top", "2")
+
+    assert done.stdout.split(": ")[1].startswith("Ankle boot ")
+    assert len(done.stdout.split(", ")) == 2
+
+
+def test_predict_tells_bad_files_and_goes_on() -> None:
+    done = percept("predict", "nowhere.png", ROOT / "LICENSE", SAMPLES / "two.png")
+
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [
+        "nowhere.png: No such file or directory",
+        f"{ROOT / 'LICENSE'}: the file is not an image that can be decoded: PNG, JPEG, WebP, GIF, BMP, TIFF",
+    ]
+    assert done.stdout.startswith(f"{SAMPLES / 'two.png'}: 2 ")
+
+
+def test_unknown_model_is_told() -> None:
+    done = percept("predict", SAMPLES / "two.png", "--model", "letters")
+
+    assert done.returncode == 2
+    assert done.stderr.startswith("percept: there is no model 'letters'; there are: clothing, digits")
+
+
+def test_bad_setting_is_told_in_one_line() -> None:
+    done = percept("models", PERCEPT_PROVIDERS="tpu")
+
+    assert (done.returncode, done.stderr) == (2, "percept: PERCEPT_PROVIDERS=tpu: allowed is auto, cpu, cuda\n")
+
+
+def test_cuda_in_vain_is_told_before_the_server_starts() -> None:
+    done = percept("serve", "--port", "0", PERCEPT_PROVIDERS="cuda")
+
+    assert done.returncode == 2
+    assert done.stderr.startswith("percept: PERCEPT_PROVIDERS=cuda: this onnxruntime has ")
+
+
+def test_readme_shows_the_table_that_the_cards_give() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+
+    assert replace_table(readme, table(catalogue(open_store(Settings())))) == readme
+
+
+def test_train_is_handed_to_the_other_half() -> None:
+    done = percept("train", "no-such-recipe")
+
+    assert done.returncode == 2
+    assert "no recipe is called no-such-recipe; there are mnist-dnn, mnist-mlp" in done.stderr

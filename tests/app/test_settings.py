@@ -1,0 +1,44 @@
+"""Settings come from the environment; what is wrong names the variable, the value and what is allowed."""
+
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from app.errors import ConfigurationError
+from app.settings import Settings, read_settings, variable
+from tests.conftest import ROOT
+
+
+def test_without_variables_the_defaults_hold() -> None:
+    assert read_settings({}) == Settings()
+
+
+def test_variables_are_parsed_to_the_type_of_their_field() -> None:
+    settings = read_settings({"PERCEPT_ARTIFACTS": "/srv/models", "PERCEPT_PORT": "9000", "PERCEPT_PROVIDERS": "cpu"})
+
+    assert settings == Settings(artifacts=Path("/srv/models"), port=9000, providers="cpu")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("PERCEPT_PORT", "http", "PERCEPT_PORT=http: allowed is a whole number"),
+        ("PERCEPT_PORT", "70000", "PERCEPT_PORT=70000: allowed is 0 to 65535"),
+        ("PERCEPT_PROVIDERS", "tpu", "PERCEPT_PROVIDERS=tpu: allowed is auto, cpu, cuda"),
+        ("PERCEPT_MAX_FILES", "0", "PERCEPT_MAX_FILES=0: allowed is 1 and more"),
+    ],
+)
+def test_bad_value_is_named(name: str, value: str, message: str) -> None:
+    with pytest.raises(ConfigurationError) as error:
+        read_settings({name: value})
+
+    assert error.value.detail == message
+
+
+@pytest.mark.parametrize("setting", fields(Settings), ids=lambda setting: setting.name)
+def test_readme_explains_each_setting(setting: object) -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+
+    assert f"| `{variable(setting.name)}` |" in readme  # type: ignore[attr-defined]
+    assert setting.metadata["help"] in readme  # type: ignore[attr-defined]

@@ -1,0 +1,113 @@
+"""Multipart bodies are read as they arrive, in memory, and never beyond the limits."""
+
+import asyncio
+
+import pytest
+from starlette.requests import Request
+from starlette.types import Message
+
+from app.errors import AppError, ContentTooLarge, InvalidRequest, UnsupportedMediaType
+from app.uploads import MultipartFiles, read_files
+
+BOUNDARY = b"xYz"
+MULTIPART = b"multipart/form-data; boundary=xYz"
+FILES = [b"first", b"\r\n--xY not the boundary\r\n", b"", bytes(range(256))]
+
+
+def form(*files: bytes, field: bytes = b"file") -> bytes:
+    parts = b"".join(
+        b'--xYz\r\nContent-Disposition: form-data; name="%b"; filename="a.png"\r\nContent-Type: image/png\r\n\r\n%b\r\n'
+        % (field, file)
+        for file in files
+    )
+    return parts + b"--xYz--\r\n"
+
+
+def read(body: bytes | list[bytes], content_type: bytes = MULTIPART, **headers: bytes) -> tuple[list[bytes], int]:
+    """The files, and how many chunks of the body were asked for."""
+    chunks = [body] if isinstance(body, bytes) else body
+    asked = 0
+
+    async def receive() -> Message:
+        nonlocal asked
+        asked += 1
+        return {"type": "http.request", "body": chunks[asked - 1], "more_body": asked < len(chunks)}
+
+    raw = [
+        (b"content-type", content_type),
+        *((name.replace("_", "-").encode(), value) for name, value in headers.items()),
+    ]
+    request = Request({"type": "http", "method": "POST", "headers": raw}, receive)
+    try:
+        return asyncio.run(read_files(request, max_body_bytes=1_000, max_files=5)), asked
+    except AppError as error:
+        error.headers["asked"] = str(asked)
+        raise
+
+
+def test_files_come_back_byte_for_byte_and_in_order() -> None:
+    assert read(form(*FILES)) == (FILES, 1)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 64])
+def test_where_the_body_is_cut_into_chunks_makes_no_difference(size: int) -> None:
+    body = form(*FILES)
+
+    assert read([body[start : start + size] for start in range(0, len(body), size)])[0] == FILES
+
+
+def test_raw_image_is_the_whole_body() -> None:
+    assert read([b"ab", b"cd"], b"image/png") == ([b"abcd"], 2)
+
+
+def test_announced_length_beyond_the_limit_is_refused_unread() -> None:
+    with pytest.raises(ContentTooLarge, match=r"the body has 1,001 bytes; at most 1,000") as error:
+        read(form(b"x"), content_length=b"1001")
+
+    assert error.value.headers == {"Connection": "close", "asked": "0"}
+
+
+def test_unannounced_length_beyond_the_limit_is_refused_as_soon_as_it_is_passed() -> None:
+    with pytest.raises(ContentTooLarge, match="at most 1,000 bytes") as error:
+        read([b"x" * 600] * 10, b"image/png")
+
+    assert error.value.headers["asked"] == "2"
+
+
+def test_too_many_files_are_refused_at_the_first_too_many() -> None:
+    with pytest.raises(ContentTooLarge, match=r"more than 5 files; at most 5 are allowed \(PERCEPT_MAX_FILES\)"):
+        read(form(*[b"x"] * 6))
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b"", "empty or cut off"),
+        (form(b"x")[:-10], "empty or cut off"),
+        (b"--xYz--\r\n", "has no file: send multipart/form-data with one or many parts named 'file'"),
+        (form(b"x", field=b"image"), "a field 'image' that is not read here"),
+        (b"no boundary at all", "malformed"),
+    ],
+    ids=["empty", "cut off", "no file", "wrong field", "malformed"],
+)
+def test_form_without_files_says_what_is_expected(body: bytes, message: str) -> None:
+    with pytest.raises(InvalidRequest, match=message):
+        read(body)
+
+
+def test_missing_boundary_is_named() -> None:
+    with pytest.raises(InvalidRequest, match="lacks its boundary"):
+        read(form(b"x"), b"multipart/form-data")
+
+
+@pytest.mark.parametrize("content_type", [b"", b"application/json", b"application/x-www-form-urlencoded"])
+def test_other_content_types_are_refused_and_named(content_type: bytes) -> None:
+    with pytest.raises(UnsupportedMediaType, match=f"content type '{content_type.decode()}' is not read here"):
+        read(b"{}", content_type)
+
+
+def test_part_without_a_name_is_refused() -> None:
+    parser = MultipartFiles(BOUNDARY, max_files=5)
+
+    with pytest.raises(InvalidRequest, match="a field ''"):
+        parser.feed(b"--xYz\r\nContent-Type: image/png\r\n\r\nx\r\n--xYz--\r\n")

@@ -1,0 +1,43 @@
+"""Fixtures that several files share: the service over the committed artifacts, and the data sets if they are here."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+
+from app.main import create_app
+from app.settings import Settings
+
+ROOT = Path(__file__).resolve().parent.parent
+SAMPLES = ROOT / "samples"
+
+
+@pytest.fixture(autouse=True)
+def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No PERCEPT_ variable of the caller's shell changes what a test sees."""
+    for name in [name for name in os.environ if name.startswith("PERCEPT_")]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def client() -> Iterator[TestClient]:
+    with TestClient(create_app(Settings())) as client:
+        yield client
+
+
+def _data_folder() -> Path | None:
+    folder = Path(os.environ.get("PERCEPT_DATA", ROOT / "data"))
+    return folder if (folder / "mnist").is_dir() and (folder / "fashion-mnist").is_dir() else None
+
+
+DATA = _data_folder()
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """The folder of the data sets."""
+    if DATA is None:
+        pytest.skip("the data sets are not here: set PERCEPT_DATA, or `percept train` once to download them")
+    return DATA

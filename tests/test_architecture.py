@@ -1,0 +1,99 @@
+"""The plan of the house, enforced: who imports whom, what a module may be called, what an import may do."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+MODULES = sorted((*ROOT.glob("app/**/*.py"), *ROOT.glob("training/**/*.py")))
+# What stands higher may import what stands lower, never the other way round.
+FLOORS = [
+    {"card", "errors"},
+    {"settings"},
+    {"runtime", "images", "uploads", "request_ids", "problems"},
+    {"model"},
+    {"store"},
+    {"prediction", "catalogue"},
+    {"table", "openapi"},
+    {"routes"},
+    {"main"},
+    {"server"},
+    {"cli"},
+]
+FLOOR = {name: floor for floor, names in enumerate(FLOORS) for name in names}
+
+
+def imports(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def room(module: str) -> str | None:
+    """`app.routes.predict` → `routes`."""
+    parts = module.split(".")
+    return parts[1] if parts[0] == "app" and len(parts) > 1 and parts[1] in FLOOR else None
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_module_opens_with_what_it_is(path: Path) -> None:
+    assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+
+
+def test_no_module_is_called_by_a_name_that_says_nothing() -> None:
+    assert not {path.stem for path in MODULES} & {"utils", "helpers", "common", "manager", "base", "misc"}
+
+
+def test_imports_go_downwards() -> None:
+    wrong = [
+        f"{path.relative_to(ROOT)} imports {module}"
+        for path in ROOT.glob("app/**/*.py")
+        if (own := path.relative_to(ROOT / "app").parts[0].removesuffix(".py")) != "__init__"
+        for module in imports(path)
+        if (other := room(module)) and other != own and FLOOR[other] >= FLOOR[own]
+    ]
+
+    assert wrong == []
+
+
+def test_the_service_knows_no_training_and_training_only_the_card() -> None:
+    app = {module for path in ROOT.glob("app/**/*.py") for module in imports(path)}
+    training = {module for path in ROOT.glob("training/**/*.py") for module in imports(path)}
+
+    assert not {module for module in app if module.split(".")[0] in {"torch", "training", "onnx", "sklearn"}}
+    assert {module for module in training if module.split(".")[0] == "app"} <= {
+        module for module in training if module.startswith("app.card")
+    }
+
+
+def test_routes_import_neither_numpy_nor_onnxruntime() -> None:
+    routes = {module for path in ROOT.glob("app/routes/*.py") for module in imports(path)}
+
+    assert not {module for module in routes if module.split(".")[0] in {"numpy", "onnxruntime", "PIL"}}
+
+
+def run_python(code: str) -> str:
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT).stdout
+
+
+def test_importing_the_service_does_not_import_torch() -> None:
+    loaded = run_python("import sys, app.main, app.cli, app.server; print(*sorted(sys.modules))").split()
+
+    assert "onnxruntime" in loaded
+    assert not {"torch", "training", "onnx", "matplotlib", "sklearn"} & set(loaded)
+
+
+def test_importing_the_service_opens_nothing_and_configures_nothing() -> None:
+    seen = run_python(
+        "import logging, socket, os\nimport app.main\nprint(logging.root.handlers, os.environ['ORT_DISABLE_TELEMETRY'])"
+    )
+
+    assert seen == "[] 1\n"

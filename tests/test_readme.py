@@ -1,0 +1,73 @@
+"""What the README shows is what happens, and what it lists is there."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+
+from tests.conftest import ROOT
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def layout() -> dict[str, str]:
+    """Path → its line, from the tree that indents files below their folder."""
+    [tree] = re.findall(r"## Layout\n\n```\n(.*?)```", README, re.S)
+    lines, folder = {}, ""
+    for line in tree.splitlines():
+        indent, names, text = re.findall(r"^( *)(\S+(?: \S+\.py)*) {2,}(.*)$", line)[0]
+        folder = folder if indent else names
+        for name in names.split() if indent else [""]:
+            lines[folder + name] = text
+    return lines
+
+
+def test_the_curl_gives_the_answer_that_is_shown(client: TestClient) -> None:
+    [(file, path)] = re.findall(r"```sh\ncurl -F file=@(\S+) http://127\.0\.0\.1:8000(\S+)\n```", README)
+    [shown] = [json.loads(block) for block in re.findall(r"```json\n(.*?)```", README, re.S)]
+    answer = client.post(path, files={"file": (ROOT / file).read_bytes()}).json()
+    [expected], [found] = shown.pop("predictions"), answer.pop("predictions")
+
+    assert answer == shown
+    assert found.pop("probabilities") == pytest.approx(expected.pop("probabilities"), abs=1e-5)
+    assert found.pop("probability") == pytest.approx(expected.pop("probability"), abs=1e-5)
+    assert found == expected
+
+
+def test_layout_has_a_line_for_each_module_and_none_too_many() -> None:
+    lines = layout()
+    modules = {
+        str(path.relative_to(ROOT))
+        for folder in ("app", "training")
+        for path in (ROOT / folder).glob("*.py")
+        if path.name != "__init__.py"
+    }
+
+    assert {path for path in lines if path.endswith(".py")} == modules
+    assert all(lines.values())
+    assert [path for path in lines if not (ROOT / path).exists()] == []
+
+
+@pytest.mark.parametrize("document", ["README.md", "ARCHITECTURE.md", "CHANGELOG.md"])
+def test_links_lead_somewhere(document: str) -> None:
+    text = (ROOT / document).read_text(encoding="utf-8")
+
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", text):
+        assert (ROOT / target).exists(), target
+
+
+@pytest.mark.parametrize("document", ["README.md", "ARCHITECTURE.md", "docs/performance.md"])
+def test_files_that_are_named_exist(document: str) -> None:
+    text = (ROOT / document).read_text(encoding="utf-8")
+
+    for name in re.findall(r"`((?:app|training|tests|benchmarks|docs|samples)/[\w/.-]+)`", text):
+        assert Path(ROOT, name).exists(), name
+
+
+def test_make_targets_that_are_named_exist() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+
+    for target in set(re.findall(r"(?:^|`)make (\w+)", README, re.M)):
+        assert re.search(rf"^{target}:", makefile, re.M), target

@@ -1,0 +1,169 @@
+"""The real thing: `percept serve` as its own process on a port of this machine, spoken to over sockets."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT, SAMPLES
+
+SEVEN = (SAMPLES / "seven.png").read_bytes()
+PATIENCE = 30
+
+
+class Server:
+    def __init__(self, log: Path) -> None:
+        self.log = log
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        command = [sys.executable, "-m", "app.cli", "serve", "--port", str(self.port)]
+        with log.open("w") as output:
+            self.process = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT)
+        self.url = f"http://127.0.0.1:{self.port}"
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                assert json.load(urllib.request.urlopen(f"{self.url}/health/ready")) == {"ready": True, "models": 6}
+                return
+            except OSError:
+                assert time.monotonic() < deadline and self.process.poll() is None
+                time.sleep(0.02)
+
+    def predict(self, body: bytes = SEVEN) -> str:
+        request = urllib.request.Request(f"{self.url}/predict/digits", body, {"Content-Type": "image/png"})
+        answer = json.load(urllib.request.urlopen(request, timeout=PATIENCE))
+        return str(answer["predictions"][0]["label"])
+
+    def connect(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE)
+
+    def stop(self, how: signal.Signals = signal.SIGINT) -> tuple[int, str]:
+        self.process.send_signal(how)
+        return self.process.wait(timeout=PATIENCE), self.log.read_text()
+
+    def open_files(self) -> list[str]:
+        """What the process has open, without its sockets."""
+        names = []
+        for descriptor in Path(f"/proc/{self.process.pid}/fd").iterdir():
+            try:
+                names.append(os.readlink(descriptor))
+            except OSError:
+                continue
+        return sorted(name for name in names if not name.startswith("socket:"))
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    server = Server(tmp_path_factory.mktemp("server") / "log")
+    yield server
+    server.stop()
+
+
+def read_answer(connection: socket.socket) -> bytes:
+    received = b""
+    while chunk := connection.recv(65_536):
+        received += chunk
+    return received
+
+
+def test_picture_is_answered(server: Server) -> None:
+    assert server.predict() == "7"
+
+
+def test_ten_clients_at_once_get_their_own_answers(server: Server) -> None:
+    two = (SAMPLES / "two.png").read_bytes()
+    with ThreadPoolExecutor(10) as clients:
+        answers = list(clients.map(server.predict, [SEVEN, two] * 50))
+
+    assert answers == ["7", "2"] * 50
+
+
+def test_announced_21_megabytes_are_refused_before_they_are_sent(server: Server) -> None:
+    with server.connect() as connection:
+        connection.sendall(
+            b"POST /predict/digits HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: 21000000\r\n\r\n"
+        )
+        answer = read_answer(connection)
+
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    assert b"connection: close" in answer.lower()
+    assert b"the body has 21,000,000 bytes; at most 20,000,000 bytes are allowed" in answer
+
+
+def test_unannounced_21_megabytes_are_refused_once_20_have_come(server: Server) -> None:
+    sent = 0
+    chunk = b"10000\r\n" + b"x" * 0x10000 + b"\r\n"
+    with server.connect() as connection:
+        connection.sendall(
+            b"POST /predict/digits HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nTransfer-Encoding: chunked\r\n\r\n"
+        )
+        try:
+            while sent < 60_000_000:
+                connection.sendall(chunk)
+                sent += 0x10000
+        except OSError:
+            pass
+
+    assert sent < 60_000_000
+    assert server.predict() == "7"
+
+
+def test_caller_who_leaves_in_the_middle_harms_nobody(server: Server) -> None:
+    before = server.log.read_text()
+    for _ in range(20):
+        with server.connect() as connection:
+            connection.sendall(
+                b"POST /predict/digits HTTP/1.1\r\nHost: x\r\n"
+                b"Content-Type: image/png\r\nContent-Length: 1000\r\n\r\nhalf"
+            )
+
+    assert server.predict() == "7"
+    assert server.log.read_text() == before
+
+
+def test_good_and_bad_requests_leave_no_file_open_and_no_temporary_file(server: Server) -> None:
+    temporary = Path(os.environ.get("TMPDIR", "/tmp"))
+    server.predict()
+    before, files_before = server.open_files(), set(temporary.iterdir())
+    for body in (SEVEN, b"text", b"", SEVEN[:100], b"x" * 3_000_000):
+        try:
+            server.predict(body)
+        except urllib.error.HTTPError as error:
+            assert error.code == 422
+
+    assert server.open_files() == before
+    assert set(temporary.iterdir()) - files_before == set()
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
+def test_server_stops_politely(how: signal.Signals, tmp_path: Path) -> None:
+    server = Server(tmp_path / "log")
+    server.predict()
+    started = time.monotonic()
+    code, output = server.stop(how)
+
+    assert time.monotonic() - started < 5
+    assert code in (0, -how)
+    assert "Traceback" not in output
+    assert "Finished server process" in output
+
+
+def test_port_that_is_taken_is_told() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        command = [sys.executable, "-m", "app.cli", "serve", "--port", str(taken.getsockname()[1])]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=PATIENCE)
+
+    assert done.returncode != 0
+    assert "address already in use" in done.stderr

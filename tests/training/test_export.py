@@ -1,0 +1,161 @@
+"""What is exported is what was trained; what is not, or falls short, is not written."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from app.card import read_card, read_golden
+from app.model import load_model
+from app.runtime import CPU as CPU_PROVIDER
+from tests.training.datasets import bars, bars_dataset
+from training import export
+from training.__main__ import RECIPES
+from training.classifier import ImageClassifier, WithProbabilities
+from training.cnn import two_convolutions
+from training.export import ExportError, artifact_folder, check_parity, layer_table, run, to_onnx
+from training.train import BelowFloor, train
+
+CPU = torch.device("cpu")
+IMAGES = bars(100, seed=9).images
+
+
+@pytest.fixture(scope="module")
+def network() -> ImageClassifier:
+    torch.manual_seed(4)
+    return ImageClassifier(two_convolutions((6, 16), 120), 0.1, 0.3).eval()
+
+
+@pytest.fixture(scope="module")
+def graph(network: ImageClassifier) -> bytes:
+    return to_onnx(network)
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An artifact of a short training, floor and all."""
+    out = tmp_path_factory.mktemp("artifacts")
+    recipe = replace(RECIPES["mnist-lenet"], epochs=4, batch_size=32, floor=0.9)
+    train(recipe, bars_dataset(), lambda: bars(200, seed=3), CPU, out)
+    return out
+
+
+@pytest.mark.parametrize("rows", [1, 7, 64, 100])
+def test_graph_answers_as_pytorch_does_in_any_batch(network: ImageClassifier, graph: bytes, rows: int) -> None:
+    with torch.inference_mode():
+        logits, probabilities = WithProbabilities(network)(IMAGES[:rows])
+    scores = run(graph, IMAGES[:rows])
+
+    np.testing.assert_allclose(scores.logits, logits.numpy(), atol=1e-5)
+    np.testing.assert_allclose(scores.probabilities, probabilities.numpy(), atol=1e-6)
+
+
+def test_graph_takes_uint8_pixels_and_names_its_outputs(graph: bytes) -> None:
+    model = onnx.load_from_string(graph)
+    [image] = model.graph.input
+
+    assert (image.name, image.type.tensor_type.elem_type) == ("image", onnx.TensorProto.UINT8)
+    assert [axis.dim_param or axis.dim_value for axis in image.type.tensor_type.shape.dim] == ["batch", 28, 28]
+    assert [output.name for output in model.graph.output] == ["logits", "probabilities"]
+
+
+def test_graph_tells_nothing_of_the_machine_it_was_made_on(graph: bytes) -> None:
+    assert b".py" not in graph
+    assert str(Path(__file__).parents[2]).encode() not in graph
+
+
+def test_parity_of_another_network_is_refused(graph: bytes) -> None:
+    torch.manual_seed(5)
+    other = ImageClassifier(two_convolutions((6, 16), 120), 0.1, 0.3).eval()
+
+    with pytest.raises(ExportError, match="differ"):
+        check_parity(other, graph, IMAGES)
+
+
+def test_parity_beyond_the_tolerance_is_refused(
+    network: ImageClassifier, graph: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(export, "PARITY_TOLERANCE", 1e-12)
+
+    with pytest.raises(ExportError, match="at most 1e-12 is allowed"):
+        check_parity(network, graph, IMAGES)
+
+
+def test_parity_needs_enough_rows(network: ImageClassifier, graph: bytes) -> None:
+    with pytest.raises(ExportError, match="parity needs 64 rows, there are 63"):
+        check_parity(network, graph, IMAGES[:63])
+
+
+def test_layer_table_counts_every_parameter(network: ImageClassifier) -> None:
+    table = layer_table(network, 28, 28)
+
+    assert [(layer.name, layer.output_shape, layer.parameters) for layer in table if layer.parameters] == [
+        ("conv1", [6, 24, 24], 156),
+        ("conv2", [16, 8, 8], 2_416),
+        ("hidden", [120], 30_840),
+        ("logits", [10], 1_210),
+    ]
+
+
+def test_artifact_is_whole_and_loads(written: Path) -> None:
+    folder = written / "mnist-lenet" / "1"
+    metadata = {prop.key: prop.value for prop in onnx.load(folder / "model.onnx").metadata_props}
+    card = read_card(metadata)
+    golden = read_golden(metadata)
+
+    assert card is not None and golden is not None
+    assert card.metrics["test_accuracy"] >= card.floor["test_accuracy"] == 0.9
+    assert len(card.training.history) == card.training.epochs == 4
+    assert golden.inputs["image"].shape == [4, 28, 28]
+    assert sorted(path.name for path in folder.rglob("*.png")) == [
+        "confusion.png",
+        "filters.png",
+        "mistakes.png",
+        "predictions.png",
+        "training.png",
+    ]
+    assert load_model("mnist-lenet", 1, folder / "model.onnx", [CPU_PROVIDER]).card == card
+
+
+def test_below_the_floor_nothing_is_written(tmp_path: Path) -> None:
+    recipe = replace(RECIPES["mnist-lenet"], epochs=1, floor=1.0)
+
+    with pytest.raises(BelowFloor, match=r"mnist-lenet: test accuracy 0\.\d{4} is below its floor 1\.0000"):
+        train(recipe, bars_dataset(), lambda: bars(100, seed=3), CPU, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_new_artifact_replaces_the_old_one_whole(tmp_path: Path) -> None:
+    for content in ("old", "new"):
+        with artifact_folder(tmp_path, "model", 1) as folder:
+            (folder / content).write_text(content)
+
+    assert [path.name for path in (tmp_path / "model").iterdir()] == ["1"]
+    assert [path.name for path in (tmp_path / "model" / "1").iterdir()] == ["new"]
+
+
+@pytest.mark.parametrize("interruption", [KeyboardInterrupt, RuntimeError])
+def test_interrupted_writing_leaves_the_old_artifact_and_nothing_else(
+    tmp_path: Path, interruption: type[BaseException]
+) -> None:
+    with artifact_folder(tmp_path, "model", 1) as folder:
+        (folder / "old").write_text("old")
+    with pytest.raises(interruption), artifact_folder(tmp_path, "model", 1) as folder:
+        (folder / "new").write_text("half")
+        raise interruption
+
+    assert [str(path.relative_to(tmp_path)) for path in sorted(tmp_path.rglob("*"))] == [
+        "model",
+        "model/1",
+        "model/1/old",
+    ]
+
+
+def test_interrupted_first_writing_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), artifact_folder(tmp_path, "model", 1):
+        raise KeyboardInterrupt
+
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,82 @@
+"""The loop learns, repeats itself exactly, and keeps its history."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from tests.training.datasets import bars, bars_dataset
+from training.__main__ import RECIPES
+from training.augment import NO_JITTER
+from training.classifier import ImageClassifier
+from training.fit import build, choose_device, evaluate, fit
+from training.mlp import one_hidden_layer
+
+CPU = torch.device("cpu")
+SHORT = replace(RECIPES["mnist-dnn"], epochs=3, batch_size=64, augmentation=NO_JITTER)
+
+
+def test_loop_learns_what_can_be_learned() -> None:
+    fitted = fit(SHORT, bars_dataset(), CPU)
+
+    assert fitted.history[-1].validation_accuracy == 1.0
+    assert [row.epoch for row in fitted.history] == [1, 2, 3]
+    assert fitted.history[0].loss > fitted.history[-1].loss
+
+
+def test_history_ends_with_what_the_network_scores() -> None:
+    fitted = fit(SHORT, bars_dataset(), CPU)
+    loss, accuracy = evaluate(fitted.network, bars_dataset().validation)
+
+    assert fitted.history[-1].validation_loss == pytest.approx(loss, rel=1e-5)
+    assert fitted.history[-1].validation_accuracy == accuracy
+
+
+@pytest.mark.parametrize("name", ["mnist-dnn", "mnist-lenet"])
+def test_same_seed_gives_the_same_weights(name: str) -> None:
+    recipe = replace(RECIPES[name], epochs=1)
+    first, second = (fit(recipe, bars_dataset(), CPU).network.state_dict() for _ in range(2))
+
+    for key, weights in first.items():
+        torch.testing.assert_close(weights, second[key], rtol=0, atol=0)
+
+
+def test_another_seed_gives_other_weights() -> None:
+    one, two = (fit(replace(SHORT, epochs=1, seed=seed), bars_dataset(), CPU).network for seed in (1, 2))
+
+    assert not torch.equal(one.body.hidden.weight, two.body.hidden.weight)  # type: ignore[union-attr, arg-type]
+
+
+def test_evaluation_is_cross_entropy_and_share_of_right_answers() -> None:
+    network = ImageClassifier(one_hidden_layer(), 0.1, 0.3)
+    split = bars(40, seed=5)
+    logits = network(split.images)
+
+    assert evaluate(network, split) == (
+        pytest.approx(F.cross_entropy(logits, split.labels).item(), rel=1e-6),
+        pytest.approx((logits.argmax(1) == split.labels).float().mean().item()),
+    )
+
+
+def test_classifier_normalises_by_the_training_pixels() -> None:
+    train = bars_dataset().train
+    network = build(SHORT, one_hidden_layer(dropout=0.2), train).eval()
+    pixels = train.images[:3].float() / 255
+    everything = train.images.float() / 255
+
+    torch.testing.assert_close(network(train.images[:3]), network.body((pixels - everything.mean()) / everything.std()))
+
+
+def test_network_of_another_size_than_stated_is_refused() -> None:
+    with pytest.raises(ValueError, match="mnist-dnn: the network has 50,890 parameters, the recipe says 101,770"):
+        build(SHORT, one_hidden_layer(hidden=64), bars_dataset().train)
+
+
+def test_cuda_in_vain_is_told() -> None:
+    if torch.cuda.is_available():
+        assert choose_device("cuda").type == "cuda"
+        return
+    with pytest.raises(ValueError, match="--device cuda: PyTorch sees no CUDA device here; allowed now: auto, cpu"):
+        choose_device("cuda")
+    assert choose_device("auto") == CPU
