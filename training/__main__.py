@@ -32,10 +32,23 @@ def arguments() -> argparse.ArgumentParser:
     )
     parser.add_argument("--out", type=Path, default=Path("artifacts"), help="where artifacts go (default: artifacts)")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    parser.add_argument("--epochs", type=int, help="instead of the recipe's own number")
+    parser.add_argument("--epochs", type=positive, help="instead of the recipe's own number")
     parser.add_argument("--seed", type=int, help="instead of the recipe's own")
     parser.add_argument("--dry-run", action="store_true", help="one epoch on a few rows; writes nothing that stays")
     return parser
+
+
+def positive(text: str) -> int:
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r}: allowed is a whole number, 1 and more")
+    return int(text)
+
+
+def check_writable(out: Path) -> None:
+    """Raises OSError now rather than after the training."""
+    out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=out):
+        pass
 
 
 def chosen(parser: argparse.ArgumentParser, options: argparse.Namespace) -> list[Recipe]:
@@ -61,6 +74,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     sources: dict[str, Source] = {recipe.source.name: recipe.source for recipe in recipes}
     try:
         device = choose_device(options.device)
+        if not options.dry_run:
+            check_writable(options.out)
         for place, recipe in enumerate(recipes, start=1):
             print(f"{recipe.name} ({place} of {len(recipes)}) on {device}: {recipe.title}", file=sys.stderr)
             read_test = partial(load_test, recipe.source, options.data)
@@ -74,7 +89,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                     f"{recipe.name}: test accuracy {card.metrics['test_accuracy']:.2%} (floor {recipe.floor:.1%}), "
                     f"{card.training.seconds:.0f} s, written to {options.out / recipe.name}"
                 )
-    except (DataError, ExportError, BelowFloor, ValueError) as error:
+    except (DataError, ExportError, BelowFloor, ValueError, OSError) as error:
         print(f"percept train: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

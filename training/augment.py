@@ -52,7 +52,7 @@ def jitter(images: Tensor, amount: Jitter, generator: torch.Generator) -> Tensor
     # The grid maps output to input places in [-1, 1], so a shift of one pixel is 2 / width.
     theta = torch.stack(
         [
-            torch.stack([mirror * zoom * angle.cos(), shear - angle.sin(), draw(2 * amount.shift / width)], 1),
+            torch.stack([mirror * zoom * angle.cos(), zoom * (shear - angle.sin()), draw(2 * amount.shift / width)], 1),
             torch.stack([mirror * zoom * angle.sin(), zoom * angle.cos(), draw(2 * amount.shift / height)], 1),
         ],
         1,

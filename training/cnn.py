@@ -53,7 +53,7 @@ RECIPES = (
     Recipe(
         name="mnist-lenet",
         title="Digits, LeNet style",
-        description="conv 5×5×6 → max-pool 2 → conv 5×5×16 → max-pool 2 → dense 120 → dense 10, ReLU between.",
+        description="conv 5×5×6 → max-pool 2 → conv 5×5×16 → max-pool 2 → dense 120 → dense 10 → log-softmax; ReLU.",
         source=MNIST,
         subject="digits",
         input=DIGIT_INPUT,

@@ -3,13 +3,13 @@
 The layout of the folder is `<data set>/<file>.gz`, for instance `mnist/train-images-idx3-ubyte.gz`.
 """
 
-import gzip
+import contextlib
 import hashlib
+import http.client
 import os
 import urllib.error
 import urllib.request
 import zlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-DOWNLOAD_CHUNK = 1 << 16
+CHUNK = 1 << 16
 ATTEMPTS_PER_MIRROR = 3
 TIMEOUT_SECONDS = 30
 
@@ -161,39 +161,58 @@ def parse_idx(content: bytes) -> NDArray[np.uint8]:
 
 
 def _verified_content(path: Path, expected: str) -> bytes:
-    try:
-        content = gzip.decompress(path.read_bytes())
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise DataError(
-            f"{path} is damaged or truncated ({error}): no SHA-256 can be found of its content, expected {expected}"
-        ) from error
+    content = _decompress(path)
     found = hashlib.sha256(content).hexdigest()
     if found != expected:
-        raise DataError(f"{path} is not the file it should be: expected SHA-256 {expected}, found {found}")
+        raise DataError(
+            f"{path} is damaged, truncated or another file: its content should have SHA-256 {expected}, "
+            f"what could be decompressed ({len(content):,} bytes) has {found}"
+        )
     return content
+
+
+def _decompress(path: Path) -> bytes:
+    """As much as can be: a truncated or damaged file gives the part before the fault, and the digest tells."""
+    decompressor = zlib.decompressobj(zlib.MAX_WBITS | 16)
+    content = bytearray()
+    with open(path, "rb") as file, contextlib.suppress(zlib.error):
+        while chunk := file.read(CHUNK):
+            content += decompressor.decompress(chunk)
+    return bytes(content)
 
 
 def download(source: Source, name: str, path: Path) -> None:
     """Fetch one file from the first mirror that gives it whole. `path` appears only once its content is verified."""
-    partial = path.with_suffix(".gz.part")
+    path.parent.mkdir(parents=True, exist_ok=True)
     failures = []
     for mirror in source.mirrors:
+        # Mirrors wrap the same content differently: what one began no other can finish.
+        partial = path.with_name(f"{path.name}.{hashlib.sha256(mirror.encode()).hexdigest()[:8]}.part")
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            _fetch(f"{mirror}{name}.gz", partial)
-            _verified_content(partial, source.sha256[name])
-        except (OSError, DataError) as error:
+            _download_verified(f"{mirror}{name}.gz", partial, source.sha256[name])
+        except (OSError, http.client.HTTPException, DataError) as error:
             failures.append(f"{mirror}: {error}")
-            if isinstance(error, DataError):
-                partial.unlink(missing_ok=True)
         else:
             os.replace(partial, path)
             return
     raise DataError(f"{path} is not there and no mirror gave it: {'; '.join(failures)}")
 
 
+def _download_verified(url: str, partial: Path, expected: str) -> None:
+    """Into `partial`. What an earlier run left there is gone on from; if that comes to nothing, once more from zero."""
+    for attempt_is_fresh in (False, True) if partial.exists() else (True,):
+        try:
+            _fetch(url, partial)
+            _verified_content(partial, expected)
+            return
+        except DataError:
+            partial.unlink(missing_ok=True)
+            if attempt_is_fresh:
+                raise
+
+
 def _fetch(url: str, partial: Path) -> None:
-    """Download `url` into `partial`, going on from what an earlier attempt left there."""
+    """Download `url` into `partial`, going on from what is there, several times if the connection fails."""
     for attempt in range(1, ATTEMPTS_PER_MIRROR + 1):
         try:
             _fetch_rest(url, partial)
@@ -203,7 +222,7 @@ def _fetch(url: str, partial: Path) -> None:
                 return
             if error.code < 500 or attempt == ATTEMPTS_PER_MIRROR:
                 raise
-        except OSError:
+        except (OSError, http.client.HTTPException):
             if attempt == ATTEMPTS_PER_MIRROR:
                 raise
 
@@ -217,12 +236,8 @@ def _fetch_rest(url: str, partial: Path) -> None:
         total = done + int(response.headers.get("Content-Length", 0))
         bar = tqdm(total=total, initial=done, unit="B", unit_scale=True, desc=url.rsplit("/", 1)[-1])
         with bar, open(partial, "ab" if resumed else "wb") as file:
-            while chunk := response.read(DOWNLOAD_CHUNK):
+            while chunk := response.read(CHUNK):
                 file.write(chunk)
                 bar.update(len(chunk))
-    if total and partial.stat().st_size < total:
+    if partial.stat().st_size < total:
         raise ConnectionError(f"{url}: the connection ended after {partial.stat().st_size} of {total} bytes")
-
-
-def by_name(name: str, sources: Sequence[Source] = (MNIST, FASHION_MNIST)) -> Source:
-    return next(source for source in sources if source.name == name)

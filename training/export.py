@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor as TorchTensor
 from torch import nn
 
-from app.card import Card, Golden, Layer, Tensor, write_metadata
+from app.card import Card, Golden, ImageInput, Layer, Tensor, write_metadata
 from training.classifier import ImageClassifier, WithProbabilities
 
 OUTPUTS = {
@@ -48,10 +48,10 @@ class Scores:
     probabilities: NDArray[np.float32]
 
 
-def to_onnx(network: ImageClassifier) -> bytes:
+def to_onnx(network: ImageClassifier, image: ImageInput) -> bytes:
     """The whole model as one graph: uint8 `image` [batch, H, W] → `logits`, `probabilities`, batch of any size."""
     graph = WithProbabilities(network).eval()
-    example = torch.zeros(2, 28, 28, dtype=torch.uint8)
+    example = torch.zeros(2, image.height, image.width, dtype=torch.uint8)
     with _quiet_exporter():
         program = torch.onnx.export(
             graph,
@@ -137,7 +137,7 @@ def golden_rows(network: ImageClassifier, images: TorchTensor) -> Golden:
 
 
 @torch.inference_mode()
-def layer_table(network: ImageClassifier, height: int, width: int) -> list[Layer]:
+def layer_table(network: ImageClassifier, image: ImageInput) -> list[Layer]:
     """The body's layers in the order they run."""
     table: list[Layer] = []
 
@@ -154,7 +154,7 @@ def layer_table(network: ImageClassifier, height: int, width: int) -> list[Layer
     for name, module in network.body.named_modules():
         if not list(module.children()):
             note(name, module)
-    network.eval()(torch.zeros(1, height, width, dtype=torch.uint8))
+    network.eval()(torch.zeros(1, image.height, image.width, dtype=torch.uint8))
     for handle in handles:
         handle.remove()
     return table
@@ -175,17 +175,17 @@ def artifact_folder(out: Path, name: str, version: int) -> Iterator[Path]:
     final = out / name / str(version)
     final.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=f".{version}-", dir=final.parent))
+    retired = draft.with_name(f"{draft.name}-retired")
     try:
         yield draft
         draft.chmod(0o755)
         if final.exists():
-            retired = draft.with_name(draft.name + "-retired")
             os.rename(final, retired)
-            os.rename(draft, final)
-            shutil.rmtree(retired)
-        else:
-            os.rename(draft, final)
+        os.rename(draft, final)
     finally:
+        if retired.exists() and not final.exists():  # interrupted between the two renames
+            os.rename(retired, final)
         shutil.rmtree(draft, ignore_errors=True)
+        shutil.rmtree(retired, ignore_errors=True)
         if not any(final.parent.iterdir()):
             final.parent.rmdir()

@@ -43,6 +43,7 @@ def seed_everything(seed: int) -> torch.Generator:
     """Same seed, same machine, same weights: also where a kernel would be free to add in another order."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.backends.cudnn.allow_tf32 = False  # float32 means float32, on a GPU too
     # Filling every new tensor with NaN would find reads of uninitialised memory, and costs a third of a CNN's step.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     return torch.manual_seed(seed)

@@ -17,6 +17,7 @@ from training.fit import Fitted, fit
 from training.recipe import Recipe
 
 DRY_RUN_ROWS = 512
+VERSION = 1  # a new training takes the place of the old one
 LIBRARIES = ("torch", "onnx", "onnxscript", "onnxruntime", "numpy")
 
 
@@ -24,16 +25,14 @@ class BelowFloor(Exception):
     """The test figure did not reach the recipe's floor; nothing has been written."""
 
 
-def train(
-    recipe: Recipe, dataset: Dataset, read_test: Callable[[], Split], device: torch.device, out: Path, version: int = 1
-) -> Card:
-    """Train, export and write `out/<name>/<version>`. The test split is read when every choice has been made.
+def train(recipe: Recipe, dataset: Dataset, read_test: Callable[[], Split], device: torch.device, out: Path) -> Card:
+    """Train, export and write `out/<name>/1`. The test split is read when every choice has been made.
 
     Raises BelowFloor or ExportError, and then writes nothing.
     """
     fitted = fit(recipe, dataset, device)
     comparisons = [_compare(recipe, fitted, dataset, device, variant) for variant in recipe.variants]
-    graph = export.to_onnx(fitted.network)
+    graph = export.to_onnx(fitted.network, recipe.input)
     difference = export.check_parity(fitted.network, graph, dataset.validation.images)
 
     test = read_test()
@@ -63,7 +62,7 @@ def train(
         "mistakes": figures.mistakes(pictures, scores.probabilities, truth, names),
         "filters": figures.filters(first_layer_filters(fitted)),
     }
-    with export.artifact_folder(out, recipe.name, version) as folder:
+    with export.artifact_folder(out, recipe.name, VERSION) as folder:
         (folder / "model.onnx").write_bytes(export.with_metadata(graph, card, golden))
         (folder / "figures").mkdir()
         for name, picture in drawn.items():
@@ -98,7 +97,7 @@ def describe(
         outputs=export.OUTPUTS,
         labels=list(source.labels),
         parameters=recipe.parameters,
-        layers=export.layer_table(fitted.network, recipe.input.height, recipe.input.width),
+        layers=export.layer_table(fitted.network, recipe.input),
         metrics=metrics,
         floor={"test_accuracy": recipe.floor},
         dataset=DatasetFacts(

@@ -36,12 +36,44 @@ def test_shift_moves_the_centre_of_mass_by_at_most_the_amount() -> None:
         assert 1.5 < float((places - start).abs().max()) <= 2.001
 
 
-def test_rotation_keeps_the_mass_and_turns_about_the_middle() -> None:
-    disc = torch.zeros(8, 28, 28)
-    y, x = torch.meshgrid(torch.arange(28), torch.arange(28), indexing="ij")
-    disc[:, (y - 13.5) ** 2 + (x - 13.5) ** 2 < 64] = 255
+def moments(pictures: torch.Tensor) -> torch.Tensor:
+    """The covariance of each picture's ink, [N, 2, 2], in (x, y): it is transformed as the picture's points are."""
+    places = torch.arange(28.0) - 13.5
+    mass = pictures.sum((1, 2))
+    xx = (pictures.sum(1) * places**2).sum(1) / mass
+    yy = (pictures.sum(2) * places**2).sum(1) / mass
+    xy = torch.einsum("nyx,y,x->n", pictures, places, places) / mass
+    return torch.stack([torch.stack([xx, xy], 1), torch.stack([xy, yy], 1)], 1)
 
-    assert float((jitter(disc, Jitter(degrees=45), generator()) - disc).abs().mean()) < 6
+
+def bar() -> torch.Tensor:
+    """A soft upright bar about the middle."""
+    places = torch.arange(28.0) - 13.5
+    return torch.exp(-(places[None, :] ** 2) / 8 - places[:, None] ** 2 / 32).repeat(64, 1, 1) * 255
+
+
+def test_rotation_turns_and_neither_stretches_nor_shrinks() -> None:
+    turned = moments(jitter(bar(), Jitter(degrees=30), generator()))
+    angles = 0.5 * torch.atan2(2 * turned[:, 0, 1], turned[:, 1, 1] - turned[:, 0, 0])
+
+    torch.testing.assert_close(
+        torch.linalg.eigvalsh(turned), torch.linalg.eigvalsh(moments(bar())), rtol=0.05, atol=0.1
+    )
+    assert 25 < float(angles.abs().max().rad2deg()) <= 30.5
+
+
+def test_rotation_and_scale_together_keep_the_proportions() -> None:
+    short, long = torch.linalg.eigvalsh(moments(jitter(bar(), Jitter(degrees=30, scale=0.2), generator()))).unbind(1)
+
+    torch.testing.assert_close(long / short, torch.full((64,), 4.0), rtol=0.1, atol=0)
+    assert float((short / 4).sqrt().max()) > 1.1 > 0.95 > float((short / 4).sqrt().min())
+
+
+def test_shear_slants_and_keeps_the_area() -> None:
+    slanted = moments(jitter(bar(), Jitter(shear=0.3), generator()))
+
+    torch.testing.assert_close(torch.linalg.det(slanted), torch.linalg.det(moments(bar())), rtol=0.08, atol=0)
+    assert float((slanted[:, 0, 1] / slanted[:, 1, 1]).abs().max()) > 0.25
 
 
 def test_same_generator_same_pictures() -> None:

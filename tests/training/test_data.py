@@ -47,6 +47,9 @@ class Mirror(http.server.BaseHTTPRequestHandler):
         if start >= len(content):
             self.send_error(416)
             return
+        if fault == "bad status":
+            self.wfile.write(b"nonsense\r\n\r\n")
+            return
         self.send_response(206 if start else 200)
         self.send_header("Content-Length", str(len(content) - start))
         self.end_headers()
@@ -58,7 +61,7 @@ class Mirror(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def mirror() -> Iterator[str]:
-    Mirror.files, Mirror.faults, Mirror.ranges = {"/good/images.gz": FILE, "/bad/images.gz": FILE[:-9]}, [], []
+    Mirror.files, Mirror.faults, Mirror.ranges = {"/good/images.gz": FILE, "/bad/images.gz": FILE[:-12]}, [], []
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Mirror)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
@@ -95,8 +98,9 @@ def test_cut_connection_is_resumed_where_it_ended(tmp_path: Path, mirror: str) -
     assert Mirror.ranges == [None, "bytes=20-"]
 
 
-def test_failing_server_is_tried_again(tmp_path: Path, mirror: str) -> None:
-    Mirror.faults = ["500", "500"]
+@pytest.mark.parametrize("fault", ["500", "bad status"])
+def test_failing_server_is_tried_again(tmp_path: Path, mirror: str, fault: str) -> None:
+    Mirror.faults = [fault, fault]
 
     np.testing.assert_array_equal(read_idx(source(f"{mirror}/good/"), tmp_path, "images"), ARRAY)
 
@@ -108,26 +112,40 @@ def test_next_mirror_is_asked_when_one_is_damaged_or_gone(tmp_path: Path, mirror
     assert leftovers(tmp_path) == ["images.gz"]
 
 
-def test_complete_download_that_was_not_renamed_is_taken(tmp_path: Path, mirror: str) -> None:
-    (tmp_path / "mnist").mkdir()
-    (tmp_path / "mnist" / "images.gz.part").write_bytes(FILE)
+@pytest.mark.parametrize("left", [FILE, FILE[:10], b"of another file", FILE + b"too long"])
+def test_what_an_earlier_run_left_is_gone_on_from_or_dropped(tmp_path: Path, mirror: str, left: bytes) -> None:
+    Mirror.faults = ["cut", "500", "500"]
+    with pytest.raises(DataError):
+        read_idx(source(f"{mirror}/good/"), tmp_path, "images")
+    [partial] = tmp_path.rglob("*.part")
+    partial.write_bytes(left)
 
     np.testing.assert_array_equal(read_idx(source(f"{mirror}/good/"), tmp_path, "images"), ARRAY)
+    assert leftovers(tmp_path) == ["images.gz"]
+
+
+def test_one_mirrors_beginning_is_not_anothers(tmp_path: Path, mirror: str) -> None:
+    """Mirrors wrap the same content in different gzip files."""
+    Mirror.files["/other/images.gz"] = gzip.compress(CONTENT, compresslevel=1, mtime=99)
+    Mirror.faults = ["cut", "500", "500"]
+
+    np.testing.assert_array_equal(read_idx(source(f"{mirror}/good/", f"{mirror}/other/"), tmp_path, "images"), ARRAY)
 
 
 def test_when_no_mirror_helps_each_is_named(tmp_path: Path, mirror: str) -> None:
-    with pytest.raises(DataError, match=r"images\.gz is not there .*/gone/: HTTP Error 404.*/bad/: .*truncated"):
+    with pytest.raises(DataError, match=r"images\.gz is not there .*/gone/: HTTP Error 404.*/bad/: .*another file"):
         read_idx(source(f"{mirror}/gone/", f"{mirror}/bad/"), tmp_path, "images")
     assert leftovers(tmp_path) == []
 
 
-def test_truncated_file_names_the_file_and_the_expected_digest(tmp_path: Path) -> None:
+@pytest.mark.parametrize("content", [FILE[:-12], b"no gzip", b""], ids=["truncated", "no gzip", "empty"])
+def test_damaged_file_names_the_file_and_both_digests(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "mnist" / "images.gz"
     path.parent.mkdir()
-    path.write_bytes(FILE[:-9])
+    path.write_bytes(content)
     expected = hashlib.sha256(CONTENT).hexdigest()
 
-    with pytest.raises(DataError, match=rf"{path} is damaged or truncated .* expected {expected}"):
+    with pytest.raises(DataError, match=rf"{path} is damaged.* SHA-256 {expected}, .* bytes\) has [0-9a-f]{{64}}"):
         read_idx(source(), tmp_path, "images")
     assert path.exists()
 
@@ -138,7 +156,7 @@ def test_other_content_names_both_digests(tmp_path: Path) -> None:
     path.write_bytes(gzip.compress(b"something else"))
     expected, found = (hashlib.sha256(content).hexdigest() for content in (CONTENT, b"something else"))
 
-    with pytest.raises(DataError, match=f"expected SHA-256 {expected}, found {found}"):
+    with pytest.raises(DataError, match=rf"SHA-256 {expected}, .*\(14 bytes\) has {found}"):
         read_idx(source(), tmp_path, "images")
 
 

@@ -1,5 +1,6 @@
 """What is exported is what was trained; what is not, or falls short, is not written."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from training.__main__ import RECIPES
 from training.classifier import ImageClassifier, WithProbabilities
 from training.cnn import two_convolutions
 from training.export import ExportError, artifact_folder, check_parity, layer_table, run, to_onnx
+from training.recipe import DIGIT_INPUT
 from training.train import BelowFloor, train
 
 CPU = torch.device("cpu")
@@ -31,7 +33,7 @@ def network() -> ImageClassifier:
 
 @pytest.fixture(scope="module")
 def graph(network: ImageClassifier) -> bytes:
-    return to_onnx(network)
+    return to_onnx(network, DIGIT_INPUT)
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +92,7 @@ def test_parity_needs_enough_rows(network: ImageClassifier, graph: bytes) -> Non
 
 
 def test_layer_table_counts_every_parameter(network: ImageClassifier) -> None:
-    table = layer_table(network, 28, 28)
+    table = layer_table(network, DIGIT_INPUT)
 
     assert [(layer.name, layer.output_shape, layer.parameters) for layer in table if layer.parameters] == [
         ("conv1", [6, 24, 24], 156),
@@ -146,6 +148,30 @@ def test_interrupted_writing_leaves_the_old_artifact_and_nothing_else(
     with pytest.raises(interruption), artifact_folder(tmp_path, "model", 1) as folder:
         (folder / "new").write_text("half")
         raise interruption
+
+    assert [str(path.relative_to(tmp_path)) for path in sorted(tmp_path.rglob("*"))] == [
+        "model",
+        "model/1",
+        "model/1/old",
+    ]
+
+
+def test_interruption_between_the_renames_brings_the_old_artifact_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with artifact_folder(tmp_path, "model", 1) as folder:
+        (folder / "old").write_text("old")
+    rename, renames = os.rename, []
+
+    def interrupted(source: Path, target: Path) -> None:
+        renames.append(target)
+        if len(renames) == 2:
+            raise KeyboardInterrupt
+        rename(source, target)
+
+    monkeypatch.setattr(export.os, "rename", interrupted)
+    with pytest.raises(KeyboardInterrupt), artifact_folder(tmp_path, "model", 1) as folder:
+        (folder / "new").write_text("new")
 
     assert [str(path.relative_to(tmp_path)) for path in sorted(tmp_path.rglob("*"))] == [
         "model",

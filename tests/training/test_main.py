@@ -52,7 +52,24 @@ def test_damaged_data_is_told_in_one_line(tmp_path: Path, capsys: pytest.Capture
     file.write_bytes(b"not a gzip file")
 
     assert main(["mnist-dnn", "--data", str(tmp_path)]) == 1
-    assert f"percept train: {file} is damaged or truncated" in capsys.readouterr().err
+    assert f"percept train: {file} is damaged, truncated or another file" in capsys.readouterr().err
+
+
+def test_folder_that_cannot_be_written_is_told_before_the_training(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+
+    assert main(["mnist-dnn", "--out", str(tmp_path / "file"), "--data", str(tmp_path)]) == 1
+    assert "percept train: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("epochs", ["0", "-1", "many"])
+def test_number_of_epochs_is_checked(epochs: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["mnist-dnn", f"--epochs={epochs}"])
+
+    assert f"'{epochs}': allowed is a whole number, 1 and more" in capsys.readouterr().err
 
 
 @pytest.mark.data
