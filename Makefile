@@ -35,11 +35,12 @@ MODELS ?= --all
 train: $(VENV)/dev.stamp
 	$(BIN)/percept train $(MODELS)
 
+# Both packages are called onnxruntime when imported, so the one has to go before the other comes.
 gpu: $(VENV)/serve.stamp
-	$(PIP) uninstall --yes onnxruntime
 	$(PIP) install -c constraints.txt -e '.[gpu]'
 	$(PIP) uninstall --yes onnxruntime onnxruntime-gpu
 	$(PIP) install -c constraints.txt --no-deps onnxruntime-gpu
+	@touch $(VENV)/gpu.stamp
 
 table: $(VENV)/serve.stamp
 	$(BIN)/percept models --write README.md
@@ -61,6 +62,7 @@ $(VENV)/serve.stamp: pyproject.toml constraints.txt
 $(VENV)/dev.stamp: $(VENV)/serve.stamp $(VENV)/torch-$(TORCH).stamp
 	@echo "installing the train and dev extras into $(VENV)"
 	@$(PIP) install -c constraints.txt -e '.[train,dev]'
+	@test ! -e $(VENV)/gpu.stamp || $(MAKE) gpu
 	@touch $@
 
 # A `+cpu` version is never on PyPI, so this cannot bring CUDA by accident: it is taken from wherever pip is told to

@@ -5,11 +5,11 @@ The only module that both halves share. It knows neither onnxruntime nor torch; 
 
 import base64
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 CARD_KEY = "percept.card"
 GOLDEN_KEY = "percept.golden"
@@ -34,6 +34,12 @@ class ImageInput(Frozen):
     ink: Literal["light-on-dark"] = Field(default="light-on-dark", description="Polarity: background 0, ink up to 255.")
     box: int = Field(gt=0, description="The longer side of the ink's bounding box is scaled to this many pixels.")
     centre: Literal["mass", "box"] = Field(description="What is put in the middle: the centre of mass or the box.")
+
+    @model_validator(mode="after")
+    def _box_fits(self) -> Self:
+        if self.box > min(self.height, self.width):
+            raise ValueError(f"a box of {self.box} does not fit into {self.height} × {self.width}")
+        return self
 
 
 class Layer(Frozen):

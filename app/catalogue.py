@@ -1,5 +1,7 @@
 """What the service says about its models. Data for `/models`, the command line and the README's table; no HTTP."""
 
+from urllib.parse import quote
+
 from onnxruntime import NodeArg
 from pydantic import BaseModel, Field
 
@@ -49,7 +51,7 @@ class ModelPage(BaseModel):
     provider: str
     inputs: list[TensorFacts]
     outputs: list[TensorFacts]
-    figures: list[str] = Field(description="Paths of its pictures.")
+    figures: list[str] = Field(description="Addresses of its pictures.")
     call: str | None = Field(description="A call to paste into a terminal.")
     card: Card | None = Field(description="What the model says about itself; null for an ONNX file that is not ours.")
 
@@ -83,7 +85,8 @@ def summary(model: Model, store: Store) -> ModelSummary:
 
 def model_page(model: Model, store: Store, base_url: str) -> ModelPage:
     """`base_url` is where the caller reached the service, without a slash at its end."""
-    call = f"curl -F file=@picture.png {base_url}/predict/{model.name}" if model.card else None
+    name, version = quote(model.name), model.version
+    query = "" if version == max(store.models[model.name]) else f"?version={version}"
     return ModelPage(
         name=model.name,
         version=str(model.version),
@@ -92,8 +95,8 @@ def model_page(model: Model, store: Store, base_url: str) -> ModelPage:
         provider=model.provider,
         inputs=[tensor_facts(node) for node in model.session.get_inputs()],
         outputs=[tensor_facts(node) for node in model.session.get_outputs()],
-        figures=[f"/models/{model.name}/figures/{figure}" for figure in model.figures],
-        call=call,
+        figures=[f"{base_url}/models/{name}/figures/{quote(figure)}{query}" for figure in model.figures],
+        call=f"curl -F file=@picture.png '{base_url}/predict/{name}{query}'" if model.card else None,
         card=model.card,
     )
 

@@ -21,8 +21,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         settings = read_settings()
         code: int = options.run(options, settings)
-    except AppError as error:
-        print(f"percept: {error.detail}", file=sys.stderr)
+    except (AppError, OSError) as error:
+        print(f"percept: {error.detail if isinstance(error, AppError) else error}", file=sys.stderr)
         return 2
     return code
 
@@ -39,7 +39,7 @@ def parser() -> argparse.ArgumentParser:
     command = commands.add_parser("predict", help="classify files without a server")
     command.add_argument("files", nargs="+", type=Path, metavar="FILE")
     command.add_argument("--model", default="digits", help="a model's name or an alias (default: digits)")
-    command.add_argument("--top", type=int, default=1, help="how many classes to tell (default: 1)")
+    command.add_argument("--top", type=_positive, default=1, help="how many classes to tell (default: 1)")
     command.set_defaults(run=predict)
 
     command = commands.add_parser("models", help="what is served, with its measured figures")
@@ -49,6 +49,12 @@ def parser() -> argparse.ArgumentParser:
     # Dispatched before parsing, since its options are the other half's own; here for `percept --help`.
     commands.add_parser("train", help="train and export models (needs the train extra)", add_help=False)
     return top
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r}: allowed is a whole number, 1 and more")
+    return int(text)
 
 
 def serve(options: argparse.Namespace, settings: Settings) -> int:

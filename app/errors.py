@@ -6,6 +6,7 @@ Knows nothing of FastAPI; app/problems.py turns these into responses.
     ├── ConfigurationError     the service cannot start as it was told to
     ├── ArtifactRejected       one artifact cannot be served; the others go on
     ├── NotFound               model, version or figure
+    ├── RequestTimeout         the caller stopped sending
     ├── ContentTooLarge        bytes, files or pixels beyond a limit
     ├── UnsupportedMediaType   a content type that the route does not read
     ├── InvalidRequest         readable, but not what the route can answer
@@ -36,6 +37,11 @@ class ArtifactRejected(AppError):
 class NotFound(AppError):
     status = 404
     title = "Not found"
+
+
+class RequestTimeout(AppError):
+    status = 408
+    title = "Request timeout"
 
 
 class ContentTooLarge(AppError):

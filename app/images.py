@@ -1,11 +1,12 @@
 """Encoded bytes → the uint8 array that a card asks for, and warnings. Pure: knows no model, no HTTP, no settings.
 
-Two steps. `decode` makes any picture a grayscale array; `fit` gives it the polarity and geometry of the contract.
+Three steps. `open_limited` looks at the header, `decode` makes any picture a grayscale array, `fit` gives it the
+polarity and geometry of the contract.
 """
 
 import io
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,7 @@ from app.errors import ContentTooLarge, InvalidRequest
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 FORMATS_IN_WORDS = "PNG, JPEG, WebP, GIF, BMP, TIFF"
-# Larger pictures are reduced to this side first: ten times what the largest model takes, and cheap to analyse.
+# Larger pictures are reduced to this side first: many times what a model takes, and cheap to analyse.
 WORKING_SIDE = 512
 # Less contrast than this between background and ink, of 255, is a blank sheet.
 BLANK_CONTRAST = 24
@@ -30,8 +31,17 @@ OFF_CENTRE = 0.2
 # And a little for rounding.
 HALF_PIXEL = 0.55
 
+# No side is longer in a JPEG, and a picture one pixel wide costs more than its pixels.
+MAX_SIDE = 65_535
+# A progressive JPEG has about ten scans; each costs a pass over the whole picture, in bytes next to nothing.
+MAX_JPEG_SCANS = 100
+START_OF_SCAN = b"\xff\xda"
+# Opaque pixels that fill this share of their bounding box are a picture with a margin, not strokes on nothing.
+OPAQUE_SHARE = 0.8
+
 Code = Literal["inverted", "blank", "off_centre"]
 Gray = NDArray[np.uint8]  # [H, W]
+Level = TypeVar("Level", bound=np.generic)
 
 
 @dataclass(frozen=True)
@@ -42,33 +52,36 @@ class Picture:
     warnings: tuple[Code, ...] = ()
 
 
-def read(data: bytes, contract: ImageInput, max_pixels: int) -> Picture:
-    """Raises InvalidRequest if `data` is no picture, ContentTooLarge beyond `max_pixels` (before decoding them)."""
-    return fit(decode(data, max_pixels), contract)
+def open_limited(data: bytes, max_pixels: int) -> Image.Image:
+    """The header is read, no pixel is decoded. Raises InvalidRequest for what is no picture, ContentTooLarge for a
+    side beyond MAX_SIDE, more than `max_pixels` or a JPEG that would be decoded over and over."""
+    if not data:
+        raise InvalidRequest("is empty")
+    # Pillow's own limit is one for all; ours is an argument.
+    Image.MAX_IMAGE_PIXELS = None
+    try:
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
+    except Exception as error:
+        raise InvalidRequest(f"is not an image that can be decoded: {FORMATS_IN_WORDS}") from error
+    width, height = image.size
+    if max(width, height) > MAX_SIDE:
+        raise ContentTooLarge(f"has {width} × {height} pixels; at most {MAX_SIDE:,} on a side are allowed")
+    if width * height > max_pixels:
+        raise ContentTooLarge(f"has {width} × {height} pixels; {max_pixels:,} are left of what a request may have")
+    if image.format == "JPEG" and (scans := data.count(START_OF_SCAN)) > MAX_JPEG_SCANS:
+        raise ContentTooLarge(f"is a JPEG of {scans:,} scans; at most {MAX_JPEG_SCANS} are allowed")
+    return image
 
 
-def decode(data: bytes, max_pixels: int) -> Gray:
-    """A grayscale picture of at most WORKING_SIDE, upright, transparency resolved; of animations the first frame."""
-    image = _open(data, max_pixels)
+def decode(image: Image.Image) -> Gray:
+    """A grayscale picture of at most WORKING_SIDE, upright, transparency resolved; of animations the first frame.
+
+    Raises InvalidRequest if it is damaged.
+    """
     try:
         return _grayscale(image)
     except Exception as error:  # Pillow's plugins raise whatever their parser stumbles on
         raise InvalidRequest(f"is damaged or truncated: {error}") from error
-
-
-def _open(data: bytes, max_pixels: int) -> Image.Image:
-    if not data:
-        raise InvalidRequest("is empty")
-    try:
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise ContentTooLarge(f"has too many pixels; at most {max_pixels:,} are allowed") from error
-    except Exception as error:
-        raise InvalidRequest(f"is not an image that can be decoded: {FORMATS_IN_WORDS}") from error
-    width, height = image.size
-    if width * height > max_pixels:
-        raise ContentTooLarge(f"has {width} × {height} pixels; at most {max_pixels:,} in all are allowed")
-    return image
 
 
 def _grayscale(image: Image.Image) -> Gray:
@@ -76,46 +89,63 @@ def _grayscale(image: Image.Image) -> Gray:
     image.draft("L" if image.mode in ("L", "RGB", "YCbCr") else image.mode, (WORKING_SIDE, WORKING_SIDE))
     image.load()
     image = ImageOps.exif_transpose(image)
-    image = _eight_bits(image)
     factor = -(-max(image.size) // WORKING_SIDE)
+    if image.mode == "F" or image.mode.startswith("I"):
+        return _eight_bits(_block_means(np.asarray(image), factor))
+    image = _plain_mode(image)
     if factor > 1:
         image = image.reduce(factor)
     if image.mode in ("LA", "RGBA"):
-        image = _over_contrasting_background(image)
+        return _over_background(np.asarray(image.convert("LA")))
     return np.asarray(image.convert("L"))
 
 
-def _eight_bits(image: Image.Image) -> Image.Image:
-    """Any of Pillow's modes as L, LA, RGB or RGBA."""
-    if image.mode == "F" or image.mode.startswith("I"):
-        return Image.fromarray(_scaled_to_eight_bits(np.asarray(image)))
-    if image.mode in ("L", "LA", "RGB", "RGBA"):
-        transparent = "transparency" in image.info and image.mode in ("L", "RGB")
-        return image.convert("RGBA") if transparent else image
-    if image.mode == "1":
-        return image.convert("L")
+def _plain_mode(image: Image.Image) -> Image.Image:
+    """Any of Pillow's modes with 8 bits or fewer as L, LA, RGB or RGBA."""
     transparent = "transparency" in image.info or image.mode in ("PA", "La", "RGBa")
-    return image.convert("RGBA" if transparent else "RGB")
+    if transparent and image.mode not in ("LA", "RGBA"):
+        return image.convert("RGBA")
+    if image.mode in ("L", "LA", "RGB", "RGBA"):
+        return image
+    return image.convert("L" if image.mode == "1" else "RGB")
 
 
-def _scaled_to_eight_bits(values: NDArray[Any]) -> Gray:
-    """16-bit, 32-bit and floating-point gray: the full scale is the smallest usual one that holds the values."""
-    finite = np.nan_to_num(values.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0).clip(0)
-    largest = finite.max(initial=0.0)
-    full_scale = 65_535.0
-    if values.dtype.kind == "f":
-        full_scale = next((scale for scale in (1.0, 255.0) if largest <= scale), full_scale)
-    return np.asarray(finite * (255 / max(full_scale, largest)), np.uint8)
+def _block_means(values: NDArray[Any], factor: int) -> NDArray[np.float32]:
+    """Means of factor × factor blocks, without a copy at full size; an incomplete last block is left out."""
+    if factor == 1:
+        return values.astype(np.float32)
+    height, width = (max(1, side // factor) for side in values.shape)
+    tall, wide = (min(factor, side) for side in values.shape)
+    blocks = values[: height * tall, : width * wide].reshape(height, tall, width, wide)
+    return np.asarray(blocks.mean(axis=(1, 3), dtype=np.float32))
 
 
-def _over_contrasting_background(image: Image.Image) -> Image.Image:
-    """Transparent pixels become white under dark ink and black under light ink, so that the ink stays visible."""
-    gray, alpha = (np.asarray(band, np.float32) for band in (image.convert("L"), image.getchannel("A")))
-    weight = alpha.sum()
-    ink = float((gray * alpha).sum() / weight) if weight else 0.0
-    background = 255.0 if ink < 128 else 0.0
-    blended = background + (gray - background) * (alpha / 255)
-    return Image.fromarray(np.rint(blended).astype(np.uint8))
+def _eight_bits(values: NDArray[np.float32], scales: tuple[int, ...] = (1, 255, 1_023, 4_095, 16_383, 65_535)) -> Gray:
+    """Numbers of unknown scale (16-bit, 32-bit, floating-point): it is the smallest usual one that holds them."""
+    finite = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0).clip(0)
+    largest = float(finite.max())
+    scale = next((scale for scale in scales if largest <= scale), largest)
+    return np.asarray(finite * (255 / scale), np.uint8)
+
+
+def _over_background(layers: NDArray[np.uint8]) -> Gray:
+    """Gray and alpha, [H, W, 2], over a background of one level."""
+    gray, alpha = layers[..., 0].astype(np.float32), layers[..., 1].astype(np.float32)
+    background = _background_under(gray, alpha)
+    return np.rint(background + (gray - background) * (alpha / 255)).astype(np.uint8)
+
+
+def _background_under(gray: NDArray[np.float32], alpha: NDArray[np.float32]) -> float:
+    """Strokes on nothing get white under dark ink and black under light ink, so that the ink stays visible; a picture
+    of its own with a transparent margin gets the level of its own border."""
+    opaque = alpha > 127
+    top, bottom, left, right = _bounds(opaque)
+    inside, shown = gray[top:bottom, left:right], opaque[top:bottom, left:right]
+    if shown.any() and shown.mean() >= OPAQUE_SHARE and np.ptp(inside[shown]) >= BLANK_CONTRAST:
+        return float(np.median(_border(inside)))
+    weight = float(alpha.sum())
+    ink = float((gray * alpha).sum()) / weight if weight else 0.0
+    return 255.0 if ink < 128 else 0.0
 
 
 def fit(gray: Gray, contract: ImageInput) -> Picture:
@@ -171,7 +201,7 @@ def _ink(gray: Gray) -> tuple[NDArray[np.float32] | None, bool]:
     return stretched.clip(0, 1) * 255, inverted
 
 
-def _border(gray: Gray) -> Gray:
+def _border(gray: NDArray[Level]) -> NDArray[Level]:
     return np.concatenate([gray[0], gray[-1], gray[1:-1, 0], gray[1:-1, -1]])
 
 

@@ -4,17 +4,20 @@ Run it with `percept serve`, or `uvicorn --factory app.main:create_app`.
 """
 
 import importlib.metadata
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TypedDict
 
+from anyio import CapacityLimiter
 from fastapi import FastAPI
 
 from app.errors import ConfigurationError
+from app.head import HeadAsGet
 from app.problems import add_error_handlers
 from app.request_ids import RequestIds
 from app.routes import docs, health, models, predict
-from app.runtime import CUDA, Providers, choose_providers
+from app.runtime import CUDA, choose_providers
 from app.settings import Settings, read_settings
 from app.store import Store, load_store
 
@@ -24,19 +27,19 @@ class State(TypedDict):
 
     settings: Settings
     store: Store
+    decoders: CapacityLimiter
 
 
-def create_app(settings: Settings | None = None) -> FastAPI:
-    """Settings come from the environment unless they are given. Models are loaded when the application starts.
-
-    Raises ConfigurationError for settings that cannot be met on this machine.
-    """
+def create_app(settings: Settings | None = None, store: Store | None = None) -> FastAPI:
+    """Settings come from the environment unless they are given; models are loaded when the application starts, unless
+    a store has been opened before."""
     settings = settings or read_settings()
-    providers = check(settings)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[State]:
-        yield State(settings=settings, store=open_store(settings, providers))
+        # As many pictures are decoded at once as there are cores: more would only take more memory.
+        decoders = CapacityLimiter(os.cpu_count() or 1)
+        yield State(settings=settings, store=store or open_store(settings), decoders=decoders)
 
     app = FastAPI(
         title="Percept",
@@ -47,7 +50,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         docs_url=None,
         redoc_url=None,
     )
-    app.add_middleware(RequestIds)
+    app.add_middleware(HeadAsGet)
+    app.add_middleware(RequestIds)  # the last is the outermost
     add_error_handlers(app)
     for router in (predict.router, models.router, health.router, docs.router):
         app.include_router(router)
@@ -55,16 +59,11 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     return app
 
 
-def check(settings: Settings) -> Providers:
-    """The execution providers to use. Raises ConfigurationError for a missing folder or for CUDA in vain."""
+def open_store(settings: Settings) -> Store:
+    """Raises ConfigurationError for a missing folder, or if CUDA is asked for and there is none that works."""
     if not settings.artifacts.is_dir():
         raise ConfigurationError(f"PERCEPT_ARTIFACTS={settings.artifacts}: there is no such folder")
-    return choose_providers(settings.providers)
-
-
-def open_store(settings: Settings, providers: Providers | None = None) -> Store:
-    """Raises ConfigurationError if CUDA is asked for and no model could be put there."""
-    store = load_store(settings.artifacts, providers or check(settings))
+    store = load_store(settings.artifacts, choose_providers(settings.providers))
     if settings.providers == "cuda" and any(model.provider != CUDA for model in store.newest()):
         raise ConfigurationError("PERCEPT_PROVIDERS=cuda: onnxruntime found no usable CUDA device or driver here")
     return store

@@ -10,7 +10,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from app.card import Card, Golden, read_card, read_golden
-from app.errors import ArtifactRejected, InvalidRequest
+from app.errors import ArtifactRejected, InvalidRequest, NotFound
 from app.runtime import Providers, open_session, provider_of
 
 Array = NDArray[Any]
@@ -23,11 +23,23 @@ class Model:
     session: ort.InferenceSession
     card: Card | None  # None for an ONNX file that is not ours
     figures: Mapping[str, Path]
-    provider: str
+
+    @property
+    def provider(self) -> str:
+        """Where it runs, as onnxruntime names it."""
+        return provider_of(self.session)
 
     def run(self, inputs: Mapping[str, Array], outputs: list[str]) -> list[Array]:
         """The named outputs, in that order."""
         return list(self.session.run(outputs, dict(inputs)))
+
+    def figure(self, name: str) -> bytes:
+        """A PNG file. Raises NotFound and lists what there is."""
+        try:
+            return self.figures[name].read_bytes()
+        except (KeyError, FileNotFoundError):
+            there = ", ".join(self.figures) or "none"
+            raise NotFound(f"model {self.name!r} has no figure {name!r}; there are: {there}") from None
 
     def require_card(self) -> Card:
         """Raises InvalidRequest for a model that says nothing about what its inputs and outputs mean."""
@@ -50,28 +62,39 @@ def load_model(name: str, version: int, path: Path, providers: Providers) -> Mod
         raise ArtifactRejected(str(error)) from error
     if card is not None:
         check_card(name, card, session)
-        check_golden(golden, session)
+        check_golden(card, golden, session)
     figures = {file.stem: file for file in sorted((path.parent / "figures").glob("*.png"))}
-    return Model(name, version, session, card, figures, provider_of(session))
+    return Model(name, version, session, card, figures)
 
 
 def check_card(name: str, card: Card, session: ort.InferenceSession) -> None:
     """Raises ArtifactRejected if the card speaks of another graph."""
     if card.name != name:
         raise ArtifactRejected(f"its card says {card.name!r}, its folder {name!r}")
-    shapes = {node.name: list(node.shape) for node in (*session.get_inputs(), *session.get_outputs())}
-    expected = {"image": [card.input.height, card.input.width], "probabilities": [len(card.labels)]}
-    for tensor, shape in expected.items():
-        if shapes.get(tensor, [])[1:] != shape:
-            raise ArtifactRejected(f"its card says {tensor} is [batch, {shape}], its graph says {shapes.get(tensor)}")
-    for output in card.outputs:
-        if output not in shapes:
+    expected = {
+        "image": ("tensor(uint8)", [card.input.height, card.input.width]),
+        "probabilities": ("tensor(float)", [len(card.labels)]),
+    }
+    inputs, outputs = session.get_inputs(), {node.name: node for node in session.get_outputs()}
+    if [node.name for node in inputs] != ["image"]:
+        raise ArtifactRejected(f"its graph has the inputs {[node.name for node in inputs]}; one, 'image', is served")
+    for output in ("probabilities", *card.outputs):
+        if output not in outputs:
             raise ArtifactRejected(f"its card explains an output {output!r} that its graph has not")
+    for node in (inputs[0], outputs["probabilities"]):
+        datatype, shape = expected[node.name]
+        batch, *rest = node.shape or [None]
+        if node.type != datatype or rest != shape or isinstance(batch, int):
+            raise ArtifactRejected(
+                f"its card says {node.name} is {datatype} {['batch', *shape]}, its graph says {node.type} {node.shape}"
+            )
 
 
-def check_golden(golden: Golden | None, session: ort.InferenceSession) -> None:
-    """Replay the golden rows. Raises ArtifactRejected if there are none or the answers differ from PyTorch's."""
-    if golden is None:
+def check_golden(card: Card, golden: Golden | None, session: ort.InferenceSession) -> None:
+    """Replay the golden rows. Raises ArtifactRejected if there are none for an output that the card explains, or if
+    the answers differ from PyTorch's."""
+    proven = {name for name, tensor in golden.outputs.items() if 0 not in tensor.shape} if golden else set()
+    if golden is None or not proven.issuperset(card.outputs):
         raise ArtifactRejected("it has a card and no golden rows to prove it by")
     provider = provider_of(session)
     tolerance = golden.tolerance.get(provider)
@@ -81,13 +104,16 @@ def check_golden(golden: Golden | None, session: ort.InferenceSession) -> None:
     try:
         inputs = {name: tensor.array() for name, tensor in golden.inputs.items()}
         expected = [tensor.array() for tensor in golden.outputs.values()]
-        answers = session.run(names, inputs)
+        differences = [_difference(*pair) for pair in zip(session.run(names, inputs), expected, strict=True)]
     except Exception as error:  # damaged base64, a shape the graph refuses, a kernel that fails: all the same here
         raise ArtifactRejected(f"its golden rows cannot be replayed: {error}") from error
-    for name, answer, wanted in zip(names, answers, expected, strict=True):
-        difference = float(np.abs(answer - wanted).max()) if answer.shape == wanted.shape else float("inf")
+    for name, difference in zip(names, differences, strict=True):
         if not difference <= tolerance:
             raise ArtifactRejected(
                 f"its golden rows give {name} that differ from PyTorch's by {difference:.2g}; "
                 f"at most {tolerance:g} is allowed on {provider}"
             )
+
+
+def _difference(answer: Array, wanted: Array) -> float:
+    return float(np.abs(answer - wanted).max()) if answer.shape == wanted.shape else float("inf")

@@ -1,17 +1,15 @@
-"""The OpenAPI document, with examples that are real: they are what this service answers, asked when the document is."""
+"""The OpenAPI document, with examples that are real: what this service answers, asked when the document first is."""
 
-import io
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
-from PIL import Image
 
 from app.card import read_golden
 from app.catalogue import catalogue, model_page
+from app.images import Picture
 from app.model import Model
-from app.prediction import predict
-from app.settings import Settings
+from app.prediction import classify
 from app.store import Store
 
 DESCRIPTION = """
@@ -23,12 +21,12 @@ Send a picture to `/predict/digits` or `/predict/clothing`; read about the model
 """
 
 
-def describe(app: FastAPI, store: Store, settings: Settings) -> dict[str, Any]:
+def describe(app: FastAPI, store: Store) -> dict[str, Any]:
     document = get_openapi(title=app.title, version=app.version, description=DESCRIPTION, routes=app.routes)
     for operation in operations(document):
         for parameter in operation.get("parameters", []):
             parameter["schema"] = _without_null(parameter["schema"])
-    for (path, method), example in examples(store, settings).items():
+    for (path, method), example in examples(store).items():
         content = document["paths"][path][method]["responses"]["200"]["content"]["application/json"]
         content["example"] = example
     return document
@@ -45,8 +43,8 @@ def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
     return kinds[0] | rest if len(kinds) == 1 else schema
 
 
-def examples(store: Store, settings: Settings) -> dict[tuple[str, str], Any]:
-    """What operations answer, by path and method. The model's page and the prediction are those of the first alias."""
+def examples(store: Store) -> dict[tuple[str, str], Any]:
+    """What operations answer, by path and method. The model's page and the prediction are those of one alias."""
     found: dict[tuple[str, str], Any] = {
         ("/health/live", "get"): {"live": True},
         ("/health/ready", "get"): {"ready": True, "models": len(store.models)},
@@ -54,20 +52,20 @@ def examples(store: Store, settings: Settings) -> dict[tuple[str, str], Any]:
     }
     for alias in sorted(store.aliases(), reverse=True)[:1]:
         model = store.find(alias)
-        answer = predict(model, [golden_picture(model)], settings.max_pixels)
         found["/models/{model}", "get"] = model_page(model, store, "http://127.0.0.1:8000").model_dump(mode="json")
         found["/predict/{model}", "post"] = {
             "model": model.name,
             "version": str(model.version),
-            "predictions": [prediction.model_dump(mode="json", exclude_none=True) for prediction in answer.predictions],
+            "predictions": [
+                prediction.model_dump(mode="json", exclude_none=True)
+                for prediction in classify(model, [golden_picture(model)])
+            ],
         }
     return found
 
 
-def golden_picture(model: Model) -> bytes:
-    """The first of the model's golden rows as a PNG file."""
+def golden_picture(model: Model) -> Picture:
+    """The first of the model's golden rows."""
     golden = read_golden(model.session.get_modelmeta().custom_metadata_map)
     assert golden is not None  # a model with a card is not loaded without them
-    file = io.BytesIO()
-    Image.fromarray(golden.inputs["image"].array()[0]).save(file, "PNG")
-    return file.getvalue()
+    return Picture(golden.inputs["image"].array()[0])

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 
 from app import images
-from app.card import Card
+from app.card import Card, ImageInput
 from app.errors import AppError
 from app.model import Model
 
@@ -68,24 +68,33 @@ class Answer:
 
 def predict(model: Model, files: Sequence[bytes], max_pixels: int, top: int | None = None) -> Answer:
     """One prediction per file, in order. Raises an AppError that says which file is at fault."""
-    card = model.require_card()
     start = time.perf_counter()
-    pictures = [_read(file, place, len(files), card, max_pixels) for place, file in enumerate(files, start=1)]
+    pictures = read_pictures(files, model.require_card().input, max_pixels)
     decoded = time.perf_counter()
-    [probabilities] = model.run({"image": np.stack([picture.pixels for picture in pictures])}, ["probabilities"])
-    inferred = time.perf_counter()
-    predictions = [
-        _prediction(card, row, picture.warnings, top) for row, picture in zip(probabilities, pictures, strict=True)
-    ]
-    return Answer(predictions, decoded - start, inferred - decoded)
+    predictions = classify(model, pictures, top)
+    return Answer(predictions, decoded - start, time.perf_counter() - decoded)
 
 
-def _read(file: bytes, place: int, files: int, card: Card, max_pixels: int) -> images.Picture:
-    try:
-        return images.read(file, card.input, max_pixels)
-    except AppError as error:
-        which = f"file {place} of {files}" if files > 1 else "the file"
-        raise type(error)(f"{which} {error.detail}") from error
+def read_pictures(files: Sequence[bytes], contract: ImageInput, max_pixels: int) -> list[images.Picture]:
+    """`max_pixels` is what all files together may have; a file's are counted before they are decoded."""
+    pictures = []
+    for place, file in enumerate(files, start=1):
+        try:
+            image = images.open_limited(file, max_pixels)
+            max_pixels -= image.width * image.height
+            pictures.append(images.fit(images.decode(image), contract))
+        except AppError as error:
+            which = f"file {place} of {len(files)}" if len(files) > 1 else "the file"
+            raise type(error)(f"{which} {error.detail}") from error
+    return pictures
+
+
+def classify(model: Model, pictures: Sequence[images.Picture], top: int | None = None) -> list[Prediction]:
+    """The model's answers to pictures that already are as its card wants them."""
+    card = model.require_card()
+    batch = np.stack([picture.pixels for picture in pictures])
+    [probabilities] = model.run({"image": batch}, ["probabilities"])
+    return [_prediction(card, row, picture.warnings, top) for row, picture in zip(probabilities, pictures, strict=True)]
 
 
 def _prediction(card: Card, row: NDArray[Any], noticed: tuple[images.Code, ...], top: int | None) -> Prediction:

@@ -1,5 +1,6 @@
 """Every error as problem+json (RFC 9457): the one place that makes error responses and documents them."""
 
+import logging
 import re
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -11,7 +12,17 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from app.errors import AppError, ContentTooLarge, InvalidRequest, NotFound, NotReady, UnsupportedMediaType
+from app.errors import (
+    AppError,
+    ContentTooLarge,
+    InvalidRequest,
+    NotFound,
+    NotReady,
+    RequestTimeout,
+    UnsupportedMediaType,
+)
+
+logger = logging.getLogger("percept")
 
 MEDIA_TYPE = "application/problem+json"
 CLIENT_CLOSED_REQUEST = 499  # nginx's number for it
@@ -30,6 +41,10 @@ DOCUMENTED: dict[int, tuple[str, AppError]] = {
     404: (
         "No such model, version or figure.",
         NotFound("model 'mnist-cnn' has no version 7; there are: 1"),
+    ),
+    408: (
+        "The body stopped coming.",
+        RequestTimeout("nothing of the body has come for 20 seconds"),
     ),
     413: (
         "More bytes, files or pixels than are allowed.",
@@ -113,7 +128,8 @@ def _client_gone(request: Request, error: Exception) -> Response:
 
 
 def _unexpected(request: Request, error: Exception) -> Response:
-    """The traceback goes to the log, never to the caller."""
+    """The traceback goes to the log, never to the caller, who gets the id to find it by."""
+    logger.error("request %s failed: %s %s", request.scope["request_id"], request.method, request.url.path)
     return _respond(_plain(request, 500, "the service failed; the log says why"))
 
 

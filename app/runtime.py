@@ -40,9 +40,16 @@ def open_session(model: bytes, providers: Providers) -> ort.InferenceSession:
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 4  # what goes wrong is raised; the log would say it a second time
     try:
-        return ort.InferenceSession(model, options, providers=providers)
+        return _session(model, options, providers)
     except Exception as error:  # onnxruntime has no common class for its exceptions
-        raise ArtifactRejected(f"onnxruntime cannot load it: {_first_line(error)}") from error
+        if providers == [CPU]:
+            raise ArtifactRejected(f"onnxruntime cannot load it: {_first_line(error)}") from error
+    return open_session(model, [CPU])
+
+
+def _session(model: bytes, options: ort.SessionOptions, providers: Providers) -> ort.InferenceSession:
+    # onnxruntime's own fallback prints to standard output, and may change the provider in the middle of a run.
+    return ort.InferenceSession(model, options, providers=providers, enable_fallback=0)
 
 
 def provider_of(session: ort.InferenceSession) -> str:

@@ -6,10 +6,12 @@ from socket import socket
 
 import uvicorn
 
-from app.main import create_app
+from app.main import create_app, open_store
 from app.settings import Settings
 
 STARTUP_FAILED = 3
+# Requests that are under way get so long to end when the server is told to stop.
+GRACE_SECONDS = 10
 
 
 class Server(uvicorn.Server):
@@ -23,9 +25,14 @@ class Server(uvicorn.Server):
 
 
 def run(settings: Settings) -> int:
-    """Serve until Ctrl-C or SIGTERM; returns the exit code."""
+    """Serve until Ctrl-C or SIGTERM; returns the exit code. Raises ConfigurationError before it listens."""
     config = uvicorn.Config(
-        create_app(settings), host=settings.host, port=settings.port, log_level="info", access_log=False
+        create_app(settings, open_store(settings)),
+        host=settings.host,
+        port=settings.port,
+        log_level="info",
+        access_log=False,
+        timeout_graceful_shutdown=GRACE_SECONDS,
     )
     server = Server(config)
     # Ctrl-C has already been answered by a graceful stop when uvicorn raises it again.

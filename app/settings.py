@@ -9,6 +9,7 @@ from typing import Any
 from app.errors import ConfigurationError
 
 PREFIX = "PERCEPT_"
+READ_ELSEWHERE = {"PERCEPT_DATA"}  # by training
 PROVIDER_CHOICES = ("auto", "cpu", "cuda")
 
 
@@ -26,7 +27,8 @@ class Settings:
     max_body_bytes: int = field(default=20_000_000, metadata={"help": "Largest request body."})
     max_files: int = field(default=64, metadata={"help": "Most files in one request."})
     max_pixels: int = field(
-        default=64_000_000, metadata={"help": "Most pixels in one picture, checked before they are decoded."}
+        default=64_000_000,
+        metadata={"help": "Most pixels in all pictures of a request, counted before they are decoded."},
     )
 
     def __post_init__(self) -> None:
@@ -40,11 +42,16 @@ class Settings:
 
 
 def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
-    """Raises ConfigurationError naming the variable, its value and what is allowed."""
+    """An empty variable is as good as none. Raises ConfigurationError naming the variable, its value and what is
+    allowed, also for a PERCEPT_ variable that nobody reads."""
+    known = {variable(setting.name) for setting in fields(Settings)}
+    unknown = sorted(name for name in environment if name.startswith(PREFIX) and name not in known | READ_ELSEWHERE)
+    if unknown:
+        raise ConfigurationError(f"{unknown[0]} is no setting; there are {', '.join(sorted(known))}")
     values: dict[str, Any] = {}
     for setting in fields(Settings):
         text = environment.get(variable(setting.name))
-        if text is not None:
+        if text:
             values[setting.name] = _parse(setting.name, type(setting.default), text)
     return Settings(**values)
 

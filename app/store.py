@@ -1,5 +1,6 @@
 """The models that are served, found in a folder: by name, version and alias, beside those that were refused and why."""
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -7,6 +8,8 @@ from pathlib import Path
 from app.errors import ArtifactRejected, InvalidRequest, NotFound
 from app.model import Model, load_model
 from app.runtime import Providers
+
+VERSION = re.compile("0|[1-9][0-9]*", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -64,8 +67,10 @@ def load_store(folder: Path, providers: Providers) -> Store:
     refused = []
     for name, version, path in artifacts_in(folder):
         try:
-            if not version.isdigit():
+            if not VERSION.fullmatch(version):
                 raise ArtifactRejected("it has no model.onnx in a folder that is named by a whole number")
+            if int(version) in models.get(name, {}):
+                raise ArtifactRejected(f"there is another version {version} of it")
             model = load_model(name, int(version), path, providers)
         except ArtifactRejected as error:
             refused.append(Refused(name, version, error.detail))

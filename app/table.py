@@ -1,6 +1,7 @@
 """The table of models in Markdown, as the README shows it: generated from the cards, never written by hand."""
 
 from app.catalogue import Catalogue
+from app.errors import InvalidRequest
 
 BEGIN, END = "<!-- models: begin (percept models --write README.md) -->", "<!-- models: end -->"
 
@@ -19,9 +20,9 @@ def table(catalogue: Catalogue) -> str:
 
 
 def replace_table(document: str, text: str) -> str:
-    """Raises ValueError if the document has not both marks."""
+    """Raises InvalidRequest if the document has not both marks."""
     before, begin, rest = document.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
-        raise ValueError(f"the document lacks its marks {BEGIN!r} and {END!r}")
+        raise InvalidRequest(f"the document lacks its marks {BEGIN!r} and {END!r}")
     return f"{before}{BEGIN}\n{text}\n{END}{after}"

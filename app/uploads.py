@@ -1,31 +1,36 @@
 """Files out of a request body, held in memory, with the limits applied while it arrives. Knows nothing of images."""
 
-from collections.abc import AsyncIterator, Callable
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 
-from python_multipart.exceptions import MultipartParseError
+from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import Request
 
-from app.errors import ContentTooLarge, InvalidRequest, UnsupportedMediaType
+from app.errors import ContentTooLarge, InvalidRequest, RequestTimeout, UnsupportedMediaType
 
 FIELD = "file"
 EXPECTED = f"send multipart/form-data with one or many parts named {FIELD!r}, or the raw bytes as image/*"
-# The body is not read to its end, so the connection cannot serve another request.
-UNREAD = {"Connection": "close"}
+# A caller who sends nothing for so long is not waited for.
+IDLE_SECONDS = 20
 
 
 async def read_files(request: Request, max_body_bytes: int, max_files: int) -> list[bytes]:
     """The files of a multipart body, or the whole body if it is an image. Raises an AppError beyond a limit, for
-    another content type, for a field of another name and for no file at all."""
+    another content type, for a field of another name and for no file at all.
+
+    What is left of a refused body the server reads and forgets, so that a caller who sends first and listens
+    afterwards gets the answer too."""
     content_type = request.headers.get("content-type", "")
     media_type, options = parse_options_header(content_type)
     chunks = read_limited(request, max_body_bytes)
     if media_type.startswith(b"image/"):
         return [b"".join([chunk async for chunk in chunks])]
     if media_type != b"multipart/form-data":
-        raise UnsupportedMediaType(f"content type {content_type!r} is not read here: {EXPECTED}", UNREAD)
+        raise UnsupportedMediaType(f"content type {content_type!r} is not read here: {EXPECTED}")
     if not options.get(b"boundary"):
-        raise InvalidRequest("the content type multipart/form-data lacks its boundary", UNREAD)
+        raise InvalidRequest("the content type multipart/form-data lacks its boundary")
     form = MultipartFiles(options[b"boundary"], max_files)
     async for chunk in chunks:
         form.feed(chunk)
@@ -38,13 +43,22 @@ async def read_limited(request: Request, max_body_bytes: int) -> AsyncIterator[b
     allowed = f"at most {max_body_bytes:,} bytes are allowed (PERCEPT_MAX_BODY_BYTES)"
     announced = request.headers.get("content-length", "")
     if announced.isdecimal() and int(announced) > max_body_bytes:
-        raise ContentTooLarge(f"the body has {int(announced):,} bytes; {allowed}", UNREAD)
+        raise ContentTooLarge(f"the body has {int(announced):,} bytes; {allowed}")
     received = 0
-    async for chunk in request.stream():
+    stream = request.stream()
+    while (chunk := await _next(stream)) is not None:
         received += len(chunk)
         if received > max_body_bytes:
-            raise ContentTooLarge(f"the body is longer than allowed; {allowed}", UNREAD)
+            raise ContentTooLarge(f"the body is longer than allowed; {allowed}")
         yield chunk
+
+
+async def _next(stream: AsyncGenerator[bytes, None]) -> bytes | None:
+    try:
+        async with asyncio.timeout(IDLE_SECONDS):
+            return await anext(stream, None)
+    except TimeoutError:
+        raise RequestTimeout(f"nothing of the body has come for {IDLE_SECONDS} seconds") from None
 
 
 class MultipartFiles:
@@ -66,13 +80,12 @@ class MultipartFiles:
             "on_part_data": lambda data, start, end: self.files[-1].extend(data[start:end]),
             "on_end": self._end,
         }
-        self._parser = MultipartParser(boundary, callbacks)  # type: ignore[arg-type]
+        with _malformed():
+            self._parser = MultipartParser(boundary, callbacks)  # type: ignore[arg-type]
 
     def feed(self, chunk: bytes) -> None:
-        try:
+        with _malformed():
             self._parser.write(chunk)
-        except MultipartParseError as error:
-            raise InvalidRequest(f"the multipart body is malformed: {error}", UNREAD) from error
 
     def finish(self) -> list[bytes]:
         if not self.ended:
@@ -86,8 +99,7 @@ class MultipartFiles:
         if len(self.files) == self.max_files:
             raise ContentTooLarge(
                 f"the request has more than {self.max_files} files; at most {self.max_files} are allowed "
-                "(PERCEPT_MAX_FILES)",
-                UNREAD,
+                "(PERCEPT_MAX_FILES)"
             )
 
     def _end_header(self) -> None:
@@ -100,8 +112,16 @@ class MultipartFiles:
         _, options = parse_options_header(self._disposition)
         name = options.get(b"name", b"").decode("utf-8", "replace")
         if name != FIELD:
-            raise InvalidRequest(f"the form has a field {name!r} that is not read here: {EXPECTED}", UNREAD)
+            raise InvalidRequest(f"the form has a field {name!r} that is not read here: {EXPECTED}")
         self.files.append(bytearray())
 
     def _end(self) -> None:
         self.ended = True
+
+
+@contextmanager
+def _malformed() -> Iterator[None]:
+    try:
+        yield
+    except FormParserError as error:
+        raise InvalidRequest(f"the multipart body is malformed: {error}") from error

@@ -1,8 +1,10 @@
 """The plan of the house, enforced: who imports whom, what a module may be called, what an import may do."""
 
 import ast
+import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +17,7 @@ MODULES = sorted((*ROOT.glob("app/**/*.py"), *ROOT.glob("training/**/*.py")))
 FLOORS = [
     {"card", "errors"},
     {"settings"},
-    {"runtime", "images", "uploads", "request_ids", "problems"},
+    {"runtime", "images", "uploads", "request_ids", "head", "problems"},
     {"model"},
     {"store"},
     {"prediction", "catalogue"},
@@ -91,9 +93,24 @@ def test_importing_the_service_does_not_import_torch() -> None:
     assert not {"torch", "training", "onnx", "matplotlib", "sklearn"} & set(loaded)
 
 
-def test_importing_the_service_opens_nothing_and_configures_nothing() -> None:
+def test_importing_the_service_configures_no_logging_and_switches_telemetry_off() -> None:
     seen = run_python(
-        "import logging, socket, os\nimport app.main\nprint(logging.root.handlers, os.environ['ORT_DISABLE_TELEMETRY'])"
+        "import logging, os, sys\n"
+        "import app\n"
+        "print('onnxruntime' in sys.modules, os.environ['ORT_DISABLE_TELEMETRY'])\n"
+        "import app.main\n"
+        "print(logging.root.handlers)"
     )
 
-    assert seen == "[] 1\n"
+    assert seen == "False 1\n[]\n"
+
+
+def test_every_dependency_is_constrained() -> None:
+    """So that two installs a month apart agree; `make lock` brings constraints.txt up to date."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    wanted = [*project["dependencies"]]
+    for extra in project["optional-dependencies"].values():
+        wanted += extra
+    constrained = re.findall(r"^([\w-]+)==", (ROOT / "constraints.txt").read_text(encoding="utf-8"), re.M)
+
+    assert {re.split(r"[^\w-]", requirement)[0] for requirement in wanted} <= set(constrained)

@@ -1,7 +1,9 @@
 """The real thing: `percept serve` as its own process on a port of this machine, spoken to over sockets."""
 
+import http.client
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -11,13 +13,27 @@ import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from app.server import GRACE_SECONDS
 from tests.conftest import ROOT, SAMPLES
+from tests.problems import assert_problem
 
 SEVEN = (SAMPLES / "seven.png").read_bytes()
 PATIENCE = 30
+
+
+class Answer:
+    """An answer of http.client, as the check of its shape wants it."""
+
+    def __init__(self, response: http.client.HTTPResponse) -> None:
+        self.status_code, self.headers = response.status, response.headers
+        self.text = response.read().decode()
+
+    def json(self) -> Any:
+        return json.loads(self.text)
 
 
 class Server:
@@ -69,13 +85,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     server.stop()
 
 
-def read_answer(connection: socket.socket) -> bytes:
-    received = b""
-    while chunk := connection.recv(65_536):
-        received += chunk
-    return received
-
-
 def test_picture_is_answered(server: Server) -> None:
     assert server.predict() == "7"
 
@@ -89,33 +98,56 @@ def test_ten_clients_at_once_get_their_own_answers(server: Server) -> None:
 
 
 def test_announced_21_megabytes_are_refused_before_they_are_sent(server: Server) -> None:
-    with server.connect() as connection:
-        connection.sendall(
-            b"POST /predict/digits HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: 21000000\r\n\r\n"
-        )
-        answer = read_answer(connection)
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=PATIENCE)
+    connection.putrequest("POST", "/predict/digits")
+    connection.putheader("Content-Type", "image/png")
+    connection.putheader("Content-Length", "21000000")
+    connection.endheaders()
+    detail = assert_problem(Answer(connection.getresponse()), 413)
+    connection.close()
 
-    assert answer.startswith(b"HTTP/1.1 413 ")
-    assert b"connection: close" in answer.lower()
-    assert b"the body has 21,000,000 bytes; at most 20,000,000 bytes are allowed" in answer
+    assert detail == "the body has 21,000,000 bytes; at most 20,000,000 bytes are allowed (PERCEPT_MAX_BODY_BYTES)"
 
 
 def test_unannounced_21_megabytes_are_refused_once_20_have_come(server: Server) -> None:
-    sent = 0
     chunk = b"10000\r\n" + b"x" * 0x10000 + b"\r\n"
+    sent = 0
     with server.connect() as connection:
         connection.sendall(
             b"POST /predict/digits HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nTransfer-Encoding: chunked\r\n\r\n"
         )
-        try:
-            while sent < 60_000_000:
-                connection.sendall(chunk)
-                sent += 0x10000
-        except OSError:
-            pass
+        while not select.select([connection], [], [], 0)[0] and sent < 60_000_000:
+            connection.sendall(chunk)
+            sent += 0x10000
+        answer = connection.recv(65_536)
 
-    assert sent < 60_000_000
-    assert server.predict() == "7"
+    assert 20_000_000 < sent < 60_000_000
+    assert answer.startswith(b"HTTP/1.1 413 ")
+
+
+@pytest.mark.parametrize(
+    ("content_type", "size", "status"),
+    [("image/png", 40_000_000, 413), ("text/plain", 15_000_000, 415), ("multipart/form-data", 15_000_000, 422)],
+)
+def test_caller_who_sends_everything_first_gets_the_answer_too(
+    server: Server, content_type: str, size: int, status: int
+) -> None:
+    """http.client does not listen while it sends: a server that hung up would be a broken pipe to it."""
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=PATIENCE)
+    for _ in range(2):
+        connection.request("POST", "/predict/digits", b"x" * size, {"Content-Type": content_type})
+        assert_problem(Answer(connection.getresponse()), status)
+    connection.close()
+
+
+def test_head_is_answered_where_get_is(server: Server) -> None:
+    for path in ("/health/live", "/health/ready", "/models", "/docs", "/models/mnist-cnn/figures/training"):
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=PATIENCE)
+        connection.request("HEAD", path)
+        answer = connection.getresponse()
+        assert (answer.status, answer.read()) == (200, b""), path
+        assert int(answer.headers["content-length"]) > 0
+        connection.close()
 
 
 def test_caller_who_leaves_in_the_middle_harms_nobody(server: Server) -> None:
@@ -143,6 +175,19 @@ def test_good_and_bad_requests_leave_no_file_open_and_no_temporary_file(server: 
 
     assert server.open_files() == before
     assert set(temporary.iterdir()) - files_before == set()
+
+
+def test_upload_that_never_ends_does_not_keep_the_server_from_stopping(tmp_path: Path) -> None:
+    server = Server(tmp_path / "log")
+    with server.connect() as connection:
+        connection.sendall(
+            b"POST /predict/digits HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: 1000\r\n\r\nhalf"
+        )
+        time.sleep(0.2)
+        started = time.monotonic()
+        server.stop(signal.SIGTERM)
+
+    assert time.monotonic() - started < GRACE_SECONDS + 3
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])

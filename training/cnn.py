@@ -76,6 +76,7 @@ RECIPES = (
         parameters=118_346,
         floor=0.915,
         epochs=30,
+        learning_rate=5e-3,
         augmentation=Jitter(shift=1, degrees=3, scale=0.05, flip=True),
         precision="bfloat16",
     ),

@@ -1,7 +1,8 @@
-"""What routes ask for by type: the store and the settings that the lifespan yielded, the files of a body."""
+"""What routes ask for by type: what the lifespan yielded, and the files of a body."""
 
 from typing import Annotated
 
+from anyio import CapacityLimiter
 from fastapi import Depends, Request
 
 from app.settings import Settings
@@ -19,6 +20,12 @@ def _settings(request: Request) -> Settings:
     return settings
 
 
+def _decoders(request: Request) -> CapacityLimiter:
+    decoders: CapacityLimiter = request.state.decoders
+    return decoders
+
+
+DecodersDep = Annotated[CapacityLimiter, Depends(_decoders)]
 StoreDep = Annotated[Store, Depends(_store)]
 SettingsDep = Annotated[Settings, Depends(_settings)]
 

@@ -34,7 +34,9 @@ async def home(request: Request) -> RedirectResponse:
 @router.get("/openapi.json")
 async def openapi(request: Request) -> JSONResponse:
     app: FastAPI = request.app
-    return JSONResponse(describe(app, request.state.store, request.state.settings))
+    if app.openapi_schema is None:
+        app.openapi_schema = describe(app, request.state.store)
+    return JSONResponse(app.openapi_schema)
 
 
 @router.get("/docs")

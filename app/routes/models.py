@@ -2,11 +2,9 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query, Request
-from fastapi.responses import FileResponse
+from fastapi import APIRouter, Path, Query, Request, Response
 
 from app.catalogue import Catalogue, ModelPage, catalogue, model_page
-from app.errors import NotFound
 from app.problems import documented
 from app.routes.dependencies import StoreDep
 
@@ -33,7 +31,7 @@ async def show_model(model: Name, store: StoreDep, request: Request, version: Ve
 @router.get(
     "/models/{model}/figures/{figure}",
     summary="A picture of a model",
-    response_class=FileResponse,
+    response_class=Response,
     responses={200: {"content": {"image/png": {}}, "description": "The picture."}, **documented(404, 422)},
 )
 async def show_figure(
@@ -43,11 +41,6 @@ async def show_figure(
     ],
     store: StoreDep,
     version: Version = None,
-) -> FileResponse:
+) -> Response:
     """Training curves, confusion matrix, 15 test pictures with their answers, the worst mistakes, the filters."""
-    found = store.find(model, version)
-    path = found.figures.get(figure)
-    if path is None:
-        there = ", ".join(found.figures) or "none"
-        raise NotFound(f"model {found.name!r} has no figure {figure!r}; there are: {there}")
-    return FileResponse(path, media_type="image/png")
+    return Response(store.find(model, version).figure(figure), media_type="image/png")

@@ -2,14 +2,15 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query, Response
+from anyio.to_thread import run_sync
+from fastapi import APIRouter, Depends, Path, Query, Response
 from fastapi.openapi.models import Example
 from pydantic import BaseModel
-from starlette.concurrency import run_in_threadpool
 
+from app.model import Model
 from app.prediction import Prediction, predict
 from app.problems import documented
-from app.routes.dependencies import FilesDep, SettingsDep, StoreDep
+from app.routes.dependencies import DecodersDep, FilesDep, SettingsDep, StoreDep
 
 router = APIRouter(tags=["predict"])
 
@@ -41,28 +42,34 @@ class Predictions(BaseModel):
     predictions: list[Prediction]
 
 
+def _model(
+    model: Annotated[str, Path(description="A model's name, or an alias.", openapi_examples=NAMES)],
+    store: StoreDep,
+    instead: Annotated[
+        str | None, Query(alias="model", description="Another model with the same labels.", examples=["mnist-lenet"])
+    ] = None,
+    version: Annotated[int | None, Query(description="Not the highest version, but this one.")] = None,
+) -> Model:
+    return store.find_instead(model, instead, version) if instead else store.find(model, version)
+
+
 @router.post(
     "/predict/{model}",
     summary="Classify pictures",
-    responses=documented(404, 413, 415, 422),
+    responses=documented(404, 408, 413, 415, 422),
     response_model_exclude_none=True,
     openapi_extra=IMAGE_BODY,
 )
 async def predict_images(
-    model: Annotated[str, Path(description="A model's name, or an alias.", openapi_examples=NAMES)],
-    store: StoreDep,
-    settings: SettingsDep,
+    # The model comes first: a caller who misspelt it need not send the files.
+    model: Annotated[Model, Depends(_model)],
     files: FilesDep,
+    settings: SettingsDep,
+    decoders: DecodersDep,
     response: Response,
-    instead: Annotated[
-        str | None,
-        Query(alias="model", description="Another model with the same labels.", examples=["mnist-lenet"]),
-    ] = None,
-    version: Annotated[int | None, Query(description="Not the highest version, but this one.")] = None,
     top: Annotated[int | None, Query(ge=1, description="Only the most probable classes, in order.")] = None,
 ) -> Predictions:
     """One entry per file, in order: `curl -F file=@samples/seven.png http://127.0.0.1:8000/predict/digits`"""
-    found = store.find_instead(model, instead, version) if instead else store.find(model, version)
-    answer = await run_in_threadpool(predict, found, files, settings.max_pixels, top)
+    answer = await run_sync(predict, model, files, settings.max_pixels, top, limiter=decoders)
     response.headers["Server-Timing"] = answer.server_timing()
-    return Predictions(model=found.name, version=str(found.version), predictions=answer.predictions)
+    return Predictions(model=model.name, version=str(model.version), predictions=answer.predictions)

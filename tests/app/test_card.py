@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from app.card import CARD_KEY, GOLDEN_KEY, Golden, Tensor, read_card, read_golden, write_metadata
+from app.card import CARD_KEY, GOLDEN_KEY, Golden, ImageInput, Tensor, read_card, read_golden, write_metadata
 from tests.onnx_models import GOLDEN, brightness_card
 
 
@@ -56,6 +56,11 @@ def test_unknown_member_is_named() -> None:
 def test_golden_rows_that_are_no_json_are_refused() -> None:
     with pytest.raises(ValueError, match=r"'percept\.golden': the whole text: Invalid JSON"):
         read_golden({GOLDEN_KEY: "{"})
+
+
+def test_box_that_does_not_fit_is_refused() -> None:
+    with pytest.raises(ValueError, match="a box of 29 does not fit into 28 × 28"):
+        ImageInput(height=28, width=28, box=29, centre="box")
 
 
 def test_golden_rows_hold_no_objects() -> None:

@@ -52,6 +52,23 @@ def test_unknown_model_is_told() -> None:
     assert done.stderr.startswith("percept: there is no model 'letters'; there are: clothing, digits")
 
 
+def test_wrong_number_of_classes_is_told() -> None:
+    done = percept("predict", SAMPLES / "two.png", "--top", "0")
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "'0': allowed is a whole number, 1 and more" in done.stderr
+
+
+def test_document_without_a_place_for_the_table_is_told(tmp_path: Path) -> None:
+    for name, message in (("missing", "No such file or directory"), ("without-marks", "the document lacks its marks")):
+        if name == "without-marks":
+            (tmp_path / name).write_text("no table here")
+        done = percept("models", "--write", tmp_path / name)
+        assert done.returncode == 2
+        assert done.stderr.startswith("percept: ") and message in done.stderr
+        assert len(done.stderr.splitlines()) == 1
+
+
 def test_bad_setting_is_told_in_one_line() -> None:
     done = percept("models", PERCEPT_PROVIDERS="tpu")
 

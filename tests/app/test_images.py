@@ -28,6 +28,14 @@ def encode(picture: Image.Image | NDArray[Any], format: str = "PNG", **options: 
     return file.getvalue()
 
 
+def decode(data: bytes, max_pixels: int = PIXELS) -> NDArray[np.uint8]:
+    return images.decode(images.open_limited(data, max_pixels))
+
+
+def read(data: bytes, contract: ImageInput = DIGIT, max_pixels: int = PIXELS) -> images.Picture:
+    return images.fit(decode(data, max_pixels), contract)
+
+
 def enlarged(picture: NDArray[np.uint8], factor: int = 10) -> NDArray[np.uint8]:
     return picture.repeat(factor, 0).repeat(factor, 1)
 
@@ -52,14 +60,14 @@ def drawn_l() -> Image.Image:
     ],
 )
 def test_lossless_formats_pass_an_mnist_picture_unchanged(format: str, options: dict[str, Any]) -> None:
-    picture = images.read(encode(SEVEN, format, **options), DIGIT, PIXELS)
+    picture = read(encode(SEVEN, format, **options), DIGIT, PIXELS)
 
     assert picture.warnings == ()
     np.testing.assert_array_equal(picture.pixels, SEVEN)
 
 
 def test_jpeg_is_close() -> None:
-    picture = images.decode(encode(SEVEN, "JPEG", quality=100), PIXELS)
+    picture = decode(encode(SEVEN, "JPEG", quality=100), PIXELS)
 
     assert np.abs(picture.astype(int) - SEVEN).max() <= 6
 
@@ -81,25 +89,25 @@ def as_mode(mode: str) -> Image.Image:
 
 @pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA", "P", "I;16"])
 def test_png_of_any_mode_passes_an_mnist_picture_unchanged(mode: str) -> None:
-    np.testing.assert_array_equal(images.read(encode(as_mode(mode)), DIGIT, PIXELS).pixels, SEVEN)
+    np.testing.assert_array_equal(read(encode(as_mode(mode))).pixels, SEVEN)
 
 
 @pytest.mark.parametrize("mode", ["I", "F", "CMYK", "LAB", "YCbCr"])
 def test_tiff_of_any_mode_passes_an_mnist_picture_almost_unchanged(mode: str) -> None:
     image = Image.fromarray(SEVEN).convert("RGB").convert("LAB") if mode == "LAB" else as_mode(mode)
-    decoded = images.decode(encode(image, "TIFF"), PIXELS)
+    decoded = decode(encode(image, "TIFF"), PIXELS)
 
     assert np.abs(decoded.astype(int) - SEVEN).max() <= (1 if mode != "LAB" else 3)
 
 
 def test_one_bit_picture_keeps_its_pixels() -> None:
-    decoded = images.decode(encode(Image.fromarray(SEVEN > 127)), PIXELS)
+    decoded = decode(encode(Image.fromarray(SEVEN > 127)), PIXELS)
 
     np.testing.assert_array_equal(decoded, np.where(SEVEN > 127, 255, 0))
 
 
 def test_cmyk_jpeg_is_read() -> None:
-    decoded = images.decode(encode(Image.fromarray(SEVEN).convert("CMYK"), "JPEG", quality=100), PIXELS)
+    decoded = decode(encode(Image.fromarray(SEVEN).convert("CMYK"), "JPEG", quality=100), PIXELS)
 
     assert np.abs(decoded.astype(int) - SEVEN).max() <= 8
 
@@ -109,7 +117,7 @@ def test_ink_on_a_transparent_background_stays_visible(ink: int) -> None:
     layers = np.zeros((28, 28, 4), np.uint8)
     layers[..., :3] = ink
     layers[..., 3] = SEVEN
-    picture = images.read(encode(layers), DIGIT, PIXELS)
+    picture = read(encode(layers), DIGIT, PIXELS)
 
     np.testing.assert_array_equal(picture.pixels, SEVEN)
     assert picture.warnings == (("inverted",) if ink == 0 else ())
@@ -118,13 +126,13 @@ def test_ink_on_a_transparent_background_stays_visible(ink: int) -> None:
 def test_palette_with_a_transparent_colour_is_resolved() -> None:
     image = Image.fromarray((SEVEN > 127).astype(np.uint8))
     image.putpalette([255, 0, 255, 0, 0, 0])
-    decoded = images.decode(encode(image, "GIF", transparency=0), PIXELS)
+    decoded = decode(encode(image, "GIF", transparency=0), PIXELS)
 
     np.testing.assert_array_equal(decoded, np.where(SEVEN > 127, 0, 255))
 
 
 def test_fully_transparent_picture_is_blank() -> None:
-    assert images.read(encode(np.zeros((40, 40, 4), np.uint8)), DIGIT, PIXELS).warnings == ("blank",)
+    assert read(encode(np.zeros((40, 40, 4), np.uint8)), DIGIT, PIXELS).warnings == ("blank",)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -143,31 +151,31 @@ def test_exif_orientation_is_honoured(orientation: int) -> None:
     exif[0x0112] = orientation
     data = encode(np.ascontiguousarray(turned), exif=exif)
 
-    np.testing.assert_array_equal(images.read(data, DIGIT, PIXELS).pixels, SEVEN)
+    np.testing.assert_array_equal(read(data, DIGIT, PIXELS).pixels, SEVEN)
 
 
 def test_first_frame_of_an_animation_is_read() -> None:
     frames = [Image.fromarray(SEVEN), Image.fromarray(255 - SEVEN)]
     data = encode(frames[0], "GIF", save_all=True, append_images=frames[1:])
 
-    np.testing.assert_array_equal(images.decode(data, PIXELS), SEVEN)
+    np.testing.assert_array_equal(decode(data), SEVEN)
 
 
 def test_dark_ink_on_light_paper_is_turned_round() -> None:
-    picture = images.read(encode(255 - SEVEN), DIGIT, PIXELS)
+    picture = read(encode(255 - SEVEN), DIGIT, PIXELS)
 
     assert picture.warnings == ("inverted",)
     np.testing.assert_array_equal(picture.pixels, SEVEN)
 
 
 def test_enlarged_digit_is_brought_back_to_its_size() -> None:
-    picture = images.read(encode(enlarged(SEVEN)), DIGIT, PIXELS)
+    picture = read(encode(enlarged(SEVEN)), DIGIT, PIXELS)
 
     assert np.abs(picture.pixels.astype(int) - SEVEN).mean() < 3
 
 
 def test_ink_fills_the_box_and_its_mass_is_in_the_middle() -> None:
-    picture = images.read(encode(drawn_l()), DIGIT, PIXELS).pixels.astype(float)
+    picture = read(encode(drawn_l()), DIGIT, PIXELS).pixels.astype(float)
     rows, columns = np.flatnonzero(picture.any(1)), np.flatnonzero(picture.any(0))
 
     assert rows[-1] - rows[0] + 1 == 20
@@ -177,7 +185,7 @@ def test_ink_fills_the_box_and_its_mass_is_in_the_middle() -> None:
 
 
 def test_garment_fills_the_frame_and_its_box_is_in_the_middle() -> None:
-    picture = images.read(encode(drawn_l()), GARMENT, PIXELS).pixels
+    picture = read(encode(drawn_l()), GARMENT, PIXELS).pixels
     rows, columns = np.flatnonzero(picture.any(1)), np.flatnonzero(picture.any(0))
 
     assert (rows[0], rows[-1]) == (0, 27)
@@ -188,12 +196,12 @@ def test_ink_far_from_the_middle_is_noted() -> None:
     image = Image.new("L", (300, 300), 255)
     image.paste(drawn_l().crop((180, 40, 240, 160)), (230, 170))
 
-    assert images.read(encode(image), DIGIT, PIXELS).warnings == ("inverted", "off_centre")
+    assert read(encode(image), DIGIT, PIXELS).warnings == ("inverted", "off_centre")
 
 
 @pytest.mark.parametrize("level", [0, 128, 255])
 def test_empty_sheet_is_blank(level: int) -> None:
-    picture = images.read(encode(np.full((64, 48), level, np.uint8)), DIGIT, PIXELS)
+    picture = read(encode(np.full((64, 48), level, np.uint8)), DIGIT, PIXELS)
 
     assert picture.warnings == ("blank",)
     assert not picture.pixels.any()
@@ -202,21 +210,21 @@ def test_empty_sheet_is_blank(level: int) -> None:
 def test_paper_noise_is_blank() -> None:
     noise = np.random.default_rng(1).normal(220, 2, (300, 300)).astype(np.uint8)
 
-    assert images.read(encode(noise), DIGIT, PIXELS).warnings == ("blank",)
+    assert read(encode(noise), DIGIT, PIXELS).warnings == ("blank",)
 
 
 def test_single_pixel_of_ink_is_not_an_error() -> None:
     dot = np.zeros((9, 9), np.uint8)
     dot[2, 3] = 255
 
-    assert images.read(encode(dot), DIGIT, PIXELS).pixels.shape == (28, 28)
+    assert read(encode(dot), DIGIT, PIXELS).pixels.shape == (28, 28)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 500), (500, 1), (2, 3)])
 def test_odd_sizes_are_answered(size: tuple[int, int]) -> None:
     pixels = np.random.default_rng(1).integers(0, 255, size, dtype=np.uint8)
 
-    assert images.read(encode(pixels), DIGIT, PIXELS).pixels.shape == (28, 28)
+    assert read(encode(pixels), DIGIT, PIXELS).pixels.shape == (28, 28)
 
 
 @pytest.mark.parametrize(
@@ -233,7 +241,7 @@ def test_odd_sizes_are_answered(size: tuple[int, int]) -> None:
 )
 def test_what_is_no_picture_is_refused(data: bytes, message: str) -> None:
     with pytest.raises(InvalidRequest, match=message):
-        images.read(data, DIGIT, PIXELS)
+        read(data, DIGIT, PIXELS)
 
 
 def bomb(side: int) -> bytes:
@@ -247,13 +255,72 @@ def bomb(side: int) -> bytes:
 @pytest.mark.parametrize("side", [1_001, 9_000, 12_000, 60_000])
 def test_too_many_pixels_are_refused_before_they_are_decoded(side: int) -> None:
     """Also where Pillow's own limits would warn (from 9,000 × 9,000 or so) or raise."""
-    with pytest.raises(ContentTooLarge, match="1,000,000"):
-        images.read(bomb(side), DIGIT, PIXELS)
+    with pytest.raises(ContentTooLarge, match=f"has {side} × {side} pixels; 1,000,000 are left"):
+        images.open_limited(bomb(side), PIXELS)
+
+
+def test_limit_may_be_set_beyond_pillows_own() -> None:
+    assert images.open_limited(bomb(15_000), 300_000_000).size == (15_000, 15_000)
+
+
+def test_side_that_is_too_long_is_refused() -> None:
+    with pytest.raises(ContentTooLarge, match="has 70000 × 1 pixels; at most 65,535 on a side"):
+        images.open_limited(encode(np.zeros((1, 70_000), np.uint8)), PIXELS)
+
+
+def test_jpeg_that_would_be_decoded_over_and_over_is_refused() -> None:
+    """A progressive JPEG whose last scan is repeated: each repetition costs a pass and almost no bytes."""
+    data = encode(drawn_l(), "JPEG", progressive=True)
+    last = data.rindex(images.START_OF_SCAN)
+    images.open_limited(data, PIXELS)
+
+    with pytest.raises(ContentTooLarge, match="is a JPEG of 206 scans; at most 100 are allowed"):
+        images.open_limited(data[:last] + data[last:-2] * 201 + data[-2:], PIXELS)
+
+
+@pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
+def test_sixteen_bit_picture_may_use_fewer_bits(bits: int) -> None:
+    values = np.rint(SEVEN / 255 * (2**bits - 1)).astype(np.uint16)
+
+    assert np.abs(decode(encode(values)).astype(int) - SEVEN).max() <= 1
+
+
+@pytest.mark.parametrize("scale", [1, 255, 1_023, 1e9])
+def test_floating_point_picture_may_have_any_scale(scale: float) -> None:
+    values = (SEVEN / 255 * scale).astype(np.float32)
+    values[0, 0], values[0, 1] = np.nan, -1
+
+    assert np.abs(decode(encode(values, "TIFF")).astype(int) - SEVEN).max() <= 1
+
+
+def test_large_sixteen_bit_picture_is_reduced_as_an_eight_bit_one_is() -> None:
+    large = enlarged(SEVEN, 40)
+    eight, sixteen = decode(encode(large), 2_000_000), decode(encode(large.astype(np.uint16) * 257), 2_000_000)
+
+    assert sixteen.shape == (1_120 // 3, 1_120 // 3)
+    assert np.abs(eight[: len(sixteen), : len(sixteen)].astype(int) - sixteen).max() <= 1
+
+
+@pytest.mark.parametrize("inverted", [False, True])
+def test_picture_with_a_transparent_margin_keeps_its_own_background(inverted: bool) -> None:
+    layers = np.zeros((400, 400, 2), np.uint8)
+    layers[60:340, 60:340, 0] = enlarged(255 - SEVEN if inverted else SEVEN)
+    layers[60:340, 60:340, 1] = 255
+    alone = read(encode(layers[60:340, 60:340, 0]))
+
+    np.testing.assert_array_equal(read(encode(layers)).pixels, alone.pixels)
+
+
+def test_solid_stroke_on_nothing_is_ink_not_a_picture() -> None:
+    layers = np.zeros((100, 100, 2), np.uint8)
+    layers[20:80, 45:55, 1] = 255
+
+    assert read(encode(layers)).pixels.max() == 255
 
 
 def test_large_photograph_is_reduced_before_it_is_analysed() -> None:
     photo = encode(drawn_l().resize((3_000, 2_000)), "JPEG")
 
-    assert max(images.decode(photo, 10_000_000).shape) <= images.WORKING_SIDE
-    small = images.read(encode(drawn_l()), DIGIT, PIXELS).pixels.astype(int)
-    assert np.abs(images.read(photo, DIGIT, 10_000_000).pixels - small).mean() < 6
+    assert max(decode(photo, 10_000_000).shape) <= images.WORKING_SIDE
+    small = read(encode(drawn_l()), DIGIT, PIXELS).pixels.astype(int)
+    assert np.abs(read(photo, DIGIT, 10_000_000).pixels - small).mean() < 6

@@ -42,11 +42,12 @@ def test_type_names_the_fault() -> None:
     assert app_that_raises(OutOfTea("")).get("/").json()["type"] == "urn:percept:problem:out-of-tea"
 
 
-def test_unexpected_fault_keeps_its_secrets() -> None:
+def test_unexpected_fault_keeps_its_secrets(caplog: pytest.LogCaptureFixture) -> None:
     answer = app_that_raises(RuntimeError("secret")).get("/", headers={"X-Request-ID": "mine"})
 
     assert assert_problem(answer, 500) == "the service failed; the log says why"
     assert answer.headers["x-request-id"] == "mine"
+    assert "request mine failed: GET /" in caplog.messages
 
 
 def test_each_status_that_a_fault_may_have_is_documented() -> None:

@@ -36,6 +36,15 @@ def test_bad_value_is_named(name: str, value: str, message: str) -> None:
     assert error.value.detail == message
 
 
+def test_empty_variable_is_as_good_as_none() -> None:
+    assert read_settings({"PERCEPT_ARTIFACTS": "", "PERCEPT_PORT": ""}) == Settings()
+
+
+def test_misspelt_variable_is_told() -> None:
+    with pytest.raises(ConfigurationError, match="PERCEPT_MAX_PIXEL is no setting; there are PERCEPT_ARTIFACTS, "):
+        read_settings({"PERCEPT_MAX_PIXEL": "5", "PERCEPT_DATA": "/data", "PATH": "/bin"})
+
+
 @pytest.mark.parametrize("setting", fields(Settings), ids=lambda setting: setting.name)
 def test_readme_explains_each_setting(setting: object) -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")

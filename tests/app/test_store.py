@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from onnx import helper
+from onnx import TensorProto, helper
 
-from app.card import Golden, Tensor
+from app.card import Golden, Tensor, write_metadata
 from app.errors import InvalidRequest, NotFound
 from app.model import load_model
 from app.runtime import CPU, choose_providers
@@ -179,7 +179,10 @@ def test_card_under_another_name_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"labels": ["dark", "gray", "light"]}, "its card says probabilities is [batch, [3]]"),
+        (
+            {"labels": ["dark", "gray", "light"]},
+            "its card says probabilities is tensor(float) ['batch', 3], its graph says tensor(float) ['batch', 2]",
+        ),
         ({"outputs": {"margin": "Distance to the boundary."}}, "explains an output 'margin' that its graph has not"),
     ],
 )
@@ -187,6 +190,67 @@ def test_card_of_another_graph_is_refused(tmp_path: Path, changes: dict[str, obj
     write_brightness(tmp_path, card=brightness_card(**changes))
 
     assert message in reason_for(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (TensorProto.UINT8, TensorProto.FLOAT, "its graph says tensor(float) ['batch', 2, 2]"),
+        ("batch", 1, "its graph says tensor(uint8) [1, 2, 2]"),
+        ("image", "picture", "its graph has the inputs ['picture']; one, 'image', is served"),
+    ],
+    ids=["datatype", "fixed batch", "name"],
+)
+def test_graph_with_another_input_is_refused(tmp_path: Path, old: object, new: object, message: str) -> None:
+    model = brightness_graph()
+    image = model.graph.input[0]
+    if old == "image":
+        image.name = model.graph.node[0].input[0] = str(new)
+    elif old == "batch":
+        image.type.tensor_type.shape.dim[0].dim_value = 1
+    else:
+        image.type.tensor_type.elem_type = TensorProto.FLOAT
+    helper.set_model_props(model, write_metadata(brightness_card(), GOLDEN))
+    write_model(tmp_path, model, "brightness")
+
+    assert message in reason_for(tmp_path)
+
+
+def test_golden_rows_that_prove_nothing_are_refused(tmp_path: Path) -> None:
+    none = Tensor.of(np.zeros((0, 2), np.float32))
+    for name, outputs in (("empty", {"probabilities": none}), ("missing", {})):
+        golden = GOLDEN.model_copy(update={"outputs": outputs})
+        write_brightness(tmp_path, name, golden=golden)
+
+    assert {refused.reason for refused in load_store(tmp_path, [CPU]).refused} == {
+        "it has a card and no golden rows to prove it by"
+    }
+
+
+@pytest.mark.parametrize("version", ["\u00b2", "01", "-1", "1.0"])
+def test_odd_version_is_refused_and_stops_nothing(tmp_path: Path, version: str) -> None:
+    path = write_brightness(tmp_path, "odd")
+    path.parent.rename(path.parent.with_name(version))
+    write_brightness(tmp_path)
+    store = load_store(tmp_path, [CPU])
+
+    assert list(store.models) == ["brightness"]
+    assert [refused.version for refused in store.refused] == [version]
+
+
+def test_second_artifact_of_the_same_version_is_refused(tmp_path: Path) -> None:
+    write_brightness(tmp_path)
+    onnx.save(brightness_graph(), tmp_path / "brightness.onnx")
+
+    assert [refused.reason for refused in load_store(tmp_path, [CPU]).refused] == ["there is another version 1 of it"]
+
+
+def test_onnx_file_with_its_data_elsewhere_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "split" / "1" / "model.onnx"
+    path.parent.mkdir(parents=True)
+    onnx.save(brightness_graph(), path, save_as_external_data=True, size_threshold=0, location="weights")
+
+    assert "onnxruntime cannot load it" in reason_for(tmp_path)
 
 
 def test_damaged_card_is_refused(tmp_path: Path) -> None:

@@ -6,7 +6,8 @@ import pytest
 from starlette.requests import Request
 from starlette.types import Message
 
-from app.errors import AppError, ContentTooLarge, InvalidRequest, UnsupportedMediaType
+from app import uploads
+from app.errors import AppError, ContentTooLarge, InvalidRequest, RequestTimeout, UnsupportedMediaType
 from app.uploads import MultipartFiles, read_files
 
 BOUNDARY = b"xYz"
@@ -64,7 +65,7 @@ def test_announced_length_beyond_the_limit_is_refused_unread() -> None:
     with pytest.raises(ContentTooLarge, match=r"the body has 1,001 bytes; at most 1,000") as error:
         read(form(b"x"), content_length=b"1001")
 
-    assert error.value.headers == {"Connection": "close", "asked": "0"}
+    assert error.value.headers == {"asked": "0"}
 
 
 def test_unannounced_length_beyond_the_limit_is_refused_as_soon_as_it_is_passed() -> None:
@@ -104,6 +105,23 @@ def test_missing_boundary_is_named() -> None:
 def test_other_content_types_are_refused_and_named(content_type: bytes) -> None:
     with pytest.raises(UnsupportedMediaType, match=f"content type '{content_type.decode()}' is not read here"):
         read(b"{}", content_type)
+
+
+def test_boundary_that_is_too_long_is_the_callers_fault() -> None:
+    with pytest.raises(InvalidRequest, match="Boundary length 257 exceeds maximum"):
+        read(b"", b"multipart/form-data; boundary=" + b"a" * 257)
+
+
+def test_caller_who_stops_sending_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(uploads, "IDLE_SECONDS", 0.05)
+
+    async def receive() -> Message:
+        await asyncio.sleep(60)
+        raise AssertionError("nobody waits so long")
+
+    request = Request({"type": "http", "method": "POST", "headers": [(b"content-type", b"image/png")]}, receive)
+    with pytest.raises(RequestTimeout, match=r"nothing of the body has come for 0\.05 seconds"):
+        asyncio.run(read_files(request, max_body_bytes=1_000, max_files=5))
 
 
 def test_part_without_a_name_is_refused() -> None:

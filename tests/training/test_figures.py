@@ -40,7 +40,11 @@ def test_right_answers_are_blue_and_wrong_ones_red() -> None:
 def test_mistakes_are_only_mistakes() -> None:
     mixed = np.where((np.arange(40) < 20)[:, None], probabilities(True), probabilities(False)).astype(np.float32)
 
-    assert rgb(figures.WRONG) in colours(figures.mistakes(PICTURES, mixed, TRUTH, NAMES))
+    drawn = figures.mistakes(PICTURES, mixed, TRUTH, NAMES)
+    others = np.where((np.arange(40) < 20)[:, None, None], 255 - PICTURES, PICTURES)
+
+    assert rgb(figures.WRONG) in colours(drawn)
+    assert figures.mistakes(others, mixed, TRUTH, NAMES) == drawn
 
 
 def test_a_model_without_mistakes_has_an_empty_picture_of_them() -> None:

@@ -57,7 +57,7 @@ def test_error_responses_are_documented(document: dict[str, Any]) -> None:
     documented = {(method, path): set(op["responses"]) for path, method, op in operations(document)}
 
     assert documented == {
-        ("post", "/predict/{model}"): {"200", "404", "413", "415", "422"},
+        ("post", "/predict/{model}"): {"200", "404", "408", "413", "415", "422"},
         ("get", "/models"): {"200"},
         ("get", "/models/{model}"): {"200", "404", "422"},
         ("get", "/models/{model}/figures/{figure}"): {"200", "404", "422"},
@@ -107,12 +107,12 @@ def test_example_request_is_real(client: TestClient, document: dict[str, Any]) -
 def test_optional_parameters_are_not_described_as_null(document: dict[str, Any]) -> None:
     parameters = document["paths"]["/predict/{model}"]["post"]["parameters"]
 
-    assert [(parameter["name"], parameter["schema"]["type"]) for parameter in parameters] == [
-        ("model", "string"),
-        ("model", "string"),
-        ("version", "integer"),
-        ("top", "integer"),
-    ]
+    assert {(parameter["in"], parameter["name"], parameter["schema"]["type"]) for parameter in parameters} == {
+        ("path", "model", "string"),
+        ("query", "model", "string"),
+        ("query", "version", "integer"),
+        ("query", "top", "integer"),
+    }
 
 
 def test_body_is_described_as_files(document: dict[str, Any]) -> None:

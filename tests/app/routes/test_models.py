@@ -1,7 +1,12 @@
 """GET /models…: what is served, each card, each figure."""
 
+from pathlib import Path
+
 from fastapi.testclient import TestClient
 
+from app.main import create_app
+from app.settings import Settings
+from tests.onnx_models import write_brightness
 from tests.problems import assert_problem
 
 
@@ -21,7 +26,7 @@ def test_model_page_has_card_layers_figures_and_a_call(client: TestClient) -> No
 
     assert page["inputs"] == [{"name": "image", "datatype": "tensor(uint8)", "shape": ["batch", 28, 28]}]
     assert [output["name"] for output in page["outputs"]] == ["logits", "probabilities"]
-    assert page["call"] == "curl -F file=@picture.png http://testserver/predict/mnist-cnn"
+    assert page["call"] == "curl -F file=@picture.png 'http://testserver/predict/mnist-cnn'"
     assert page["card"]["layers"][1] == {
         "name": "conv1",
         "kind": "Conv2d",
@@ -50,6 +55,27 @@ def test_each_figure_of_each_model_is_a_picture(client: TestClient) -> None:
             answer = client.get(path)
             assert (answer.status_code, answer.headers["content-type"]) == (200, "image/png")
             assert answer.content.startswith(b"\x89PNG")
+
+
+def test_addresses_on_the_page_of_an_older_version_lead_to_it(tmp_path: Path) -> None:
+    for version in (1, 2):
+        folder = write_brightness(tmp_path, version=version).parent / "figures"
+        folder.mkdir()
+        (folder / f"of {version}.png").write_bytes(b"\x89PNG")
+
+    with TestClient(create_app(Settings(artifacts=tmp_path)), root_path="/percept") as client:
+        old, new = (client.get(f"/percept/models/brightness?version={version}").json() for version in (1, 2))
+        assert old["figures"] == ["http://testserver/percept/models/brightness/figures/of%201?version=1"]
+        assert new["figures"] == ["http://testserver/percept/models/brightness/figures/of%202"]
+        assert old["call"].endswith("/percept/predict/brightness?version=1'")
+        assert client.get(old["figures"][0]).content == b"\x89PNG"
+        (tmp_path / "brightness" / "2" / "figures" / "of 2.png").unlink()
+        assert "has no figure 'of 2'" in assert_problem(client.get(new["figures"][0]), 404)
+
+
+def test_a_range_of_a_figure_is_not_given_but_the_whole(client: TestClient) -> None:
+    for wanted in ("bytes=abc", "bytes=99999999-"):
+        assert client.get("/models/mnist-cnn/figures/training", headers={"Range": wanted}).status_code == 200
 
 
 def test_unknown_names_are_told(client: TestClient) -> None:

@@ -101,8 +101,13 @@ def test_stages_are_timed(client: TestClient) -> None:
         (files(b"just a text"), 422, "the file is not an image that can be decoded: PNG, JPEG, WebP, GIF, BMP, TIFF"),
         (files(SEVEN, b"just a text", TWO), 422, "file 2 of 3 is not an image that can be decoded"),
         (files(encode(drawn_l(), "JPEG")[:-400]), 422, "the file is damaged or truncated"),
-        (files(bomb(60_000)), 413, "the file has too many pixels; at most 64,000,000 are allowed"),
-        (files(bomb(8_001)), 413, "the file has 8001 × 8001 pixels; at most 64,000,000 in all are allowed"),
+        (files(bomb(60_000)), 413, "the file has 60000 × 60000 pixels; 64,000,000 are left of what a request may have"),
+        (files(bomb(8_001)), 413, "the file has 8001 × 8001 pixels; 64,000,000 are left of what a request may have"),
+        (
+            files(encode(np.zeros((7_000, 7_000), np.uint8)), bomb(7_000)),
+            413,
+            "file 2 of 2 has 7000 × 7000 pixels; 15",
+        ),
         (files(b"x" * 21_000_000), 413, "at most 20,000,000 bytes are allowed (PERCEPT_MAX_BODY_BYTES)"),
         (files(SEVEN, field="image"), 422, "the form has a field 'image' that is not read here"),
         ({"data": {"comment": "no file"}}, 415, "content type 'application/x-www-form-urlencoded'"),
@@ -117,6 +122,7 @@ def test_stages_are_timed(client: TestClient) -> None:
         "truncated JPEG",
         "decompression bomb",
         "just too many pixels",
+        "too many pixels together",
         "21 MB",
         "wrong field",
         "form without multipart",
@@ -141,6 +147,11 @@ def test_bad_body_is_told(client: TestClient, request_: dict[str, Any], status: 
 )
 def test_bad_address_is_told(client: TestClient, path: str, status: int, detail: str) -> None:
     assert detail in assert_problem(client.post(path, **files(SEVEN)), status)
+
+
+def test_unknown_model_is_told_whatever_the_body_is(client: TestClient) -> None:
+    for request_ in ({}, {"json": {}}, {"content": b"x" * 21_000_000}):
+        assert "there is no model 'letters'" in assert_problem(client.post("/predict/letters", **request_), 404)
 
 
 def test_wrong_method_is_told(client: TestClient) -> None:
