@@ -28,8 +28,10 @@ CLEAN_SHARE = 0.25
 PHOTO_PERCENTILES = (0.1, 99.9)
 # Ink whose middle is further than this share of the side from the picture's middle is off centre.
 OFF_CENTRE = 0.2
-# And a little for rounding.
-HALF_PIXEL = 0.55
+# Half a pixel is what centring by whole pixels leaves, and a little is for rounding.
+CENTRED = 0.55
+# The full scales of 1, 8, 10, 12, 14 and 16 bits; 1 is that of floating-point pictures too.
+FULL_SCALES = (1, 255, 1_023, 4_095, 16_383, 65_535)
 
 # No side is longer in a JPEG, and a picture one pixel wide costs more than its pixels.
 MAX_SIDE = 65_535
@@ -67,7 +69,9 @@ def open_limited(data: bytes, max_pixels: int) -> Image.Image:
     if max(width, height) > MAX_SIDE:
         raise ContentTooLarge(f"has {width} × {height} pixels; at most {MAX_SIDE:,} on a side are allowed")
     if width * height > max_pixels:
-        raise ContentTooLarge(f"has {width} × {height} pixels; {max_pixels:,} are left of what a request may have")
+        raise ContentTooLarge(
+            f"has {width} × {height} pixels; {max_pixels:,} are left of those a request may have (PERCEPT_MAX_PIXELS)"
+        )
     if image.format == "JPEG" and (scans := data.count(START_OF_SCAN)) > MAX_JPEG_SCANS:
         raise ContentTooLarge(f"is a JPEG of {scans:,} scans; at most {MAX_JPEG_SCANS} are allowed")
     return image
@@ -120,11 +124,11 @@ def _block_means(values: NDArray[Any], factor: int) -> NDArray[np.float32]:
     return np.asarray(blocks.mean(axis=(1, 3), dtype=np.float32))
 
 
-def _eight_bits(values: NDArray[np.float32], scales: tuple[int, ...] = (1, 255, 1_023, 4_095, 16_383, 65_535)) -> Gray:
+def _eight_bits(values: NDArray[np.float32]) -> Gray:
     """Numbers of unknown scale (16-bit, 32-bit, floating-point): it is the smallest usual one that holds them."""
     finite = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0).clip(0)
     largest = float(finite.max())
-    scale = next((scale for scale in scales if largest <= scale), largest)
+    scale = next((scale for scale in FULL_SCALES if largest <= scale), largest)
     return np.asarray(finite * (255 / scale), np.uint8)
 
 
@@ -177,9 +181,8 @@ def has_geometry(gray: Gray, contract: ImageInput) -> bool:
     if contract.centre == "box":
         return True
     y, x = _centre_of_mass(gray)
-    # Half a pixel is what centring by whole pixels leaves.
     off = max(abs(y - contract.height / 2), abs(x - contract.width / 2))
-    return off <= HALF_PIXEL
+    return off <= CENTRED
 
 
 def _ink(gray: Gray) -> tuple[NDArray[np.float32] | None, bool]:

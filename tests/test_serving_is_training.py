@@ -62,7 +62,6 @@ def pytorch_network(model: str) -> WithProbabilities:
     return WithProbabilities(network.eval())
 
 
-@pytest.mark.data
 def test_the_10000_mnist_test_pictures_get_the_accuracy_that_the_card_states(data: Path, client: TestClient) -> None:
     test = load_test(MNIST, data)
     probabilities = served_probabilities(client, "mnist-cnn", test)
@@ -71,7 +70,6 @@ def test_the_10000_mnist_test_pictures_get_the_accuracy_that_the_card_states(dat
     assert abs(accuracy - card_of("mnist-cnn").metrics["test_accuracy"]) <= 0.0005
 
 
-@pytest.mark.data
 @pytest.mark.parametrize("model", RECIPES)
 def test_served_probabilities_are_pytorchs(data: Path, client: TestClient, model: str) -> None:
     everything = load_test(RECIPES[model].source, data)
@@ -82,7 +80,6 @@ def test_served_probabilities_are_pytorchs(data: Path, client: TestClient, model
     assert np.abs(served_probabilities(client, model, test) - expected.numpy()).max() <= 1e-5
 
 
-@pytest.mark.data
 @pytest.mark.parametrize("model", RECIPES)
 def test_cards_state_what_the_artifact_scores_on_the_test_split(data: Path, model: str) -> None:
     test = load_test(RECIPES[model].source, data)
@@ -95,7 +92,6 @@ def test_cards_state_what_the_artifact_scores_on_the_test_split(data: Path, mode
     assert card.metrics["test_accuracy"] >= RECIPES[model].floor == card.floor["test_accuracy"]
 
 
-@pytest.mark.data
 @pytest.mark.parametrize("model", ["mnist-cnn", "fashion-cnn"])
 def test_pictures_of_the_data_sets_pass_the_upload_path_unchanged(data: Path, model: str) -> None:
     recipe = RECIPES[model]

@@ -172,7 +172,6 @@ def test_rows_that_rounding_leaves_over_go_to_the_largest_remainder() -> None:
     assert int(last_rows_stratified(labels, 5).sum()) == 5
 
 
-@pytest.mark.data
 @pytest.mark.parametrize("original", [MNIST, FASHION_MNIST], ids=lambda source: source.name)
 def test_originals_have_their_size_and_split(data: Path, original: Source) -> None:
     dataset, test = load(original, data), load_test(original, data)

@@ -72,7 +72,6 @@ def test_number_of_epochs_is_checked(epochs: str, capsys: pytest.CaptureFixture[
     assert f"'{epochs}': allowed is a whole number, 1 and more" in capsys.readouterr().err
 
 
-@pytest.mark.data
 @pytest.mark.parametrize("name", RECIPES)
 def test_dry_run_takes_every_step_and_keeps_nothing(
     name: str, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -82,7 +81,6 @@ def test_dry_run_takes_every_step_and_keeps_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.data
 def test_ctrl_c_stops_and_leaves_nothing(data: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "training", "mnist-dnn", "--data", str(data), "--out", str(tmp_path)]
     process = subprocess.Popen(command, cwd=ROOT, env=os.environ, stderr=subprocess.PIPE, text=True)
