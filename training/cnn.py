@@ -47,7 +47,9 @@ RECIPES = (
         parameters=118_346,
         floor=0.992,
         epochs=20,
-        augmentation=Jitter(shift=2, degrees=12, scale=0.12, shear=0.1),
+        batch_size=128,
+        learning_rate=5e-3,
+        augmentation=Jitter(shift=1.5, degrees=10, scale=0.1),
         precision="bfloat16",
     ),
     Recipe(
