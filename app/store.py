@@ -31,11 +31,12 @@ class Store:
         return [versions[max(versions)] for _, versions in sorted(self.models.items())]
 
     def aliases(self) -> dict[str, Model]:
-        """Each subject answers with its best model: the highest test accuracy, the first name among equals."""
+        """Each subject answers with its best model: the highest validation accuracy, the first name among equals. A
+        test split is not for choosing."""
         best: dict[str, Model] = {}
         for model in self.newest():
             subject = model.card.subject if model.card else None
-            if subject and (subject not in best or _test_accuracy(model) > _test_accuracy(best[subject])):
+            if subject and (subject not in best or _validation_accuracy(model) > _validation_accuracy(best[subject])):
                 best[subject] = model
         return best
 
@@ -95,5 +96,5 @@ def artifacts_in(folder: Path) -> Iterator[tuple[str, str, Path]]:
                 yield entry.name, "", entry
 
 
-def _test_accuracy(model: Model) -> float:
-    return model.card.metrics.get("test_accuracy", 0.0) if model.card else 0.0
+def _validation_accuracy(model: Model) -> float:
+    return model.card.metrics.get("validation_accuracy", 0.0) if model.card else 0.0

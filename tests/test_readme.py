@@ -71,3 +71,10 @@ def test_make_targets_that_are_named_exist() -> None:
 
     for target in set(re.findall(r"(?:^|`)make (\w+)", README, re.M)):
         assert re.search(rf"^{target}:", makefile, re.M), target
+
+
+@pytest.mark.parametrize("document", ["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "docs/performance.md"])
+def test_nothing_is_left_to_fill_in(document: str) -> None:
+    text = (ROOT / document).read_text(encoding="utf-8")
+
+    assert not re.search(r"\b[A-Z]+_(ROWS|PENDING)\b|TODO|FIXME", text)

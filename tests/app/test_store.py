@@ -58,9 +58,11 @@ def test_highest_version_answers_unless_another_is_named(tmp_path: Path) -> None
         store.find("brightness", 8)
 
 
-def test_alias_is_the_model_with_the_best_test_accuracy(tmp_path: Path) -> None:
+def test_alias_is_the_model_with_the_best_validation_accuracy(tmp_path: Path) -> None:
     for name, accuracy in (("good", 0.9), ("better", 0.95), ("worse", 0.5)):
-        card = brightness_card(name, subject="digits", metrics={"test_accuracy": accuracy})
+        card = brightness_card(
+            name, subject="digits", metrics={"validation_accuracy": accuracy, "test_accuracy": 1 - accuracy}
+        )
         write_brightness(tmp_path, name, card=card)
     store = load_store(tmp_path, [CPU])
 
