@@ -1,4 +1,7 @@
-"""What routes ask for by type: what the lifespan yielded, and the files of a body."""
+"""What routes ask for by type: what the lifespan yielded, and the files of a body.
+
+All are coroutines: a plain function would be sent to a thread, which costs more than what it does.
+"""
 
 from typing import Annotated
 
@@ -10,17 +13,17 @@ from app.store import Store
 from app.uploads import read_files
 
 
-def _store(request: Request) -> Store:
+async def _store(request: Request) -> Store:
     store: Store = request.state.store
     return store
 
 
-def _settings(request: Request) -> Settings:
+async def _settings(request: Request) -> Settings:
     settings: Settings = request.state.settings
     return settings
 
 
-def _decoders(request: Request) -> CapacityLimiter:
+async def _decoders(request: Request) -> CapacityLimiter:
     decoders: CapacityLimiter = request.state.decoders
     return decoders
 

@@ -42,7 +42,7 @@ class Predictions(BaseModel):
     predictions: list[Prediction]
 
 
-def _model(
+async def _model(
     model: Annotated[str, Path(description="A model's name, or an alias.", openapi_examples=NAMES)],
     store: StoreDep,
     instead: Annotated[
