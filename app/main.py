@@ -45,6 +45,8 @@ def create_app(settings: Settings | None = None, store: Store | None = None) -> 
         title="Percept",
         version=importlib.metadata.version("percept"),
         lifespan=lifespan,
+        # FastAPI would export spans and metrics if the environment asked for it; nothing leaves this host unasked.
+        telemetry={"auto_configure": False, "tracing": False, "metrics": False, "logs": False},
         # routes/docs.py serves these from local assets.
         openapi_url=None,
         docs_url=None,

@@ -40,6 +40,16 @@ def test_service_without_models_is_not_ready(tmp_path: Path) -> None:
         assert client.get("/openapi.json").status_code == 200
 
 
+def test_no_variable_of_a_telemetry_library_makes_the_service_call_home(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """FastAPI keeps what it was told in a private place; there is no public one to look at."""
+    monkeypatch.setenv("FASTAPI_OTEL_AUTO_CONFIGURE", "true")
+    telemetry = create_app(Settings(artifacts=tmp_path))._telemetry
+
+    assert not any(telemetry[what] for what in ("auto_configure", "tracing", "metrics", "logs"))
+
+
 def test_missing_folder_stops_the_start(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"PERCEPT_ARTIFACTS=.*nowhere: there is no such folder"):
         open_store(Settings(artifacts=tmp_path / "nowhere"))
