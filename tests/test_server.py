@@ -43,8 +43,11 @@ class Server:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
         command = [sys.executable, "-m", "app.cli", "serve", "--port", str(self.port)]
+        self.temporary = log.parent / "temporary"
+        self.temporary.mkdir()
+        environment = os.environ | {"TMPDIR": str(self.temporary)}
         with log.open("w") as output:
-            self.process = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT)
+            self.process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT)
         self.url = f"http://127.0.0.1:{self.port}"
         deadline = time.monotonic() + PATIENCE
         while True:
@@ -164,9 +167,8 @@ def test_caller_who_leaves_in_the_middle_harms_nobody(server: Server) -> None:
 
 
 def test_good_and_bad_requests_leave_no_file_open_and_no_temporary_file(server: Server) -> None:
-    temporary = Path(os.environ.get("TMPDIR", "/tmp"))
     server.predict()
-    before, files_before = server.open_files(), set(temporary.iterdir())
+    before = server.open_files()
     for body in (SEVEN, b"text", b"", SEVEN[:100], b"x" * 3_000_000):
         try:
             server.predict(body)
@@ -174,7 +176,7 @@ def test_good_and_bad_requests_leave_no_file_open_and_no_temporary_file(server: 
             assert error.code == 422
 
     assert server.open_files() == before
-    assert set(temporary.iterdir()) - files_before == set()
+    assert list(server.temporary.iterdir()) == []
 
 
 def test_upload_that_never_ends_does_not_keep_the_server_from_stopping(tmp_path: Path) -> None:
