@@ -47,9 +47,10 @@ def examples(store: Store) -> dict[tuple[str, str], Any]:
     """What operations answer, by path and method. The model's page and the prediction are those of one alias."""
     found: dict[tuple[str, str], Any] = {
         ("/health/live", "get"): {"live": True},
-        ("/health/ready", "get"): {"ready": True, "models": len(store.models)},
         ("/models", "get"): catalogue(store).model_dump(mode="json"),
     }
+    if store.models and not store.refused:  # else it answers a problem, whose example is documented with it
+        found["/health/ready", "get"] = {"ready": True, "models": len(store.models)}
     for alias in sorted(store.aliases(), reverse=True)[:1]:
         model = store.find(alias)
         found["/models/{model}", "get"] = model_page(model, store, "http://127.0.0.1:8000").model_dump(mode="json")

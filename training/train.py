@@ -110,7 +110,7 @@ def describe(
             sha256=source.sha256,
         ),
         training=Training(
-            command=f"percept train {recipe.name}",
+            command=f"percept train {recipe.name} --epochs {recipe.epochs} --seed {recipe.seed}",
             seed=recipe.seed,
             optimizer="AdamW, one-cycle schedule with its peak at the learning rate",
             epochs=recipe.epochs,

@@ -8,6 +8,7 @@ from starlette.types import Message
 
 from app import uploads
 from app.errors import AppError, ContentTooLarge, InvalidRequest, RequestTimeout, UnsupportedMediaType
+from app.problems import DOCUMENTED
 from app.uploads import MultipartFiles, read_files
 
 BOUNDARY = b"xYz"
@@ -122,6 +123,12 @@ def test_caller_who_stops_sending_is_not_waited_for(monkeypatch: pytest.MonkeyPa
     request = Request({"type": "http", "method": "POST", "headers": [(b"content-type", b"image/png")]}, receive)
     with pytest.raises(RequestTimeout, match=r"nothing of the body has come for 0\.05 seconds"):
         asyncio.run(read_files(request, max_body_bytes=1_000, max_files=5))
+
+
+def test_documented_example_of_a_timeout_names_the_time_that_is_waited() -> None:
+    _, example = DOCUMENTED[408]
+
+    assert example.detail == f"nothing of the body has come for {uploads.IDLE_SECONDS} seconds"
 
 
 def test_part_without_a_name_is_refused() -> None:

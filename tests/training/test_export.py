@@ -111,6 +111,7 @@ def test_artifact_is_whole_and_loads(written: Path) -> None:
     assert card is not None and golden is not None
     assert card.metrics["test_accuracy"] >= card.floor["test_accuracy"] == 0.9
     assert len(card.training.history) == card.training.epochs == 4
+    assert card.training.command == "percept train mnist-lenet --epochs 4 --seed 1"
     assert golden.inputs["image"].shape == [4, 28, 28]
     assert sorted(path.name for path in folder.rglob("*.png")) == [
         "confusion.png",

@@ -4,11 +4,14 @@ from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
+from onnx import helper
 
+from app.card import CARD_KEY
 from app.errors import ConfigurationError
 from app.main import create_app, open_store
+from app.problems import DOCUMENTED
 from app.settings import Settings
-from tests.onnx_models import write_brightness
+from tests.onnx_models import brightness_card, brightness_graph, write_brightness, write_model
 from tests.problems import assert_problem
 
 
@@ -37,7 +40,8 @@ def test_refused_artifact_is_named_and_the_others_answer(tmp_path: Path) -> None
 def test_service_without_models_is_not_ready(tmp_path: Path) -> None:
     with TestClient(create_app(Settings(artifacts=tmp_path))) as client:
         assert assert_problem(client.get("/health/ready"), 503) == "no model was found"
-        assert client.get("/openapi.json").status_code == 200
+        ready = client.get("/openapi.json").json()["paths"]["/health/ready"]["get"]["responses"]
+        assert "example" not in ready["200"]["content"]["application/json"]
 
 
 def test_no_variable_of_a_telemetry_library_makes_the_service_call_home(
@@ -48,6 +52,16 @@ def test_no_variable_of_a_telemetry_library_makes_the_service_call_home(
     telemetry = create_app(Settings(artifacts=tmp_path))._telemetry
 
     assert not any(telemetry[what] for what in ("auto_configure", "tracing", "metrics", "logs"))
+
+
+def test_documented_example_of_not_ready_is_what_is_answered(tmp_path: Path) -> None:
+    model = brightness_graph()
+    helper.set_model_props(model, {CARD_KEY: brightness_card("broken").model_dump_json()})
+    write_model(tmp_path, model, "broken")
+    _, example = DOCUMENTED[503]
+
+    with TestClient(create_app(Settings(artifacts=tmp_path))) as client:
+        assert assert_problem(client.get("/health/ready"), 503) == example.detail
 
 
 def test_missing_folder_stops_the_start(tmp_path: Path) -> None:
