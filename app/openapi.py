@@ -8,8 +8,8 @@ from fastapi.openapi.utils import get_openapi
 from app.card import read_golden
 from app.catalogue import catalogue, model_page
 from app.images import Picture
-from app.model import Model
-from app.prediction import classify
+from app.model import Array, Model
+from app.prediction import predictions_of
 from app.store import Store
 
 DESCRIPTION = """
@@ -54,19 +54,18 @@ def examples(store: Store) -> dict[tuple[str, str], Any]:
     for alias in sorted(store.aliases(), reverse=True)[:1]:
         model = store.find(alias)
         found["/models/{model}", "get"] = model_page(model, store, "http://127.0.0.1:8000").model_dump(mode="json")
+        rows, card = golden_pixels(model), model.require_card()
+        [probabilities] = model.run({"image": rows}, ["probabilities"])
         found["/predict/{model}", "post"] = {
             "model": model.name,
             "version": str(model.version),
-            "predictions": [
-                prediction.model_dump(mode="json", exclude_none=True)
-                for prediction in classify(model, [golden_picture(model)])
-            ],
+            "predictions": predictions_of(card, probabilities, [Picture(rows[0])]),
         }
     return found
 
 
-def golden_picture(model: Model) -> Picture:
-    """The first of the model's golden rows."""
+def golden_pixels(model: Model) -> Array:
+    """The first of the model's golden rows, [1, H, W]."""
     golden = read_golden(model.session.get_modelmeta().custom_metadata_map)
     assert golden is not None  # a model with a card is not loaded without them
-    return Picture(golden.inputs["image"].array()[0])
+    return golden.inputs["image"].array()[:1]

@@ -14,10 +14,13 @@ from starlette.requests import ClientDisconnect
 
 from app.errors import (
     AppError,
+    CallerGone,
     ContentTooLarge,
+    DeadlineExceeded,
     InvalidRequest,
     NotFound,
     NotReady,
+    Overloaded,
     RequestTimeout,
     UnsupportedMediaType,
 )
@@ -65,7 +68,15 @@ DOCUMENTED: dict[int, tuple[str, AppError]] = {
         "Some model that should be served is not.",
         NotReady("1 artifact is not served: broken 1: it has a card and no golden rows to prove it by"),
     ),
+    504: (
+        "The time that X-Request-Timeout-Ms allows was over before the model began.",
+        DeadlineExceeded("the time that the caller allows was over in the queue"),
+    ),
 }
+OVERLOADED = (
+    "More is waiting than may wait; Retry-After says when to come again.",
+    Overloaded("128 rows are waiting, and 128 may wait (PERCEPT_MAX_QUEUE); try again"),
+)
 EXAMPLE_ID = "f0801f50f66f0534"
 
 
@@ -74,12 +85,18 @@ def add_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _http_exception)
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(ClientDisconnect, _client_gone)
+    app.add_exception_handler(CallerGone, _client_gone)
     app.add_exception_handler(Exception, _unexpected)
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The `responses` of a route that may answer with these problems."""
     return {status: _documented(*DOCUMENTED[status]) for status in statuses}
+
+
+def documented_overload() -> dict[int | str, dict[str, Any]]:
+    """The 503 of a route that queues."""
+    return {503: _documented(*OVERLOADED)}
 
 
 def _documented(meaning: str, error: AppError) -> dict[str, Any]:
@@ -99,9 +116,13 @@ def _problem(error: AppError, request_id: str) -> Problem:
     )
 
 
+def problem_response(error: AppError, request_id: str) -> Response:
+    return _respond(_problem(error, request_id), error.headers)
+
+
 def _app_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, AppError)
-    return _respond(_problem(error, request.scope["request_id"]), error.headers)
+    return problem_response(error, request.scope["request_id"])
 
 
 def _http_exception(request: Request, error: Exception) -> Response:
@@ -130,7 +151,9 @@ def _client_gone(request: Request, error: Exception) -> Response:
 def _unexpected(request: Request, error: Exception) -> Response:
     """The traceback goes to the log, never to the caller, who gets the id to find it by."""
     logger.error("request %s failed: %s %s", request.scope["request_id"], request.method, request.url.path)
-    return _respond(_plain(request, 500, "the service failed; the log says why"))
+    problem = _plain(request, 500, "the service failed; the log says why")
+    # Starlette's last resort stands outside the middleware that adds the id to every other response.
+    return _respond(problem, {"X-Request-ID": problem.request_id})
 
 
 def _plain(request: Request, status: int, detail: str) -> Problem:
@@ -142,6 +165,4 @@ def _plain(request: Request, status: int, detail: str) -> Problem:
 
 
 def _respond(problem: Problem, headers: Mapping[str, str] | None = None) -> Response:
-    # The last resort for 500 stands outside the middleware that adds the request id to every response.
-    identified = {**(headers or {}), "X-Request-ID": problem.request_id}
-    return Response(problem.model_dump_json(), problem.status, identified, MEDIA_TYPE)
+    return Response(problem.model_dump_json(), problem.status, headers, MEDIA_TYPE)

@@ -16,14 +16,15 @@ MODULES = sorted((*ROOT.glob("app/**/*.py"), *ROOT.glob("training/**/*.py")))
 # What stands higher may import what stands lower, never the other way round.
 FLOORS = [
     {"card", "errors"},
-    {"settings"},
-    {"runtime", "images", "uploads", "request_ids", "head", "problems"},
+    {"settings", "metrics"},
+    {"runtime", "profile", "images", "png", "uploads", "envelope", "head", "problems", "exposition"},
     {"model"},
-    {"store"},
+    {"store", "scheduler"},
     {"prediction", "catalogue"},
+    {"service"},
     {"table", "openapi"},
     {"routes"},
-    {"main"},
+    {"main", "supervisor"},
     {"server"},
     {"cli"},
 ]
