@@ -27,10 +27,11 @@ async def live() -> Live:
 
 @router.get("/ready", summary="Is every model served?", responses=documented(503))
 async def ready(store: StoreDep) -> Ready:
-    """200 only when every model that should be loaded has passed its golden rows; else 503, with each that has not."""
-    if store.refused:
-        reasons = "; ".join(f"{refused.model} {refused.version}: {refused.reason}" for refused in store.refused)
-        count = len(store.refused)
+    """200 only when every model that was there at the start has passed its golden rows; else 503, with each that has
+    not. What is dropped in later and is refused does not take the service away from those it serves."""
+    if store.waited_for:
+        reasons = "; ".join(f"{refused.model} {refused.version}: {refused.reason}" for refused in store.waited_for)
+        count = len(store.waited_for)
         raise NotReady(f"{count} {'artifact is' if count == 1 else 'artifacts are'} not served: {reasons}")
     if not store.models:
         raise NotReady("no model was found")
