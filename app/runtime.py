@@ -1,5 +1,6 @@
 """onnxruntime: which execution providers there are, and a session made for small models. Knows no card and no files."""
 
+from functools import cache
 from typing import Any
 
 import onnxruntime as ort
@@ -38,6 +39,8 @@ def open_session(model: bytes, providers: Providers) -> ort.InferenceSession:
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    _share_memory()
+    options.add_session_config_entry("session.use_env_allocators", "1")
     options.log_severity_level = 4  # what goes wrong is raised; the log would say it a second time
     try:
         return _session(model, options, providers)
@@ -45,6 +48,14 @@ def open_session(model: bytes, providers: Providers) -> ort.InferenceSession:
         if providers == [CPU]:
             raise ArtifactRejected(f"onnxruntime cannot load it: {_first_line(error)}") from error
     return open_session(model, [CPU])
+
+
+@cache
+def _share_memory() -> None:
+    """One arena for the activations of all sessions, instead of one for each: models that do not run keep nothing."""
+    memory = ort.OrtMemoryInfo("Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT)
+    defaults = ort.OrtArenaCfg(0, -1, -1, -1)
+    ort.create_and_register_allocator(memory, defaults)
 
 
 def _session(model: bytes, options: ort.SessionOptions, providers: Providers) -> ort.InferenceSession:
