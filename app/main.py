@@ -16,7 +16,7 @@ from app.errors import ConfigurationError
 from app.head import HeadAsGet
 from app.problems import add_error_handlers
 from app.request_ids import RequestIds
-from app.routes import docs, health, models, predict
+from app.routes import docs, health, models, open_inference, predict
 from app.runtime import CUDA, choose_providers
 from app.settings import Settings, read_settings
 from app.store import Store, load_store
@@ -55,7 +55,7 @@ def create_app(settings: Settings | None = None, store: Store | None = None) -> 
     app.add_middleware(HeadAsGet)
     app.add_middleware(RequestIds)  # the last is the outermost
     add_error_handlers(app)
-    for router in (predict.router, models.router, health.router, docs.router):
+    for router in (predict.router, open_inference.router, models.router, health.router, docs.router):
         app.include_router(router)
     app.mount(docs.ASSETS, docs.assets())
     return app

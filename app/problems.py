@@ -1,4 +1,5 @@
-"""Every error as problem+json (RFC 9457): the one place that makes error responses and documents them."""
+"""Every error as problem+json (RFC 9457), under /v2 as the Open Inference Protocol has it: the one place that makes
+error responses and documents them."""
 
 import logging
 import re
@@ -14,6 +15,7 @@ from starlette.requests import ClientDisconnect
 
 from app.errors import (
     AppError,
+    BadRequest,
     ContentTooLarge,
     InvalidRequest,
     NotFound,
@@ -25,6 +27,7 @@ from app.errors import (
 logger = logging.getLogger("percept")
 
 MEDIA_TYPE = "application/problem+json"
+PROTOCOL = "/v2"
 CLIENT_CLOSED_REQUEST = 499  # nginx's number for it
 
 
@@ -36,8 +39,18 @@ class Problem(BaseModel):
     request_id: str = Field(description="The X-Request-ID of this response, to find it in logs.")
 
 
+class ProtocolError(BaseModel):
+    """An error as the Open Inference Protocol has it."""
+
+    error: str = Field(description="What was wrong here, and what is allowed.")
+
+
 # For the documentation: what each status means on our routes, and a fault that it was really given for.
 DOCUMENTED: dict[int, tuple[str, AppError]] = {
+    400: (
+        "Not what the protocol or the model's tensors allow.",
+        BadRequest("input 'image' has shape [1, 27, 27]; the model takes [-1, 28, 28], where -1 is any size"),
+    ),
     404: (
         "No such model, version or figure.",
         NotFound("model 'mnist-cnn' has no version 7; there are: 1"),
@@ -82,6 +95,19 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: _documented(*DOCUMENTED[status]) for status in statuses}
 
 
+def documented_protocol(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The `responses` of a route under /v2 that may answer with these errors."""
+    schema = ProtocolError.model_json_schema()
+    return {
+        status: {
+            "description": meaning,
+            "content": {"application/json": {"schema": schema, "example": {"error": error.detail}}},
+        }
+        for status, (meaning, error) in DOCUMENTED.items()
+        if status in statuses
+    }
+
+
 def _documented(meaning: str, error: AppError) -> dict[str, Any]:
     content = {"schema": Problem.model_json_schema(), "example": _problem(error, EXAMPLE_ID).model_dump()}
     return {"description": meaning, "content": {MEDIA_TYPE: content}}
@@ -101,7 +127,7 @@ def _problem(error: AppError, request_id: str) -> Problem:
 
 def _app_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, AppError)
-    return _respond(_problem(error, request.scope["request_id"]), error.headers)
+    return _respond(request, _problem(error, request.scope["request_id"]), error.headers)
 
 
 def _http_exception(request: Request, error: Exception) -> Response:
@@ -111,7 +137,7 @@ def _http_exception(request: Request, error: Exception) -> Response:
     detail = where if error.detail == phrase else f"{where}: {error.detail}"
     if error.status_code == 405 and error.headers:
         detail += f" is not allowed; allowed: {error.headers.get('Allow')}"
-    return _respond(_plain(request, error.status_code, detail), error.headers)
+    return _respond(request, _plain(request, error.status_code, detail), error.headers)
 
 
 def _validation_error(request: Request, error: Exception) -> Response:
@@ -130,7 +156,7 @@ def _client_gone(request: Request, error: Exception) -> Response:
 def _unexpected(request: Request, error: Exception) -> Response:
     """The traceback goes to the log, never to the caller, who gets the id to find it by."""
     logger.error("request %s failed: %s %s", request.scope["request_id"], request.method, request.url.path)
-    return _respond(_plain(request, 500, "the service failed; the log says why"))
+    return _respond(request, _plain(request, 500, "the service failed; the log says why"))
 
 
 def _plain(request: Request, status: int, detail: str) -> Problem:
@@ -141,7 +167,16 @@ def _plain(request: Request, status: int, detail: str) -> Problem:
     )
 
 
-def _respond(problem: Problem, headers: Mapping[str, str] | None = None) -> Response:
+def _respond(request: Request, problem: Problem, headers: Mapping[str, str] | None = None) -> Response:
     # The last resort for 500 stands outside the middleware that adds the request id to every response.
     identified = {**(headers or {}), "X-Request-ID": problem.request_id}
+    if speaks_protocol(request):
+        error = ProtocolError(error=problem.detail)
+        return Response(error.model_dump_json(), problem.status, identified, "application/json")
     return Response(problem.model_dump_json(), problem.status, identified, MEDIA_TYPE)
+
+
+def speaks_protocol(request: Request) -> bool:
+    """Whether the path, without a proxy's prefix, is of those that the Open Inference Protocol has."""
+    path: str = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
+    return path == PROTOCOL or path.startswith(f"{PROTOCOL}/")

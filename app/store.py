@@ -5,10 +5,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from app.errors import ArtifactRejected, InvalidRequest, NotFound
+from app.errors import ArtifactRejected, InvalidRequest, NotFound, NotReady
 from app.model import Model, load_model
 from app.runtime import Providers
 
+# /v2/models/stats tells the statistics of all models.
+TAKEN = ("stats",)
 VERSION = re.compile("0|[1-9][0-9]*", re.ASCII)
 
 
@@ -54,6 +56,23 @@ class Store:
             raise NotFound(f"model {name!r} has no version {version}; there are: {there}")
         return versions[version]
 
+    def find_text(self, name: str, version: str | None) -> Model:
+        """As `find`, the version as it stands in an address."""
+        if version is None or VERSION.fullmatch(version):
+            return self.find(name, None if version is None else int(version))
+        model = self.find(name)
+        there = ", ".join(map(str, sorted(self.models[model.name])))
+        raise NotFound(f"model {model.name!r} has no version {version!r}; there are: {there}")
+
+    def require_ready(self) -> None:
+        """Raises NotReady with every artifact that should be served and is not, or if there is none at all."""
+        if self.refused:
+            reasons = "; ".join(f"{refused.model} {refused.version}: {refused.reason}" for refused in self.refused)
+            count = len(self.refused)
+            raise NotReady(f"{count} {'artifact is' if count == 1 else 'artifacts are'} not served: {reasons}")
+        if not self.models:
+            raise NotReady("no model was found")
+
     def find_instead(self, name: str, other: str, version: int | None = None) -> Model:
         """Another model that answers the same question. Raises NotFound, or InvalidRequest if its labels differ."""
         asked, found = self.find(name).card, self.find(other, version)
@@ -68,6 +87,8 @@ def load_store(folder: Path, providers: Providers) -> Store:
     refused = []
     for name, version, path in artifacts_in(folder):
         try:
+            if name in TAKEN:
+                raise ArtifactRejected(f"the name {name!r} is taken: /v2/models/{name} is an address of its own")
             if not VERSION.fullmatch(version):
                 raise ArtifactRejected("it has no model.onnx in a folder that is named by a whole number")
             if int(version) in models.get(name, {}):

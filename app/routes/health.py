@@ -3,7 +3,6 @@
 from fastapi import APIRouter
 from pydantic import BaseModel
 
-from app.errors import NotReady
 from app.problems import documented
 from app.routes.dependencies import StoreDep
 
@@ -28,10 +27,5 @@ async def live() -> Live:
 @router.get("/ready", summary="Is every model served?", responses=documented(503))
 async def ready(store: StoreDep) -> Ready:
     """200 only when every model that should be loaded has passed its golden rows; else 503, with each that has not."""
-    if store.refused:
-        reasons = "; ".join(f"{refused.model} {refused.version}: {refused.reason}" for refused in store.refused)
-        count = len(store.refused)
-        raise NotReady(f"{count} {'artifact is' if count == 1 else 'artifacts are'} not served: {reasons}")
-    if not store.models:
-        raise NotReady("no model was found")
+    store.require_ready()
     return Ready(ready=True, models=len(store.models))
