@@ -468,7 +468,8 @@ def classified(values: Array, wanted: WantedOutput, signature: Signature) -> Arr
     """The highest values as "value:index", with ":label" where the model's labels are those of the output."""
     if wanted.spec.datatype.name == "BF16":
         values = (values.astype(np.uint32) << 16).view(np.float32)
-    rows = values.reshape(values.shape[0], -1) if signature.batched else values.reshape(1, -1)
+    batch = values.shape[:1] if signature.batched else (1,)
+    rows = values.reshape(*batch, count(values.shape[len(batch) :] if signature.batched else values.shape))
     labels = signature.labels if len(signature.labels) == rows.shape[1] else ()
     texts = [[_class(row, index, labels) for index in _highest(row, wanted.classes)] for row in rows]
     found = np.empty((len(texts), min(wanted.classes, rows.shape[1])), np.object_)

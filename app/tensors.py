@@ -6,6 +6,7 @@ of here are read-only views of what they were read from wherever that is possibl
 travel as uint16. Strings are arrays of `str` objects.
 """
 
+import json
 import math
 import struct
 from array import array
@@ -15,7 +16,6 @@ from itertools import chain
 from typing import Any
 
 import numpy as np
-import orjson
 from numpy.typing import NDArray
 
 from app.errors import BadRequest
@@ -146,9 +146,8 @@ def flatten(where: str, data: Flat) -> Flat:
 def from_binary(where: str, datatype: Datatype, shape: Sequence[int], raw: memoryview) -> Array:
     """The tensor in little-endian, row-major bytes. Raises BadRequest."""
     if datatype.name == "BYTES":
-        texts = np.empty(count(shape), np.object_)
-        texts[:] = [_text(where, place, piece) for place, piece in enumerate(elements(where, shape, raw))]
-        return _shaped(where, texts, shape)
+        pieces = elements(where, shape, raw)
+        return _shaped(where, _objects([_text(where, place, piece) for place, piece in enumerate(pieces)]), shape)
     expected = count(shape) * datatype.size
     if len(raw) != expected:
         raise BadRequest(
@@ -201,9 +200,13 @@ def _strings(where: str, flat: Flat) -> Array:
     for place, value in enumerate(flat):
         if type(value) is not str:
             raise BadRequest(f"{where}: element {place} is {_shown(value)}; BYTES takes strings")
-    texts = np.empty(len(flat), np.object_)
-    texts[:] = flat
-    return texts
+    return _objects(flat)
+
+
+def _objects(flat: Flat) -> Array:
+    made = np.empty(len(flat), np.object_)
+    made[:] = flat
+    return made
 
 
 def _shaped(where: str, values: Array, shape: Sequence[int]) -> Array:
@@ -232,8 +235,8 @@ def _fits(datatype: Datatype, value: object) -> bool:
 def _shown(value: object) -> str:
     """As the caller wrote it, or the beginning of it."""
     if isinstance(value, dict) or (isinstance(value, list) and list in map(type, value)):
-        return "an object" if isinstance(value, dict) else "a nested list"  # deeper, perhaps, than orjson would write
-    text = orjson.dumps(value).decode()
+        return "an object" if isinstance(value, dict) else "a nested list"  # deeper, perhaps, than can be written
+    text = json.dumps(value[:MOST_SHOWN] if isinstance(value, str) else value, ensure_ascii=False)
     return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}…"
 
 
