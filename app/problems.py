@@ -79,6 +79,14 @@ DOCUMENTED: dict[int, tuple[str, AppError]] = {
         NotReady("1 artifact is not served: broken 1: it has a card and no golden rows to prove it by"),
     ),
 }
+# Under /v2 another one is in the place of it.
+DOCUMENTED_PROTOCOL: dict[int, tuple[str, AppError]] = {
+    **DOCUMENTED,
+    415: (
+        "A content encoding that is not read here.",
+        UnsupportedMediaType("content encoding 'br' is not read here; allowed: gzip, deflate"),
+    ),
+}
 EXAMPLE_ID = "f0801f50f66f0534"
 
 
@@ -103,7 +111,7 @@ def documented_protocol(*statuses: int) -> dict[int | str, dict[str, Any]]:
             "description": meaning,
             "content": {"application/json": {"schema": schema, "example": {"error": error.detail}}},
         }
-        for status, (meaning, error) in DOCUMENTED.items()
+        for status, (meaning, error) in DOCUMENTED_PROTOCOL.items()
         if status in statuses
     }
 

@@ -17,10 +17,12 @@ MODULES = sorted((*ROOT.glob("app/**/*.py"), *ROOT.glob("training/**/*.py")))
 FLOORS = [
     {"card", "errors"},
     {"settings"},
-    {"runtime", "images", "uploads", "request_ids", "head", "problems"},
+    {"runtime", "images", "uploads", "request_ids", "head", "problems", "encodings", "tensors"},
+    {"open_inference"},
     {"model"},
     {"store"},
     {"prediction", "catalogue"},
+    {"protocol"},
     {"table", "openapi"},
     {"routes"},
     {"main"},

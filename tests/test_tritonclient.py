@@ -4,6 +4,7 @@ synchronous and asyncio. What they can say, they get the right answer to."""
 import asyncio
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -268,6 +269,14 @@ def test_errors_arrive_with_our_words(triton: Any, call: Callable[[Any], Any], s
 
     assert caught.value.status() == status
     assert caught.value.message().startswith(message)
+
+
+def test_the_readmes_lines_print_what_they_say(address: str) -> None:
+    [lines] = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.S)
+    code = lines.replace("127.0.0.1:8000", address)
+    printed = subprocess.check_output([sys.executable, "-c", code], cwd=ROOT, text=True, timeout=PATIENCE)
+
+    assert printed.strip() == lines.rpartition("# ")[2].strip()
 
 
 def test_requests_at_once_get_their_own_answers(address: str) -> None:
