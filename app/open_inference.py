@@ -33,6 +33,7 @@ LENGTH_HEADER = "Inference-Header-Content-Length"
 RESERVED = ("sequence_id", "sequence_start", "sequence_end", "headers")
 RESERVED_PREFIX = "triton_"
 PICTURE = "image"
+MOST_LOOKED_AT = 50
 BYTES = DATATYPES["BYTES"]
 
 Json = dict[str, Any]
@@ -210,7 +211,7 @@ def _inputs(
         raise BadRequest("the request has no 'inputs'")
     arrays: dict[str, Array] = {}
     pictures: tuple[bytes, ...] = ()
-    may_hold_bools = b"true" in text or b"false" in text
+    may_hold_bools = _may_hold_bools(text)
     for entry in entries:
         spec = _spec("input", entry, signature.inputs, signature)
         where = f"input {spec.name!r}"
@@ -230,6 +231,22 @@ def _inputs(
         if name not in arrays and not (pictures and name == PICTURE):
             raise BadRequest(f"input {name!r} is missing; the model takes {_names(signature.required)}")
     return arrays, pictures
+
+
+def _may_hold_bools(text: bytes) -> bool:
+    """Whether true or false stands anywhere in the JSON. One letter is looked for, which takes a fiftieth of the time
+    that a word takes; where that letter is common, the answer is yes without looking on."""
+    for word, letter in ((b"true", b"u"), (b"false", b"l")):
+        before, place = word.index(letter), text.find(letter)
+        for _ in range(MOST_LOOKED_AT):
+            if place < 0:
+                break
+            if text.startswith(word, max(place - before, 0)):
+                return True
+            place = text.find(letter, place + 1)
+        else:
+            return True
+    return False
 
 
 def _raw(
@@ -321,10 +338,11 @@ def _outputs(document: Json, binary_default: bool, signature: Signature) -> list
         wanted = [WantedOutput(spec, binary_default) for spec in signature.outputs.values()]
     else:
         wanted = [_output(entry, binary_default, signature) for entry in entries]
-    names = [output.spec.name for output in wanted]
+    seen = set()
     for output in wanted:
-        if names.count(output.spec.name) > 1:
+        if output.spec.name in seen:
             raise BadRequest(f"output {output.spec.name!r} is asked for twice")
+        seen.add(output.spec.name)
         if not output.binary and not output.classes:
             refuse_json(f"output {output.spec.name!r}", output.spec.datatype)
     if not wanted:
@@ -382,7 +400,7 @@ def _datatype(where: str, entry: Json) -> Datatype:
 
 def _shape(where: str, entry: Json) -> list[int]:
     shape = entry.get("shape")
-    if not isinstance(shape, list) or not all(type(size) is int and size >= 0 for size in shape):
+    if not isinstance(shape, list) or not set(map(type, shape)) <= {int} or min(shape, default=0) < 0:
         given = _kind(shape) if not isinstance(shape, list) else "a list of other things"
         raise BadRequest(f"{where} has {given} as its 'shape'; allowed is a list of whole numbers, 0 and more")
     return shape
@@ -394,8 +412,15 @@ def _check(where: str, spec: TensorSpec, datatype: Datatype, shape: Sequence[int
     wanted = spec.shape
     if not wanted:  # a scalar or any rank: onnxruntime does not tell which
         return
-    if len(shape) != len(wanted) or any(want not in (-1, size) for want, size in zip(wanted, shape, strict=True)):
-        raise BadRequest(f"{where} has shape {shape}; the model takes {list(wanted)}, where -1 is any size")
+    if len(shape) != len(wanted):
+        raise _misfit(where, spec, shape)
+    for size, want in zip(shape, wanted, strict=True):
+        if size != want and want != -1:
+            raise _misfit(where, spec, shape)
+
+
+def _misfit(where: str, spec: TensorSpec, shape: Sequence[int]) -> BadRequest:
+    return BadRequest(f"{where} has shape {shape}; the model takes {list(spec.shape)}, where -1 is any size")
 
 
 def _parameters(where: str, owner: Json) -> Json:
@@ -458,7 +483,7 @@ def write_response(request: InferRequest, outputs: Sequence[Array], signature: S
     if request.id is not None:
         document["id"] = request.id
     text = orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
-    if not any(wanted.binary for wanted in request.outputs):
+    if not parts:
         return Reply(text, {"Content-Type": "application/json"})
     headers = {"Content-Type": "application/octet-stream", LENGTH_HEADER: str(len(text))}
     return Reply(b"".join([text, *parts]), headers)

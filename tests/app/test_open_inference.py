@@ -310,6 +310,15 @@ def test_wrong_parameter_is_refused(parameters: Any, message: str) -> None:
     assert message in refusal(inputs=[A, B], outputs=[SUM], parameters=parameters)
 
 
+@pytest.mark.parametrize("where", [{}, {"id": "u" * 100}, {"id": "lull"}, {"parameters": {"own": False}}])
+@pytest.mark.parametrize("value", [True, False])
+def test_boolean_among_numbers_is_found_wherever_it_stands(where: dict[str, Any], value: bool) -> None:
+    entries = [{**A, "data": [1, value]}, B]
+
+    assert f"element 1 is {json.dumps(value)}; FP32 takes" in refusal(inputs=entries, outputs=[SUM], **where)
+    assert ask(inputs=[A, B], outputs=[SUM], **where).inputs["a"].tolist() == [[1, 2]]
+
+
 @pytest.mark.parametrize("given", [7, True, [], {}])
 def test_id_is_a_string(given: object) -> None:
     assert refusal(inputs=[A, B], outputs=[SUM], id=given).endswith("; allowed is a string")
