@@ -68,7 +68,7 @@ class InferRequest:
     id: str | None = None
     pictures: tuple[bytes, ...] = ()  # encoded files for the input `image`, which `inputs` then lacks
     priority: int = 0  # 1 is the highest, 0 the default
-    timeout_us: int | None = None
+    timeout_us: int | None = None  # how long it may wait, in microseconds
     parameters: Mapping[str, str | int | float | bool] = field(default_factory=dict)  # those with no meaning here
 
     @property
@@ -179,7 +179,7 @@ def _read(text: bytes, binary: _Binary | None, signature: Signature) -> InferReq
         request_id,
         pictures,
         priority=_whole("the request", parameters, "priority") or 0,
-        timeout_us=_whole("the request", parameters, "timeout"),
+        timeout_us=_whole("the request", parameters, "timeout") or None,
         parameters={
             name: value
             for name, value in parameters.items()
@@ -285,11 +285,12 @@ def _pictures(where: str, entry: Json, shape: Sequence[int], binary: _Binary | N
 
 def _read_raw(body: bytes, signature: Signature) -> InferRequest:
     """The body is the one input's bytes, and all outputs come back as bytes."""
-    if len(signature.inputs) != 1:
+    if len(signature.required) != 1:
         raise BadRequest(
-            f"{LENGTH_HEADER} 0 says that the body is the one input's bytes; the model takes {_names(signature.inputs)}"
+            f"{LENGTH_HEADER} 0 says that the body is the one input's bytes; the model takes "
+            f"{_names(signature.required)}"
         )
-    [spec] = signature.inputs.values()
+    spec = signature.inputs[signature.required[0]]
     where = f"input {spec.name!r}"
     shape = _raw_shape(where, spec, len(body), signature.batched)
     if spec.datatype is BYTES:
@@ -297,7 +298,7 @@ def _read_raw(body: bytes, signature: Signature) -> InferRequest:
         array = from_json(where, BYTES, shape, [_utf8(where, body)], may_hold_bools=False)
     else:
         array = from_binary(where, spec.datatype, shape, memoryview(body))
-    return InferRequest({spec.name: array}, [WantedOutput(output, True) for output in signature.outputs.values()])
+    return InferRequest({spec.name: array}, _every_output(True, signature))
 
 
 def _raw_shape(where: str, spec: TensorSpec, size: int, batched: bool) -> list[int]:
@@ -334,10 +335,10 @@ def _utf8(where: str, body: bytes) -> str:
 
 def _outputs(document: Json, binary_default: bool, signature: Signature) -> list[WantedOutput]:
     entries = _list_of_objects(document, "outputs")
-    if not entries:
-        wanted = [WantedOutput(spec, binary_default) for spec in signature.outputs.values()]
-    else:
+    if entries:
         wanted = [_output(entry, binary_default, signature) for entry in entries]
+    else:
+        wanted = _every_output(binary_default, signature)
     seen = set()
     for output in wanted:
         if output.spec.name in seen:
@@ -345,9 +346,13 @@ def _outputs(document: Json, binary_default: bool, signature: Signature) -> list
         seen.add(output.spec.name)
         if not output.binary and not output.classes:
             refuse_json(f"output {output.spec.name!r}", output.spec.datatype)
-    if not wanted:
-        raise BadRequest(f"model {signature.name!r} has no output that the protocol has a datatype for")
     return wanted
+
+
+def _every_output(binary: bool, signature: Signature) -> list[WantedOutput]:
+    if not signature.outputs:
+        raise BadRequest(f"model {signature.name!r} has no output that the protocol has a datatype for")
+    return [WantedOutput(spec, binary) for spec in signature.outputs.values()]
 
 
 def _output(entry: Json, binary_default: bool, signature: Signature) -> WantedOutput:

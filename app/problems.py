@@ -186,5 +186,5 @@ def _respond(request: Request, problem: Problem, headers: Mapping[str, str] | No
 
 def speaks_protocol(request: Request) -> bool:
     """Whether the path, without a proxy's prefix, is of those that the Open Inference Protocol has."""
-    path: str = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
+    path: str = request.scope["path"].removeprefix(request.scope.get("root_path", "").rstrip("/"))
     return path == PROTOCOL or path.startswith(f"{PROTOCOL}/")

@@ -14,7 +14,7 @@ from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
 
 from app.encodings import WORTH_COMPRESSING, choose_coding, compress, decompress
-from app.errors import AppError, BadRequest, ContentTooLarge, InvalidRequest, NotReady
+from app.errors import BadRequest, ContentTooLarge, InvalidRequest, NotReady
 from app.model import Array, Model
 from app.open_inference import PICTURE, InferRequest, Json, Reply, read_request, write_response
 from app.prediction import read_pictures
@@ -31,6 +31,8 @@ PLATFORM, BACKEND = "onnxruntime_onnx", "onnxruntime"
 MAX_BATCH_SIZE = 1_024
 # More bytes than this are read or written in a thread, so that they do not hold up the event loop.
 INLINE_BYTES = 65_536
+
+DEVICE_FAULTS = ("EPFail", "EngineError", "DeviceReset")  # as onnxruntime calls them
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -74,12 +76,15 @@ async def run(model: Model, inputs: Mapping[str, Array], outputs: list[str], thr
 
 @contextmanager
 def _refusals(model: Model) -> Iterator[None]:
-    """The request fits the model's tensors; what onnxruntime refuses now, it refuses for the caller's values."""
+    """The request fits the model's tensors; what onnxruntime refuses now, it refuses for the caller's values. A device
+    that fails is not the caller's fault, nor is an error of ours."""
     try:
         yield
-    except AppError:
-        raise
-    except Exception as error:  # onnxruntime has no common class for its exceptions
+    except Exception as error:
+        kind = type(error)
+        refused = kind in (ValueError, RuntimeError, UnicodeDecodeError) or kind.__module__.startswith("onnxruntime.")
+        if not refused or kind.__name__ in DEVICE_FAULTS:
+            raise
         reason = " ".join(str(error).split())
         raise BadRequest(f"model {model.name!r} cannot answer this: {reason}") from error
 

@@ -179,6 +179,16 @@ def test_raw_request_is_the_one_inputs_bytes() -> None:
     ]
 
 
+def test_raw_request_leaves_out_what_has_a_value_of_its_own() -> None:
+    model = make_signature("x", "1", {"x": (FLOAT, ["n"])}, {"bias": (FLOAT, [1])}, {"y": (FLOAT, ["n"])})
+
+    assert list(read_request(bytes(8), "0", model).inputs) == ["x"]
+
+
+def test_timeout_of_zero_is_none() -> None:
+    assert ask(inputs=[A, B], outputs=[SUM], parameters={"timeout": 0}).timeout_us is None
+
+
 def test_raw_request_is_a_batch_of_one_where_another_axis_has_any_size_too() -> None:
     model = make_signature("x", "1", {"x": (FLOAT, ["batch", "n"])}, {}, {"y": (FLOAT, ["batch"])})
 
@@ -412,7 +422,7 @@ def test_pictures_twice_are_refused() -> None:
 @pytest.mark.parametrize(
     ("model", "body", "message"),
     [
-        (MODEL, bytes(8), "says that the body is the one input's bytes; the model takes 'a', 'b', 'bias'"),
+        (MODEL, bytes(8), "says that the body is the one input's bytes; the model takes 'a', 'b'"),
         (PICTURES, bytes(7), "input 'image': the body has 7 bytes; UINT8 of shape [-1, 2, 2] has a multiple of 4"),
         (STRINGS, b"\xff", "input 'text': the body is not UTF-8, which the model's strings are"),
         (
@@ -434,6 +444,14 @@ def test_pictures_twice_are_refused() -> None:
 )
 def test_wrong_raw_request_is_refused(model: Signature, body: bytes, message: str) -> None:
     assert message in raw_refusal(body, "0", model)
+
+
+def test_model_without_an_output_that_has_a_name_is_told() -> None:
+    model = make_signature("x", "1", {"x": (FLOAT, ["n"])}, {}, {"maps": ("seq(map(int64,tensor(float)))", [])})
+    message = "model 'x' has no output that the protocol has a datatype for"
+
+    assert raw_refusal(bytes(4), "0", model) == message
+    assert refusal(model, inputs=[{"name": "x", "datatype": "FP32", "shape": [1], "data": [1]}]) == message
 
 
 def test_type_that_the_protocol_has_no_name_for_is_told() -> None:
