@@ -7,6 +7,7 @@ from pydantic import BaseModel, Field
 
 from app.card import Card
 from app.model import Model
+from app.profile import Profile
 from app.store import Store
 
 
@@ -41,6 +42,14 @@ class Catalogue(BaseModel):
     refused: list[RefusedArtifact] = Field(description="Artifacts that are not served, and why.")
 
 
+class Batching(BaseModel):
+    """Measured when the model was loaded."""
+
+    merged: bool = Field(description="Whether rows of several callers run together while the service is busy.")
+    reason: str
+    milliseconds: dict[int, float] = Field(description="What so many rows take, on one thread.")
+
+
 class ModelPage(BaseModel):
     """All there is to know about one model."""
 
@@ -51,6 +60,7 @@ class ModelPage(BaseModel):
     provider: str
     inputs: list[TensorFacts]
     outputs: list[TensorFacts]
+    batching: Batching
     figures: list[str] = Field(description="Addresses of its pictures.")
     call: str | None = Field(description="A call to paste into a terminal.")
     card: Card | None = Field(description="What the model says about itself; null for an ONNX file that is not ours.")
@@ -95,6 +105,7 @@ def model_page(model: Model, store: Store, base_url: str) -> ModelPage:
         provider=model.provider,
         inputs=[tensor_facts(node) for node in model.session.get_inputs()],
         outputs=[tensor_facts(node) for node in model.session.get_outputs()],
+        batching=batching(model.profile),
         figures=[f"{base_url}/models/{name}/figures/{quote(figure)}{query}" for figure in model.figures],
         call=f"curl -F file=@picture.png '{base_url}/predict/{name}{query}'" if model.card else None,
         card=model.card,
@@ -107,6 +118,11 @@ def aliases_of(model: Model, store: Store) -> list[str]:
 
 def versions_of(model: Model, store: Store) -> list[str]:
     return [str(version) for version in sorted(store.models[model.name])]
+
+
+def batching(profile: Profile) -> Batching:
+    milliseconds = {rows: round(1_000 * seconds, 3) for rows, seconds in profile.seconds.items()}
+    return Batching(merged=profile.merges, reason=profile.reason, milliseconds=milliseconds)
 
 
 def tensor_facts(node: NodeArg) -> TensorFacts:

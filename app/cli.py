@@ -74,13 +74,15 @@ def predict(options: argparse.Namespace, settings: Settings) -> int:
     failures = 0
     for file in options.files:
         try:
-            [prediction] = predict_files(model, [file.read_bytes()], settings.max_pixels, options.top).predictions
+            [prediction] = predict_files(model, [file.read_bytes()], settings.max_pixels, options.top)
         except (AppError, OSError) as error:
             failures += 1
             print(f"{file}: {error.detail if isinstance(error, AppError) else error.strerror}", file=sys.stderr)
             continue
-        answers = ", ".join(f"{best.label} {best.probability:.2%}" for best in prediction.alternatives or [])
-        noticed = f"  ({', '.join(notice.code for notice in prediction.warnings)})" if prediction.warnings else ""
+        answers = ", ".join(f"{best['label']} {best['probability']:.2%}" for best in prediction["alternatives"])
+        noticed = (
+            f"  ({', '.join(notice['code'] for notice in prediction['warnings'])})" if prediction["warnings"] else ""
+        )
         print(f"{file}: {answers}{noticed}")
     return 1 if failures else 0
 

@@ -11,7 +11,9 @@ Knows nothing of FastAPI; app/problems.py turns these into responses.
     ├── ContentTooLarge        bytes, files or pixels beyond a limit
     ├── UnsupportedMediaType   a content type that the route does not read
     ├── InvalidRequest         readable, but not what the route can answer
-    └── NotReady               some model that should be served is not
+    ├── NotReady               some model that should be served is not
+    ├── Overloaded             more is waiting than may wait
+    └── DeadlineExceeded       the time that the caller allows was over before the work began
 """
 
 from collections.abc import Mapping
@@ -25,6 +27,10 @@ class AppError(Exception):
         super().__init__(detail)
         self.detail = detail
         self.headers = dict(headers or {})
+
+
+class CallerGone(Exception):
+    """Nobody waits for the answer any more; no fault of anybody's."""
 
 
 class ConfigurationError(AppError):
@@ -68,3 +74,13 @@ class InvalidRequest(AppError):
 class NotReady(AppError):
     status = 503
     title = "Not ready"
+
+
+class Overloaded(AppError):
+    status = 503
+    title = "Overloaded"
+
+
+class DeadlineExceeded(AppError):
+    status = 504
+    title = "Deadline exceeded"

@@ -6,6 +6,8 @@ polarity and geometry of the contract.
 
 import io
 from dataclasses import dataclass
+from itertools import count
+from operator import mul
 from typing import Any, Literal, TypeVar
 
 import numpy as np
@@ -171,18 +173,29 @@ def has_geometry(gray: Gray, contract: ImageInput) -> bool:
     """Whether a picture is already as the contract wants it, as those of MNIST and Fashion-MNIST are."""
     if gray.shape != (contract.height, contract.width):
         return False
-    border = _border(gray)
-    if gray.min() != 0 or np.count_nonzero(border == 0) < CLEAN_SHARE * len(border):
+    if _border_zeros(gray) < CLEAN_SHARE * 2 * (contract.height + contract.width - 2):
         return False
-    top, bottom, left, right = _bounds(gray > 0)
-    longer = max(bottom - top, right - left)
+    rows, columns = gray.sum(1), gray.sum(0)
+    [inked_rows], [inked_columns] = rows.nonzero(), columns.nonzero()
+    if not len(inked_rows):
+        return False
+    longer = max(inked_rows[-1] - inked_rows[0], inked_columns[-1] - inked_columns[0]) + 1
     if not contract.box - 2 <= longer <= contract.box:
         return False
     if contract.centre == "box":
         return True
-    y, x = _centre_of_mass(gray)
-    off = max(abs(y - contract.height / 2), abs(x - contract.width / 2))
-    return off <= CENTRED
+    # In Python's numbers: arrays of 28 cost more to call than to count.
+    row_mass, column_mass = rows.tolist(), columns.tolist()
+    total = sum(row_mass)
+    y, x = (sum(map(mul, mass, count())) / total for mass in (row_mass, column_mass))
+    return bool(max(abs(y - contract.height / 2), abs(x - contract.width / 2)) <= CENTRED)
+
+
+def _border_zeros(gray: Gray) -> int:
+    """How many pixels of the border are 0; counted in bytes, which takes a tenth of what arrays take."""
+    pixels, width = gray.tobytes(), gray.shape[1]
+    inner_left, inner_right = pixels[width:-width:width], pixels[2 * width - 1 : -width : width]
+    return sum(side.count(0) for side in (pixels[:width], pixels[-width:], inner_left, inner_right))
 
 
 def _ink(gray: Gray) -> tuple[NDArray[np.float32] | None, bool]:

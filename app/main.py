@@ -4,42 +4,55 @@ Run it with `percept serve`, or `uvicorn --factory app.main:create_app`.
 """
 
 import importlib.metadata
-import os
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from typing import TypedDict
 
-from anyio import CapacityLimiter
 from fastapi import FastAPI
 
+from app.envelope import Envelope
 from app.errors import ConfigurationError
 from app.head import HeadAsGet
+from app.metrics import Metrics
 from app.problems import add_error_handlers
-from app.request_ids import RequestIds
 from app.routes import docs, health, models, open_inference, predict
+from app.routes import metrics as metrics_route
+from app.routes.hot_path import HotPath
 from app.runtime import CUDA, choose_providers
-from app.settings import Settings, read_settings
+from app.scheduler import Scheduler
+from app.service import Service
+from app.settings import Settings, cores, read_settings, worker_count
 from app.store import Store, load_store
 
 
 class State(TypedDict):
     """What the lifespan yields; routes find it in `request.state`."""
 
-    settings: Settings
-    store: Store
-    decoders: CapacityLimiter
+    service: Service
 
 
-def create_app(settings: Settings | None = None, store: Store | None = None) -> FastAPI:
+def create_app(
+    settings: Settings | None = None, store: Store | None = None, metrics: Metrics | None = None, slot: int = 0
+) -> FastAPI:
     """Settings come from the environment unless they are given; models are loaded when the application starts, unless
-    a store has been opened before."""
+    a store has been opened before. `metrics` is the memory that workers share, `slot` the worker's part of it."""
     settings = settings or read_settings()
+    metrics = metrics or Metrics()
+    worker = metrics.workers[slot]
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[State]:
-        # As many pictures are decoded at once as there are cores: more would only take more memory.
-        decoders = CapacityLimiter(os.cpu_count() or 1)
-        yield State(settings=settings, store=store or open_store(settings), decoders=decoders)
+        scheduler = Scheduler(
+            worker,
+            slots=max(1, cores() // worker_count(settings)),
+            max_queue=settings.max_queue,
+            max_batch=settings.max_batch,
+            max_delay=settings.max_delay_ms / 1_000,
+        )
+        opened = store or open_store(settings)
+        worker.gauge("models", sum(map(len, opened.models.values())))
+        with closing(scheduler):
+            yield State(service=Service(settings, opened, scheduler, metrics, worker))
 
     app = FastAPI(
         title="Percept",
@@ -53,9 +66,17 @@ def create_app(settings: Settings | None = None, store: Store | None = None) -> 
         redoc_url=None,
     )
     app.add_middleware(HeadAsGet)
-    app.add_middleware(RequestIds)  # the last is the outermost
+    app.add_middleware(HotPath)
+    app.add_middleware(Envelope, count=worker.response)  # the last is the outermost
     add_error_handlers(app)
-    for router in (predict.router, open_inference.router, models.router, health.router, docs.router):
+    for router in (
+        predict.router,
+        open_inference.router,
+        models.router,
+        health.router,
+        metrics_route.router,
+        docs.router,
+    ):
         app.include_router(router)
     app.mount(docs.ASSETS, docs.assets())
     return app

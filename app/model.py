@@ -13,18 +13,20 @@ from numpy.typing import NDArray
 from app.card import Card, Golden, read_card, read_golden
 from app.errors import ArtifactRejected, InvalidRequest, NotFound
 from app.open_inference import Signature, make_signature
+from app.profile import Profile, measure
 from app.runtime import Providers, open_session, provider_of, run_with_bfloat16
 
 Array = NDArray[Any]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Model:
     name: str
     version: int
     session: ort.InferenceSession
     card: Card | None  # None for an ONNX file that is not ours
     figures: Mapping[str, Path]
+    profile: Profile
 
     @property
     def provider(self) -> str:
@@ -85,11 +87,12 @@ def load_model(name: str, version: int, path: Path, providers: Providers) -> Mod
         card, golden = read_card(metadata), read_golden(metadata)
     except ValueError as error:
         raise ArtifactRejected(str(error)) from error
+    examples = None
     if card is not None:
         check_card(name, card, session)
-        check_golden(card, golden, session)
+        examples = check_golden(card, golden, session)
     figures = {file.stem: file for file in sorted((path.parent / "figures").glob("*.png"))}
-    return Model(name, version, session, card, figures)
+    return Model(name, version, session, card, figures, measure(session, examples))
 
 
 def check_card(name: str, card: Card, session: ort.InferenceSession) -> None:
@@ -115,9 +118,9 @@ def check_card(name: str, card: Card, session: ort.InferenceSession) -> None:
             )
 
 
-def check_golden(card: Card, golden: Golden | None, session: ort.InferenceSession) -> None:
-    """Replay the golden rows. Raises ArtifactRejected if there are none for an output that the card explains, or if
-    the answers differ from PyTorch's."""
+def check_golden(card: Card, golden: Golden | None, session: ort.InferenceSession) -> dict[str, Array]:
+    """Replay the golden rows and return their inputs. Raises ArtifactRejected if there are none for an output that
+    the card explains, or if the answers differ from PyTorch's."""
     proven = {name for name, tensor in golden.outputs.items() if 0 not in tensor.shape} if golden else set()
     if golden is None or not proven.issuperset(card.outputs):
         raise ArtifactRejected("it has a card and no golden rows to prove it by")
@@ -138,6 +141,7 @@ def check_golden(card: Card, golden: Golden | None, session: ort.InferenceSessio
                 f"its golden rows give {name} that differ from PyTorch's by {difference:.2g}; "
                 f"at most {tolerance:g} is allowed on {provider}"
             )
+    return inputs
 
 
 def _difference(answer: Array, wanted: Array) -> float:

@@ -10,9 +10,9 @@ from fastapi.openapi.utils import get_openapi
 from app.card import read_golden
 from app.catalogue import catalogue, model_page
 from app.images import Picture
-from app.model import Model
+from app.model import Array, Model
 from app.open_inference import Json, read_request, write_response
-from app.prediction import classify
+from app.prediction import predictions_of
 from app.protocol import model_config, model_metadata, model_ready, repository_index, server_metadata
 from app.store import Store
 
@@ -60,7 +60,7 @@ def request_examples(store: Store) -> dict[str, Any]:
     model = example_model(store)
     if model is None:
         return {}
-    pixels = golden_picture(model).pixels
+    [pixels] = golden_pixels(model)
     entry = {"name": "image", "shape": [1, *pixels.shape], "datatype": "UINT8", "data": pixels.ravel().tolist()}
     outputs: list[Json] = [{"name": "probabilities"}, {"name": "logits", "parameters": {"classification": 3}}]
     served = [output for output in outputs if output["name"] in model.signature.outputs]
@@ -89,13 +89,12 @@ def examples(store: Store) -> dict[tuple[str, str], Any]:
     model = example_model(store)
     if model is not None:
         found["/models/{model}", "get"] = model_page(model, store, "http://127.0.0.1:8000").model_dump(mode="json")
+        rows, card = golden_pixels(model), model.require_card()
+        [probabilities] = model.run({"image": rows}, ["probabilities"])
         found["/predict/{model}", "post"] = {
             "model": model.name,
             "version": str(model.version),
-            "predictions": [
-                prediction.model_dump(mode="json", exclude_none=True)
-                for prediction in classify(model, [golden_picture(model)])
-            ],
+            "predictions": predictions_of(card, probabilities, [Picture(rows[0])]),
         }
         for path in (MODEL, VERSION):
             found[path, "get"] = model_metadata(model, store)
@@ -111,8 +110,8 @@ def infer_example(model: Model, document: Any) -> Any:
     return orjson.loads(write_response(request, outputs, model.signature).body)
 
 
-def golden_picture(model: Model) -> Picture:
-    """The first of the model's golden rows."""
+def golden_pixels(model: Model) -> Array:
+    """The first of the model's golden rows, [1, H, W]."""
     golden = read_golden(model.session.get_modelmeta().custom_metadata_map)
     assert golden is not None  # a model with a card is not loaded without them
-    return Picture(golden.inputs["image"].array()[0])
+    return golden.inputs["image"].array()[:1]

@@ -16,10 +16,13 @@ from starlette.requests import ClientDisconnect
 from app.errors import (
     AppError,
     BadRequest,
+    CallerGone,
     ContentTooLarge,
+    DeadlineExceeded,
     InvalidRequest,
     NotFound,
     NotReady,
+    Overloaded,
     RequestTimeout,
     UnsupportedMediaType,
 )
@@ -78,6 +81,10 @@ DOCUMENTED: dict[int, tuple[str, AppError]] = {
         "Some model that should be served is not.",
         NotReady("1 artifact is not served: broken 1: it has a card and no golden rows to prove it by"),
     ),
+    504: (
+        "The time that X-Request-Timeout-Ms allows was over before the model began.",
+        DeadlineExceeded("the time that the caller allows was over in the queue"),
+    ),
 }
 # Under /v2 another one is in the place of it.
 DOCUMENTED_PROTOCOL: dict[int, tuple[str, AppError]] = {
@@ -87,6 +94,10 @@ DOCUMENTED_PROTOCOL: dict[int, tuple[str, AppError]] = {
         UnsupportedMediaType("content encoding 'br' is not read here; allowed: gzip, deflate"),
     ),
 }
+OVERLOADED = (
+    "More is waiting than may wait; Retry-After says when to come again.",
+    Overloaded("128 rows are waiting, and 128 may wait (PERCEPT_MAX_QUEUE); try again"),
+)
 EXAMPLE_ID = "f0801f50f66f0534"
 
 
@@ -95,6 +106,7 @@ def add_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _http_exception)
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(ClientDisconnect, _client_gone)
+    app.add_exception_handler(CallerGone, _client_gone)
     app.add_exception_handler(Exception, _unexpected)
 
 
@@ -116,6 +128,11 @@ def documented_protocol(*statuses: int) -> dict[int | str, dict[str, Any]]:
     }
 
 
+def documented_overload() -> dict[int | str, dict[str, Any]]:
+    """The 503 of a route that queues."""
+    return {503: _documented(*OVERLOADED)}
+
+
 def _documented(meaning: str, error: AppError) -> dict[str, Any]:
     content = {"schema": Problem.model_json_schema(), "example": _problem(error, EXAMPLE_ID).model_dump()}
     return {"description": meaning, "content": {MEDIA_TYPE: content}}
@@ -131,6 +148,11 @@ def _problem(error: AppError, request_id: str) -> Problem:
         detail=error.detail,
         request_id=request_id,
     )
+
+
+def problem_response(error: AppError, request_id: str) -> Response:
+    """Without a request: for whoever answers before there is one, outside /v2."""
+    return _problem_json(_problem(error, request_id), error.headers)
 
 
 def _app_error(request: Request, error: Exception) -> Response:
@@ -164,7 +186,9 @@ def _client_gone(request: Request, error: Exception) -> Response:
 def _unexpected(request: Request, error: Exception) -> Response:
     """The traceback goes to the log, never to the caller, who gets the id to find it by."""
     logger.error("request %s failed: %s %s", request.scope["request_id"], request.method, request.url.path)
-    return _respond(request, _plain(request, 500, "the service failed; the log says why"))
+    problem = _plain(request, 500, "the service failed; the log says why")
+    # Starlette's last resort stands outside the middleware that adds the id to every other response.
+    return _respond(request, problem, {"X-Request-ID": problem.request_id})
 
 
 def _plain(request: Request, status: int, detail: str) -> Problem:
@@ -176,12 +200,14 @@ def _plain(request: Request, status: int, detail: str) -> Problem:
 
 
 def _respond(request: Request, problem: Problem, headers: Mapping[str, str] | None = None) -> Response:
-    # The last resort for 500 stands outside the middleware that adds the request id to every response.
-    identified = {**(headers or {}), "X-Request-ID": problem.request_id}
     if speaks_protocol(request):
         error = ProtocolError(error=problem.detail)
-        return Response(error.model_dump_json(), problem.status, identified, "application/json")
-    return Response(problem.model_dump_json(), problem.status, identified, MEDIA_TYPE)
+        return Response(error.model_dump_json(), problem.status, headers, "application/json")
+    return _problem_json(problem, headers)
+
+
+def _problem_json(problem: Problem, headers: Mapping[str, str] | None) -> Response:
+    return Response(problem.model_dump_json(), problem.status, headers, MEDIA_TYPE)
 
 
 def speaks_protocol(request: Request) -> bool:

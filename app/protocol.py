@@ -3,21 +3,19 @@ in, bytes and headers out; knows no HTTP framework.
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
-import numpy as np
 import orjson
-from anyio import CapacityLimiter
-from anyio.to_thread import run_sync
 
 from app.encodings import WORTH_COMPRESSING, choose_coding, compress, decompress
 from app.errors import BadRequest, ContentTooLarge, InvalidRequest, NotReady
 from app.model import Array, Model
 from app.open_inference import PICTURE, InferRequest, Json, Reply, read_request, write_response
-from app.prediction import read_pictures
+from app.prediction import read_pictures, stack
+from app.service import Service
 from app.settings import Settings
 from app.store import Store
 from app.tensors import Datatype, TensorSpec
@@ -34,9 +32,6 @@ INLINE_BYTES = 65_536
 
 DEVICE_FAULTS = ("EPFail", "EngineError", "DeviceReset")  # as onnxruntime calls them
 
-P = ParamSpec("P")
-T = TypeVar("T")
-
 
 @dataclass(frozen=True)
 class Body:
@@ -51,27 +46,28 @@ class Body:
 # --- infer -----------------------------------------------------------------------------------------------------------
 
 
-async def infer(model: Model, body: Body, settings: Settings, threads: CapacityLimiter) -> Reply:
+async def infer(service: Service, model: Model, body: Body) -> Reply:
     """Raises an AppError that says what was wrong and what is allowed."""
-    content = body.content
+    content, in_thread, settings = body.content, service.scheduler.decode, service.settings
     if body.content_encoding:
-        content = await run_sync(decompress, content, body.content_encoding, settings.max_body_bytes, limiter=threads)
-    request = await _here_or_in_a_thread(
-        len(content), threads, read_request, content, body.header_length, model.signature
-    )
+        content = await in_thread(decompress, content, body.content_encoding, settings.max_body_bytes)
+    if len(content) <= INLINE_BYTES:
+        request = read_request(content, body.header_length, model.signature)
+    else:
+        request = await in_thread(read_request, content, body.header_length, model.signature)
     inputs = request.inputs
     if request.pictures:
-        pictures = await run_sync(_decode, model, request, settings, limiter=threads)
-        inputs = {**inputs, PICTURE: pictures}
+        inputs = {**inputs, PICTURE: await in_thread(_decode, model, request, settings)}
     with _refusals(model):
-        outputs = await run(model, inputs, request.output_names, threads)
-    size = sum(output.nbytes for output in outputs)
-    return await _here_or_in_a_thread(size, threads, _write, request, outputs, model, body.accept_encoding)
+        outputs = await run(service, model, inputs, request)
+    if sum(output.nbytes for output in outputs) <= INLINE_BYTES:
+        return _write(request, outputs, model, body.accept_encoding)
+    return await in_thread(_write, request, outputs, model, body.accept_encoding)
 
 
-async def run(model: Model, inputs: Mapping[str, Array], outputs: list[str], threads: CapacityLimiter) -> list[Array]:
+async def run(service: Service, model: Model, inputs: Mapping[str, Array], request: InferRequest) -> list[Array]:
     """The one place where a request of this protocol meets its model."""
-    return await run_sync(model.run, inputs, outputs, limiter=threads)
+    return await service.scheduler.decode(model.run, inputs, request.output_names)
 
 
 @contextmanager
@@ -89,14 +85,6 @@ def _refusals(model: Model) -> Iterator[None]:
         raise BadRequest(f"model {model.name!r} cannot answer this: {reason}") from error
 
 
-async def _here_or_in_a_thread(
-    size: int, threads: CapacityLimiter, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
-) -> T:
-    if size <= INLINE_BYTES:
-        return function(*args, **kwargs)
-    return await run_sync(lambda: function(*args, **kwargs), limiter=threads)
-
-
 def _decode(model: Model, request: InferRequest, settings: Settings) -> Array:
     files = request.pictures
     if len(files) > settings.max_files:
@@ -107,7 +95,7 @@ def _decode(model: Model, request: InferRequest, settings: Settings) -> Array:
         pictures = read_pictures(files, model.require_card().input, settings.max_pixels)
     except InvalidRequest as error:
         raise BadRequest(f"input {PICTURE!r}: {error.detail}") from error
-    return np.stack([picture.pixels for picture in pictures])
+    return stack(pictures)
 
 
 def _write(request: InferRequest, outputs: list[Array], model: Model, accept_encoding: str) -> Reply:

@@ -1,41 +1,97 @@
-"""The server process: uvicorn around the application, started quickly and stopped politely."""
+"""The server: a socket, workers around it, uvicorn and the application in each."""
 
+import asyncio
 import contextlib
 import gc
-from socket import socket
+import os
+import socket
+import sys
+from collections.abc import Callable
 
 import uvicorn
 
+from app.errors import AppError, ConfigurationError
 from app.main import create_app, open_store
-from app.settings import Settings
+from app.metrics import Metrics
+from app.settings import Settings, worker_count
+from app.supervisor import supervise
 
 STARTUP_FAILED = 3
+MISCONFIGURED = 2
 # Requests that are under way get so long to end when the server is told to stop.
 GRACE_SECONDS = 10
-
-
-class Server(uvicorn.Server):
-    """Ends the pause of the garbage collector that `percept serve` began (docs/performance.md): what the start has
-    made lives as long as the process and need never be looked at again."""
-
-    async def startup(self, sockets: list[socket] | None = None) -> None:
-        await super().startup(sockets)
-        gc.freeze()
-        gc.enable()
+BACKLOG = 2_048
 
 
 def run(settings: Settings) -> int:
-    """Serve until Ctrl-C or SIGTERM; returns the exit code. Raises ConfigurationError before it listens."""
+    """Serve until Ctrl-C or SIGTERM; returns the exit code. Raises ConfigurationError if the address is not to be had.
+
+    The models are loaded in the workers: sessions, and CUDA above all, do not outlive a fork."""
+    listening = listen(settings.host, settings.port)
+    workers = worker_count(settings)
+    metrics = Metrics(workers)
+    address = f"http://{_host_of(listening)}:{listening.getsockname()[1]}"
+
+    def work(slot: int, ready: Callable[[], object], life: int) -> int:
+        return serve(settings, metrics, slot, listening, ready, life)
+
+    def announce() -> None:
+        print(f"Percept answers on {address} with {workers} worker{'s' * (workers > 1)}", flush=True)
+
+    gc.freeze()  # what is imported is shared by all workers as long as no collector touches it
+    code = supervise(workers, work, announce, GRACE_SECONDS + 2)
+    print("Percept has stopped", flush=True)
+    return code
+
+
+def listen(host: str, port: int) -> socket.socket:
+    try:
+        [*_, (family, _, _, _, address)] = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        return socket.create_server(address[:2], family=family, backlog=BACKLOG)
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        raise ConfigurationError(f"cannot listen on {host}:{port}: {reason}") from error
+
+
+def _host_of(listening: socket.socket) -> str:
+    host: str = listening.getsockname()[0]
+    return f"[{host}]" if listening.family == socket.AF_INET6 else host
+
+
+def serve(
+    settings: Settings, metrics: Metrics, slot: int, listening: socket.socket, ready: Callable[[], object], life: int
+) -> int:
+    """One worker. Tells `ready` when it answers; ends when `life` does, whose other end the supervisor has."""
+    try:
+        app = create_app(settings, open_store(settings), metrics, slot)
+    except AppError as error:
+        print(f"percept: {error.detail}", file=sys.stderr)
+        return MISCONFIGURED
     config = uvicorn.Config(
-        create_app(settings, open_store(settings)),
-        host=settings.host,
-        port=settings.port,
-        log_level="info",
-        access_log=False,
-        timeout_graceful_shutdown=GRACE_SECONDS,
+        app, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=GRACE_SECONDS
     )
-    server = Server(config)
-    # Ctrl-C has already been answered by a graceful stop when uvicorn raises it again.
+    server = Server(config, ready, life)
+    # SIGINT has already been answered by a graceful stop when uvicorn raises it again.
     with contextlib.suppress(KeyboardInterrupt):
-        server.run()
+        server.run([listening])
     return 0 if server.started else STARTUP_FAILED
+
+
+class Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], object], life: int) -> None:
+        super().__init__(config)
+        self._ready, self._life = ready, life
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        asyncio.get_running_loop().add_reader(self._life, self._supervisor_is_gone)
+        # What the start has made lives as long as the process and need never be looked at again; `percept serve`
+        # paused the collector at its beginning.
+        gc.freeze()
+        gc.enable()
+        self._ready()
+
+    def _supervisor_is_gone(self) -> None:
+        asyncio.get_running_loop().remove_reader(self._life)
+        os.close(self._life)
+        self.should_exit = True

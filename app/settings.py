@@ -10,6 +10,7 @@ from app.errors import ConfigurationError
 
 PREFIX = "PERCEPT_"
 READ_ELSEWHERE = {"PERCEPT_DATA"}  # by training
+MAX_DELAY_MS = 1_000.0
 PROVIDER_CHOICES = ("auto", "cpu", "cuda")
 
 
@@ -26,6 +27,17 @@ class Settings:
     port: int = field(default=8000, metadata={"help": "Port that `percept serve` listens on."})
     max_body_bytes: int = field(default=20_000_000, metadata={"help": "Largest request body."})
     max_files: int = field(default=64, metadata={"help": "Most files in one request."})
+    workers: int = field(
+        default=0, metadata={"help": "Processes that answer; 0 stands for as many as there are cores."}
+    )
+    max_queue: int = field(
+        default=128, metadata={"help": "Most rows that may be under way in one worker; further requests get a 503."}
+    )
+    max_batch: int = field(default=64, metadata={"help": "Most rows that are run together."})
+    max_delay_ms: float = field(
+        default=0.0,
+        metadata={"help": "How long a row may wait for others to be run with it; 0 batches only while busy."},
+    )
     max_pixels: int = field(
         default=64_000_000,
         metadata={"help": "Most pixels in all pictures of a request, counted before they are decoded."},
@@ -36,9 +48,13 @@ class Settings:
             raise _invalid("providers", self.providers, ", ".join(PROVIDER_CHOICES))
         if not 0 <= self.port <= 65_535:
             raise _invalid("port", self.port, "0 to 65535")
-        for name in ("max_body_bytes", "max_files", "max_pixels"):
+        for name in ("max_body_bytes", "max_files", "max_pixels", "max_queue", "max_batch"):
             if getattr(self, name) < 1:
                 raise _invalid(name, getattr(self, name), "1 and more")
+        if self.workers < 0:
+            raise _invalid("workers", self.workers, "0 and more")
+        if not 0 <= self.max_delay_ms <= MAX_DELAY_MS:
+            raise _invalid("max_delay_ms", self.max_delay_ms, f"0 to {MAX_DELAY_MS:g}")
 
 
 def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
@@ -56,17 +72,26 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
     return Settings(**values)
 
 
+def cores() -> int:
+    """Those that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def worker_count(settings: Settings) -> int:
+    return settings.workers or cores()
+
+
 def variable(name: str) -> str:
     """The environment variable of a setting."""
     return PREFIX + name.upper()
 
 
 def _parse(name: str, kind: type, text: str) -> Any:
-    if kind is int:
+    if kind in (int, float):
         try:
-            return int(text)
+            return kind(text)
         except ValueError:
-            raise _invalid(name, text, "a whole number") from None
+            raise _invalid(name, text, "a whole number" if kind is int else "a number") from None
     return text if kind is str else Path(text)
 
 

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from app.errors import ArtifactRejected, InvalidRequest, NotFound, NotReady
@@ -32,6 +33,11 @@ class Store:
         """One model per name, its highest version, by name."""
         return [versions[max(versions)] for _, versions in sorted(self.models.items())]
 
+    @cached_property
+    def _by_name(self) -> Mapping[str, Model]:
+        """What answers when no version is named; a model's own name goes before an alias."""
+        return self.aliases() | {model.name: model for model in self.newest()}
+
     def aliases(self) -> dict[str, Model]:
         """Each subject answers with its best model: the highest validation accuracy, the first name among equals. A
         test split is not for choosing."""
@@ -44,13 +50,13 @@ class Store:
 
     def find(self, name: str, version: int | None = None) -> Model:
         """By name or alias, the highest version unless one is named. Raises NotFound and lists what there is."""
-        alias = self.aliases().get(name) if name not in self.models else None
-        versions = self.models.get(alias.name if alias else name)
-        if versions is None:
+        newest = self._by_name.get(name)
+        if newest is None:
             known = [*sorted(self.aliases()), *sorted(self.models)]
             raise NotFound(f"there is no model {name!r}; there are: {', '.join(known) or 'none'}")
         if version is None:
-            return versions[max(versions)]
+            return newest
+        versions = self.models[newest.name]
         if version not in versions:
             there = ", ".join(map(str, sorted(versions)))
             raise NotFound(f"model {name!r} has no version {version}; there are: {there}")

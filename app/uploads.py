@@ -1,6 +1,7 @@
 """Files out of a request body, held in memory, with the limits applied while it arrives. Knows nothing of images."""
 
 import asyncio
+import re
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 
@@ -11,6 +12,8 @@ from starlette.requests import Request
 from app.errors import ContentTooLarge, InvalidRequest, RequestTimeout, UnsupportedMediaType
 
 FIELD = "file"
+IMAGES = b"image/"
+FORM = b"multipart/form-data; boundary="
 EXPECTED = f"send multipart/form-data with one or many parts named {FIELD!r}, or the raw bytes as image/*"
 # A caller who sends nothing for so long is not waited for.
 IDLE_SECONDS = 20
@@ -25,7 +28,7 @@ async def read_files(request: Request, max_body_bytes: int, max_files: int) -> l
     content_type = request.headers.get("content-type", "")
     media_type, options = parse_options_header(content_type)
     chunks = read_limited(request, max_body_bytes)
-    if media_type.startswith(b"image/"):
+    if media_type.startswith(IMAGES):
         return [b"".join([chunk async for chunk in chunks])]
     if media_type != b"multipart/form-data":
         raise UnsupportedMediaType(f"content type {content_type!r} is not read here: {EXPECTED}")
@@ -58,7 +61,38 @@ async def _next(stream: AsyncGenerator[bytes, None]) -> bytes | None:
         async with asyncio.timeout(IDLE_SECONDS):
             return await anext(stream, None)
     except TimeoutError:
-        raise RequestTimeout(f"nothing of the body has come for {IDLE_SECONDS} seconds") from None
+        raise idle() from None
+
+
+def idle() -> RequestTimeout:
+    return RequestTimeout(f"nothing of the body has come for {IDLE_SECONDS} seconds")
+
+
+# The heads that curl, browsers and Python's clients give to a part that is a file.
+PLAIN_HEAD = re.compile(
+    rb'Content-Disposition: form-data; name="file"(?:; filename="[^"\r\n]*")?(?:\r\nContent-Type: [^\r\n]+)?', re.I
+)
+
+
+def split_form(content_type: bytes, body: bytes) -> list[bytes] | None:
+    """The files of a whole multipart body whose every part is plain. None for everything else, which MultipartFiles
+    reads, and refuses if it is wrong."""
+    boundary = content_type[len(FORM) :]
+    if not content_type.startswith(FORM) or not boundary or b";" in boundary or b'"' in boundary:
+        return None
+    delimiter = b"--" + boundary
+    if not body.startswith(delimiter):
+        return None
+    *parts, end = body[len(delimiter) :].split(b"\r\n" + delimiter)
+    if not parts or end not in (b"--\r\n", b"--"):
+        return None
+    files = []
+    for part in parts:
+        head, blank, content = part.partition(b"\r\n\r\n")
+        if not blank or not head.startswith(b"\r\n") or not PLAIN_HEAD.fullmatch(head, 2):
+            return None
+        files.append(content)
+    return files
 
 
 class MultipartFiles:

@@ -5,36 +5,28 @@ All are coroutines: a plain function would be sent to a thread, which costs more
 
 from typing import Annotated
 
-from anyio import CapacityLimiter
 from fastapi import Depends, Request
 
-from app.settings import Settings
+from app.service import Service
 from app.store import Store
 from app.uploads import read_files
 
 
-async def _store(request: Request) -> Store:
-    store: Store = request.state.store
-    return store
+async def _service(request: Request) -> Service:
+    service: Service = request.state.service
+    return service
 
 
-async def _settings(request: Request) -> Settings:
-    settings: Settings = request.state.settings
-    return settings
+ServiceDep = Annotated[Service, Depends(_service)]
 
 
-async def _decoders(request: Request) -> CapacityLimiter:
-    decoders: CapacityLimiter = request.state.decoders
-    return decoders
+async def _store(service: ServiceDep) -> Store:
+    return service.store
 
 
-DecodersDep = Annotated[CapacityLimiter, Depends(_decoders)]
+async def _files(request: Request, service: ServiceDep) -> list[bytes]:
+    return await read_files(request, service.settings.max_body_bytes, service.settings.max_files)
+
+
 StoreDep = Annotated[Store, Depends(_store)]
-SettingsDep = Annotated[Settings, Depends(_settings)]
-
-
-async def _files(request: Request, settings: SettingsDep) -> list[bytes]:
-    return await read_files(request, settings.max_body_bytes, settings.max_files)
-
-
 FilesDep = Annotated[list[bytes], Depends(_files)]

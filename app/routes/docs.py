@@ -35,7 +35,7 @@ async def home(request: Request) -> RedirectResponse:
 async def openapi(request: Request) -> JSONResponse:
     app: FastAPI = request.app
     if app.openapi_schema is None:
-        app.openapi_schema = describe(app, request.state.store)
+        app.openapi_schema = describe(app, request.state.service.store)
     return JSONResponse(app.openapi_schema)
 
 

@@ -9,8 +9,8 @@ from app.model import Model
 from app.open_inference import LENGTH_HEADER
 from app.problems import documented_protocol
 from app.protocol import Body, infer, model_config, model_metadata, model_ready, repository_index, server_metadata
-from app.routes.dependencies import DecodersDep, SettingsDep, StoreDep
-from app.settings import Settings
+from app.routes.dependencies import ServiceDep, StoreDep
+from app.service import Service
 from app.tensors import DATATYPES
 from app.uploads import read_limited
 
@@ -109,8 +109,8 @@ def _json(document: object) -> Response:
     return Response(orjson.dumps(document), media_type="application/json")
 
 
-async def _body(request: Request, settings: Settings) -> bytes:
-    return b"".join([chunk async for chunk in read_limited(request, settings.max_body_bytes)])
+async def _body(request: Request, service: Service) -> bytes:
+    return b"".join([chunk async for chunk in read_limited(request, service.settings.max_body_bytes)])
 
 
 @router.get("/", include_in_schema=False)
@@ -166,17 +166,17 @@ async def config(model: ModelDep) -> Response:
 
 @router.post(f"{VERSION}/infer", summary="Ask a version", responses=INFER_RESPONSES, openapi_extra=INFER_VERSION)
 @router.post(f"{MODEL}/infer", summary="Ask a model", responses=INFER_RESPONSES, openapi_extra=INFER)
-async def ask(model: ModelDep, request: Request, settings: SettingsDep, threads: DecodersDep) -> Response:
+async def ask(model: ModelDep, request: Request, service: ServiceDep) -> Response:
     """Tensors in, tensors out. Models of pictures also take them as files: datatype `BYTES`, shape `[N]`, each file
     after its length in four bytes."""
     headers = request.headers
     body = Body(
-        await _body(request, settings),
+        await _body(request, service),
         headers.get(LENGTH_HEADER),
         headers.get("content-encoding", ""),
         headers.get("accept-encoding", ""),
     )
-    reply = await infer(model, body, settings, threads)
+    reply = await infer(service, model, body)
     return Response(reply.body, headers=reply.headers)
 
 
@@ -187,6 +187,6 @@ async def ask(model: ModelDep, request: Request, settings: SettingsDep, threads:
     responses=documented_protocol(400, 408, 413),
     openapi_extra=INDEX,
 )
-async def index(request: Request, store: StoreDep, settings: SettingsDep) -> Response:
+async def index(request: Request, service: ServiceDep) -> Response:
     """Also those that were refused, and why; `{"ready": true}` leaves them out."""
-    return _json(repository_index(store, await _body(request, settings)))
+    return _json(repository_index(service.store, await _body(request, service)))

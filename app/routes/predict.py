@@ -1,16 +1,16 @@
-"""POST /predict/{model}: pictures in, predictions out."""
+"""POST /predict/{model}: pictures in, predictions out. Most of them hot_path.py answers before they come here."""
 
 from typing import Annotated, Any
 
-from anyio.to_thread import run_sync
-from fastapi import APIRouter, Depends, Path, Query, Response
+from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 from fastapi.openapi.models import Example
 from pydantic import BaseModel
 
 from app.model import Model
-from app.prediction import Prediction, predict
-from app.problems import documented
-from app.routes.dependencies import DecodersDep, FilesDep, SettingsDep, StoreDep
+from app.prediction import Prediction
+from app.problems import documented, documented_overload
+from app.routes.callers import deadline_of, gone
+from app.routes.dependencies import FilesDep, ServiceDep, StoreDep
 
 router = APIRouter(tags=["predict"])
 
@@ -53,23 +53,35 @@ async def _model(
     return store.find_instead(model, instead, version) if instead else store.find(model, version)
 
 
+async def _deadline(
+    timeout_ms: Annotated[
+        str,
+        Header(
+            alias="X-Request-Timeout-Ms",
+            description="A request that has waited so long is dropped before the model begins.",
+            examples=["500"],
+        ),
+    ] = "",
+) -> float | None:
+    return deadline_of(timeout_ms)
+
+
 @router.post(
     "/predict/{model}",
     summary="Classify pictures",
-    responses=documented(404, 408, 413, 415, 422),
-    response_model_exclude_none=True,
+    responses=documented(404, 408, 413, 415, 422, 504) | documented_overload(),
+    response_model=Predictions,
     openapi_extra=IMAGE_BODY,
 )
 async def predict_images(
+    request: Request,
     # The model comes first: a caller who misspelt it need not send the files.
     model: Annotated[Model, Depends(_model)],
+    deadline: Annotated[float | None, Depends(_deadline)],
     files: FilesDep,
-    settings: SettingsDep,
-    decoders: DecodersDep,
-    response: Response,
+    service: ServiceDep,
     top: Annotated[int | None, Query(ge=1, description="Only the most probable classes, in order.")] = None,
-) -> Predictions:
+) -> Response:
     """One entry per file, in order: `curl -F file=@samples/seven.png http://127.0.0.1:8000/predict/digits`"""
-    answer = await run_sync(predict, model, files, settings.max_pixels, top, limiter=decoders)
-    response.headers["Server-Timing"] = answer.server_timing()
-    return Predictions(model=model.name, version=str(model.version), predictions=answer.predictions)
+    answer = await service.predict(model, files, top, deadline, lambda: gone(request.receive))
+    return Response(answer.json(), media_type="application/json", headers={"Server-Timing": answer.server_timing()})

@@ -4,9 +4,9 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
+from app.envelope import Envelope
 from app.errors import AppError
 from app.problems import DOCUMENTED, add_error_handlers
-from app.request_ids import RequestIds
 from tests.problems import assert_problem
 
 
@@ -16,7 +16,7 @@ def subclasses(kind: type[AppError]) -> list[type[AppError]]:
 
 def app_that_raises(error: Exception) -> TestClient:
     app = FastAPI()
-    app.add_middleware(RequestIds)
+    app.add_middleware(Envelope, count=lambda status: None)
     add_error_handlers(app)
 
     @app.get("/")

@@ -58,7 +58,7 @@ def test_error_responses_are_documented(document: dict[str, Any]) -> None:
     documented = {(method, path): set(op["responses"]) for path, method, op in operations(document)}
 
     assert documented == {
-        ("post", "/predict/{model}"): {"200", "404", "408", "413", "415", "422"},
+        ("post", "/predict/{model}"): {"200", "404", "408", "413", "415", "422", "503", "504"},
         ("get", "/models"): {"200"},
         ("get", "/models/{model}"): {"200", "404", "422"},
         ("get", "/models/{model}/figures/{figure}"): {"200", "404", "422"},
@@ -78,6 +78,7 @@ def test_error_responses_are_documented(document: dict[str, Any]) -> None:
                 ("post", "/infer", "400", "408", "413", "415"),
             )
         },
+        ("get", "/metrics"): {"200"},
     }
 
 
@@ -200,6 +201,7 @@ def test_optional_parameters_are_not_described_as_null(document: dict[str, Any])
         ("query", "model", "string"),
         ("query", "version", "integer"),
         ("query", "top", "integer"),
+        ("header", "X-Request-Timeout-Ms", "string"),
     }
 
 

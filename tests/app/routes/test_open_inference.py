@@ -204,7 +204,7 @@ def test_highest_version_answers_unless_another_is_named(tiny: TestClient) -> No
 
 def test_every_way_to_ask_gives_what_predict_gives(client: TestClient) -> None:
     predicted = client.post("/predict/mnist-cnn", files={"file": SEVEN}).json()["predictions"][0]["probabilities"]
-    model = client.app_state["store"].find("mnist-cnn")
+    model = client.app_state["service"].store.find("mnist-cnn")
     pixels = read_pictures([SEVEN], model.card.input, 10**6)[0].pixels
     file = len(SEVEN).to_bytes(4, "little") + SEVEN
     probabilities = [{"name": "probabilities"}]

@@ -90,7 +90,7 @@ def test_another_model_answers_if_asked(client: TestClient) -> None:
 def test_stages_are_timed(client: TestClient) -> None:
     timing = client.post("/predict/digits", **files(TWO)).headers["server-timing"]
 
-    assert [stage.split(";dur=")[0] for stage in timing.split(", ")] == ["decode", "inference"]
+    assert [stage.split(";dur=")[0] for stage in timing.split(", ")] == ["decode", "queue", "inference"]
 
 
 @pytest.mark.parametrize(

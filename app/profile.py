@@ -1,0 +1,138 @@
+"""What a model's rows cost, measured when it is loaded, and whether putting rows of several callers together is right
+and pays. Knows sessions and arrays, no cards and no queues."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+Inputs = Mapping[str, Array]
+
+SIZES = (1, 4, 16)
+# Runs of each size; the quickest counts, since everything else that happens only adds.
+REPEATS = {1: 3, 4: 2, 16: 2}
+# A model slower than this is not tried with more rows: loading it would take seconds.
+SLOW_SECONDS = 0.25
+# Less than this share saved on each row is noise.
+WORTH = 0.03
+# As far as rows of a batch may be from the same rows alone: kernels add up in another order.
+SAME = 1e-5
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Seconds by number of rows, and what follows from them. `independent`: a row's answer is the same in any batch,
+    so rows may be split and put together; `merges`: that pays, too."""
+
+    seconds: Mapping[int, float]
+    independent: bool
+    merges: bool
+    reason: str
+
+    def estimate(self, rows: int) -> float:
+        """Seconds that so many rows take: measured sizes, a straight line between them and beyond the last."""
+        sizes = sorted(self.seconds)
+        if rows <= sizes[0] or len(sizes) == 1:
+            return self.seconds[sizes[0]] * max(1.0, rows / sizes[0])
+        upper = next((place for place, size in enumerate(sizes[1:], 1) if rows <= size), len(sizes) - 1)
+        low, high = sizes[upper - 1], sizes[upper]
+        slope = (self.seconds[high] - self.seconds[low]) / (high - low)
+        return self.seconds[low] + slope * (rows - low)
+
+
+def measure(session: ort.InferenceSession, rows: Inputs | None) -> Profile:
+    """`rows` are at least two examples that the model takes; without them random ones are tried.
+
+    Rows are merged only if the model has a batch axis throughout, answers each row of a batch as it answers the row
+    alone, and does it in less time.
+    """
+    try:
+        one = _take(rows or random_rows(session), 1) if has_batch_axis(session) else random_rows(session)
+        seconds = {1: _seconds(session, one, 1)}
+    except Exception as error:  # onnxruntime has no common class; examples that we made up may be none
+        return Profile({1: 0.0}, False, False, f"not merged: made-up rows cannot be run ({_first_line(error)})")
+    if not has_batch_axis(session):
+        return Profile(seconds, False, False, "not merged: it has no batch axis")
+    if seconds[1] > SLOW_SECONDS:
+        return Profile(seconds, False, False, f"not merged: one row takes {seconds[1]:.2g} s")
+    examples = rows or random_rows(session)
+    try:
+        if not _answers_rows_alone(session, _take(examples, 4)):
+            return Profile(seconds, False, False, "not merged: it answers a row differently in a batch")
+        seconds |= {size: _seconds(session, _take(examples, size), size) for size in SIZES[1:]}
+    except Exception as error:
+        return Profile(seconds, False, False, f"not merged: it cannot run a batch ({_first_line(error)})")
+    saved = 1 - min(seconds[size] / size for size in SIZES[1:]) / seconds[1]
+    if saved < WORTH:
+        return Profile(seconds, True, False, "not merged: rows cost no less together")
+    return Profile(seconds, True, True, f"merged: rows cost {saved:.0%} less together")
+
+
+def has_batch_axis(session: ort.InferenceSession) -> bool:
+    """Whether the first axis of every input and output is open, as a batch's is."""
+    nodes = [*session.get_inputs(), *session.get_outputs()]
+    return all(node.shape and not isinstance(node.shape[0], int) for node in nodes)
+
+
+def random_rows(session: ort.InferenceSession, rows: int = 4) -> dict[str, Array]:
+    """Something of the right type and shape; open axes other than the first are 1."""
+    generator = np.random.default_rng(0)
+    made = {}
+    for node in session.get_inputs():
+        shape = [
+            size if isinstance(size, int) else rows if place == 0 else 1 for place, size in enumerate(node.shape or [])
+        ]
+        made[node.name] = _random(generator, node.type, shape)
+    return made
+
+
+def _random(generator: np.random.Generator, datatype: str, shape: Sequence[int]) -> Array:
+    kind = datatype.removeprefix("tensor(").removesuffix(")")
+    if kind == "string":
+        return generator.integers(0, 10, shape).astype(str).astype(object)
+    if kind in ("float", "double", "float16"):
+        return generator.normal(size=shape).astype({"float": "f4", "double": "f8", "float16": "f2"}[kind])
+    return generator.integers(0, 2, shape).astype(kind)
+
+
+def _take(examples: Inputs, rows: int) -> dict[str, Array]:
+    """So many rows, the examples over and over."""
+    return {name: np.resize(array, (rows, *array.shape[1:])) for name, array in examples.items()}
+
+
+def _seconds(session: ort.InferenceSession, inputs: Inputs, size: int) -> float:
+    feed, times = dict(inputs), []
+    session.run(None, feed)  # the first run of a size allocates
+    for _ in range(REPEATS[size]):
+        start = time.perf_counter()
+        session.run(None, feed)
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+def _answers_rows_alone(session: ort.InferenceSession, batch: Inputs) -> bool:
+    together = session.run(None, dict(batch))
+    rows = len(next(iter(batch.values())))
+    for row in range(rows):
+        alone = session.run(None, {name: array[row : row + 1] for name, array in batch.items()})
+        pairs = zip(together, alone, strict=True)
+        if not all(len(many) == rows and _same(many[row : row + 1], one) for many, one in pairs):
+            return False
+    return True
+
+
+def _same(many: Array, one: Array) -> bool:
+    if many.shape != one.shape:
+        return False
+    if many.dtype.kind in "fc":
+        return bool(np.allclose(many, one, rtol=SAME, atol=SAME, equal_nan=True))
+    return bool((many == one).all())
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -1,0 +1,23 @@
+"""GET /metrics: for Prometheus. Whichever worker answers, the figures are those of all."""
+
+import importlib.metadata
+
+from fastapi import APIRouter, Request, Response
+
+from app.exposition import exposition
+from app.routes.dependencies import ServiceDep
+
+router = APIRouter(tags=["metrics"])
+
+
+@router.get(
+    "/metrics",
+    summary="Metrics for Prometheus",
+    response_class=Response,
+    responses={200: {"content": {"text/plain": {}}, "description": "Prometheus' text format, or OpenMetrics."}},
+)
+async def metrics(service: ServiceDep, request: Request) -> Response:
+    """Latency by stage, rows per batch, queue, rejections and responses, of all workers together."""
+    build = {package: importlib.metadata.version(package) for package in ("percept", "onnxruntime", "fastapi")}
+    text, content_type = exposition(service.metrics, build, request.headers.get("accept", ""))
+    return Response(text, headers={"Content-Type": content_type})

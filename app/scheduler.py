@@ -1,0 +1,279 @@
+"""Runs rows through models: what waits goes together, slots are shared fairly, too much is refused.
+
+Batching while busy, without a timer: whatever has come while the model ran is the next batch, and a lone request never
+waits. Knows models and arrays; no HTTP, no pictures.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, TypeVar
+from weakref import WeakKeyDictionary
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.errors import DeadlineExceeded, Overloaded
+from app.metrics import ModelMetrics, WorkerMetrics
+from app.model import Model
+
+Array = NDArray[Any]
+Value = TypeVar("Value")
+
+# What is expected to take less runs at once, on the event loop: a trip to a thread and back costs more, and no other
+# caller waits noticeably for it.
+INLINE_SECONDS = 0.002
+
+
+class Result(NamedTuple):
+    outputs: list[Array]
+    queue_seconds: float
+    inference_seconds: float
+
+
+class Done(NamedTuple):
+    """A job with its outputs, or with what went wrong."""
+
+    job: "Job"
+    outputs: list[Array] | None
+    error: Exception | None
+
+
+@dataclass(eq=False, slots=True)
+class Job:
+    """The rows of one request. `deadline` is on the clock of `time.perf_counter`."""
+
+    inputs: dict[str, Array]
+    rows: int
+    future: "asyncio.Future[Result]"
+    deadline: float | None
+    entered: float
+
+
+@dataclass(eq=False, slots=True)
+class Queue:
+    """Jobs that can go together: one model, the same outputs, types and shapes."""
+
+    model: Model
+    outputs: list[str]
+    metrics: ModelMetrics
+    jobs: deque[Job] = field(default_factory=deque)
+    rows: int = 0
+
+
+class Scheduler:
+    """One per worker, used from its event loop alone. `slots` batches run in threads at once, beside those that are
+    so short that they run on the loop."""
+
+    def __init__(
+        self,
+        metrics: WorkerMetrics,
+        *,
+        slots: int = 1,
+        max_queue: int = 128,
+        max_batch: int = 64,
+        max_delay: float = 0.0,
+    ) -> None:
+        self.metrics = metrics
+        self.max_queue, self.max_batch, self.max_delay = max_queue, max_batch, max_delay
+        self.admitted = 0
+        self._queues: dict[tuple[Any, ...], Queue] = {}
+        self._free_slots = slots
+        self._inference = ThreadPoolExecutor(slots, "inference")
+        self._decoding = ThreadPoolExecutor(slots, "decoding")
+        self._turn_is_due = False
+        # Fair queueing by time: the queue whose model has been served least goes first, and none saves up while idle.
+        self._served: WeakKeyDictionary[Model, float] = WeakKeyDictionary()
+        self._virtual_time = 0.0
+
+    def close(self) -> None:
+        for pool in (self._inference, self._decoding):
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    def admit(self, rows: int, metrics: ModelMetrics) -> None:
+        """Before work is put into a request. Raises Overloaded if more rows are under way than may wait; a request of
+        many rows is taken when nothing else waits. Every admission is followed by a `release`."""
+        if self.admitted and self.admitted + rows > self.max_queue:
+            metrics.add("queue_full")
+            raise Overloaded(
+                f"{self.admitted} rows are waiting, and {self.max_queue} may wait (PERCEPT_MAX_QUEUE); try again",
+                {"Retry-After": "1"},
+            )
+        self.admitted += rows
+        self.metrics.gauge("queued_rows", self.admitted)
+
+    def release(self, rows: int) -> None:
+        self.admitted -= rows
+        self.metrics.gauge("queued_rows", self.admitted)
+
+    async def decode(self, function: Callable[..., Value], *arguments: Any) -> Value:
+        """Run work that is not inference in a thread; as many at once as there are slots."""
+        return await asyncio.get_running_loop().run_in_executor(self._decoding, function, *arguments)
+
+    def submit(
+        self,
+        model: Model,
+        metrics: ModelMetrics,
+        inputs: dict[str, Array],
+        outputs: list[str],
+        deadline: float | None = None,
+    ) -> Job:
+        """Queue rows that are already right in type and shape. The job's future gets a Result, or raises what the
+        model raised, or DeadlineExceeded; cancelling it drops the rows that no batch has taken yet."""
+        loop = asyncio.get_running_loop()
+        rows = len(next(iter(inputs.values()))) if model.profile.independent else 1
+        job = Job(inputs, rows, loop.create_future(), deadline, time.perf_counter())
+        queue = self._queue(model, metrics, inputs, outputs)
+        queue.jobs.append(job)
+        queue.rows += rows
+        if self.max_delay and queue.rows < self.max_batch:
+            loop.call_later(self.max_delay, self._turn_soon)
+        else:
+            self._turn_soon()
+        return job
+
+    def runs_inline(self, model: Model, rows: int) -> bool:
+        return model.profile.estimate(min(rows, self.max_batch)) <= INLINE_SECONDS
+
+    def _queue(self, model: Model, metrics: ModelMetrics, inputs: dict[str, Array], outputs: list[str]) -> Queue:
+        alike = tuple([(name, array.dtype, array.shape[1:]) for name, array in inputs.items()])
+        key = (model, alike, *outputs)
+        queue = self._queues.get(key)
+        if queue is None:
+            queue = self._queues[key] = Queue(model, outputs, metrics)
+            self._served[model] = max(self._served.get(model, 0.0), self._virtual_time)
+        return queue
+
+    def _turn_soon(self) -> None:
+        """After what the loop has already in hand, so that requests that came together go together."""
+        if not self._turn_is_due:
+            self._turn_is_due = True
+            asyncio.get_running_loop().call_soon(self._turn)
+
+    def _turn(self) -> None:
+        """Start batches on free slots; of those that run on the loop one, then the loop looks after its callers."""
+        self._turn_is_due = False
+        waiting = sorted(self._queues.items(), key=lambda item: self._served[item[1].model])
+        for key, queue in waiting:
+            if self.max_delay and not self._is_due(queue):
+                continue
+            inline = self.runs_inline(queue.model, queue.rows)
+            if not inline and not self._free_slots:
+                continue
+            batch = self._take(queue)
+            if not queue.jobs:
+                del self._queues[key]
+            if not batch:
+                continue
+            self._virtual_time = self._served[queue.model]
+            if inline:
+                self._finish(queue, *_run(queue.model, queue.outputs, batch, self.max_batch))
+                break
+            self._start(queue, batch)
+        if self._queues and not self.max_delay and self._can_go_on():
+            self._turn_soon()
+
+    def _is_due(self, queue: Queue) -> bool:
+        return queue.rows >= self.max_batch or time.perf_counter() >= queue.jobs[0].entered + self.max_delay
+
+    def _can_go_on(self) -> bool:
+        return self._free_slots > 0 or any(self.runs_inline(queue.model, queue.rows) for queue in self._queues.values())
+
+    def _take(self, queue: Queue) -> list[Job]:
+        """The next batch: at least one job, then as many as fit. Those whose caller has gone or whose time is over
+        are dropped on the way."""
+        batch: list[Job] = []
+        rows, now = 0, time.perf_counter()
+        while queue.jobs:
+            job = queue.jobs[0]
+            if batch and (rows + job.rows > self.max_batch or not queue.model.profile.merges):
+                break
+            queue.jobs.popleft()
+            queue.rows -= job.rows
+            if job.future.cancelled():
+                queue.metrics.add("client_gone")
+            elif job.deadline is not None and now > job.deadline:
+                queue.metrics.add("deadline")
+                job.future.set_exception(DeadlineExceeded("the time that the caller allows was over in the queue"))
+            else:
+                batch.append(job)
+                rows += job.rows
+        return batch
+
+    def _start(self, queue: Queue, batch: list[Job]) -> None:
+        loop = asyncio.get_running_loop()
+        self._free_slots -= 1
+
+        def work() -> None:
+            done = _run(queue.model, queue.outputs, batch, self.max_batch)
+            loop.call_soon_threadsafe(self._slot_is_free, queue, *done)
+
+        self._inference.submit(work)
+
+    def _slot_is_free(self, queue: Queue, done: Sequence[Done], started: float, ended: float) -> None:
+        self._free_slots += 1
+        self._finish(queue, done, started, ended)
+        if self._queues:
+            self._turn_soon()
+
+    def _finish(self, queue: Queue, done: Sequence[Done], started: float, ended: float) -> None:
+        seconds = ended - started
+        queue.metrics.batch(sum(job.rows for job, _, _ in done), seconds, time.time() * 1_000)
+        self._served[queue.model] = self._served.get(queue.model, self._virtual_time) + seconds
+        for job, outputs, error in done:
+            waited = started - job.entered
+            queue.metrics.queue.observe(waited)
+            if job.future.done():  # cancelled while it ran
+                continue
+            if outputs is None:
+                job.future.set_exception(error or RuntimeError("the model gave no answer"))
+            else:
+                job.future.set_result(Result(outputs, waited, seconds))
+
+
+def _run(model: Model, outputs: list[str], batch: Sequence[Job], max_batch: int) -> tuple[list[Done], float, float]:
+    """All jobs in one call of the model; if that fails each alone, so that a bad row harms no neighbour."""
+    started = time.perf_counter()
+    done: list[Done]
+    try:
+        done = _run_together(model, outputs, batch, max_batch)
+    except Exception as error:  # onnxruntime has no common class for its exceptions
+        done = [Done(batch[0], None, error)] if len(batch) == 1 else _run_singly(model, outputs, batch, max_batch)
+    return done, started, time.perf_counter()
+
+
+def _run_together(model: Model, outputs: list[str], batch: Sequence[Job], max_batch: int) -> list[Done]:
+    if len(batch) == 1:
+        return [Done(batch[0], _run_in_parts(model, outputs, batch[0], max_batch), None)]
+    inputs = {name: np.concatenate([job.inputs[name] for job in batch]) for name in batch[0].inputs}
+    answers = model.run(inputs, outputs)
+    done, start = [], 0
+    for job in batch:
+        end = start + job.rows
+        done.append(Done(job, [answer[start:end] for answer in answers], None))
+        start = end
+    return done
+
+
+def _run_in_parts(model: Model, outputs: list[str], job: Job, max_batch: int) -> list[Array]:
+    """A job of very many rows goes in parts: its memory stays within bounds, and so do the processor's caches."""
+    if job.rows <= max_batch:
+        return model.run(job.inputs, outputs)
+    parts = [
+        model.run({name: array[start : start + max_batch] for name, array in job.inputs.items()}, outputs)
+        for start in range(0, job.rows, max_batch)
+    ]
+    return [np.concatenate(columns) for columns in zip(*parts, strict=True)]
+
+
+def _run_singly(model: Model, outputs: list[str], batch: Sequence[Job], max_batch: int) -> list[Done]:
+    done = []
+    for job in batch:
+        try:
+            done.append(Done(job, _run_in_parts(model, outputs, job, max_batch), None))
+        except Exception as error:
+            done.append(Done(job, None, error))
+    return done

@@ -1,0 +1,135 @@
+"""Keeps workers alive: forks them around one listening socket, replaces one that dies, stops all when it is told to.
+
+Knows nothing of what a worker does; it is given a function.
+"""
+
+import contextlib
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+# A worker that dies sooner than this is not replaced at once, lest a fault at start become a storm of processes.
+EARLY_SECONDS = 1.0
+STOPPING = {signal.SIGINT, signal.SIGTERM}
+HEEDED = {*STOPPING, signal.SIGCHLD}
+
+
+@dataclass(frozen=True)
+class Worker:
+    """`slot` is its number, which its replacement takes over."""
+
+    slot: int
+    process: int
+    started: float
+
+
+# Gets the slot, a function to call when it answers, and a descriptor that ends when the supervisor does.
+Work = Callable[[int, Callable[[], object], int], int]
+
+
+def supervise(count: int, work: Work, on_ready: Callable[[], None], grace_seconds: float) -> int:
+    """Runs until SIGINT or SIGTERM, or until a worker ends before all have been ready once; returns the exit code.
+
+    A worker killed while others serve is forked anew from this process, which has imported everything and loaded
+    nothing."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, HEEDED)
+    try:
+        return _Workers(count, work, on_ready, grace_seconds).run()
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, HEEDED)
+
+
+class _Workers:
+    def __init__(self, count: int, work: Work, on_ready: Callable[[], None], grace_seconds: float) -> None:
+        self.count, self.work, self.on_ready, self.grace_seconds = count, work, on_ready, grace_seconds
+        self.workers: dict[int, Worker] = {}
+        self.ready = False
+        # Workers write to the first when they answer; of the second they see the end, since only this process holds it.
+        self.ready_pipe = os.pipe()
+        self.life_pipe = os.pipe()
+
+    def run(self) -> int:
+        for slot in range(self.count):
+            self._fork(slot)
+        code = self._wait_until_ready()
+        if code is None:
+            self.ready = True
+            self.on_ready()
+            code = self._replace_until_told_to_stop()
+        self._stop()
+        return code
+
+    def _wait_until_ready(self) -> int | None:
+        """None when all are; else the code to end with."""
+        os.set_blocking(self.ready_pipe[0], False)
+        ready = 0
+        while ready < self.count:
+            heard = signal.sigtimedwait(HEEDED, 0.005)
+            if heard and heard.si_signo in STOPPING:
+                return 0
+            for _, status in self._reap():
+                return os.waitstatus_to_exitcode(status) or 1
+            with contextlib.suppress(BlockingIOError):
+                ready += len(os.read(self.ready_pipe[0], self.count))
+        return None
+
+    def _replace_until_told_to_stop(self) -> int:
+        while True:
+            heard = signal.sigwait(HEEDED)
+            if heard in STOPPING:
+                return 0
+            for worker, status in self._reap():
+                print(f"worker {worker.process} {_end(status)}; another takes its place", file=sys.stderr, flush=True)
+                if time.monotonic() - worker.started < EARLY_SECONDS and signal.sigtimedwait(STOPPING, EARLY_SECONDS):
+                    return 0
+                self._fork(worker.slot)
+
+    def _fork(self, slot: int) -> None:
+        process = os.fork()
+        if process:
+            self.workers[process] = Worker(slot, process, time.monotonic())
+            return
+        code = 1
+        try:
+            # Ctrl-C goes to every process of the terminal's group; workers hear of it from the supervisor alone.
+            os.setpgid(0, 0)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, HEEDED)
+            os.close(self.life_pipe[1])
+            code = self.work(slot, lambda: os.write(self.ready_pipe[1], b"."), self.life_pipe[0])
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+
+    def _reap(self) -> list[tuple[Worker, int]]:
+        ended = []
+        for process in list(self.workers):
+            found, status = os.waitpid(process, os.WNOHANG)
+            if found:
+                ended.append((self.workers.pop(process), status))
+        return ended
+
+    def _stop(self) -> None:
+        """Ask, wait for as long as requests may take to end, then insist."""
+        self._signal(signal.SIGTERM)
+        deadline = time.monotonic() + self.grace_seconds
+        while self.workers and (left := deadline - time.monotonic()) > 0:
+            heard = signal.sigtimedwait(HEEDED, left)
+            if heard and heard.si_signo in STOPPING:
+                break
+            self._reap()
+        self._signal(signal.SIGKILL)
+        for process in list(self.workers):
+            os.waitpid(process, 0)
+
+    def _signal(self, number: signal.Signals) -> None:
+        for process in self.workers:
+            os.kill(process, number)
+
+
+def _end(status: int) -> str:
+    code = os.waitstatus_to_exitcode(status)
+    return f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with {code}"
