@@ -1,10 +1,14 @@
-"""What surrounds every response: its X-Request-ID, the caller's own if it is harmless, else a new one; its count."""
+"""What surrounds every response: its X-Request-ID (the caller's own if harmless), its count, its line in the log."""
 
+import logging
 import re
 import secrets
+import time
 from collections.abc import Callable
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.logs import ACCESS
 
 HEADER = b"x-request-id"
 # Goes into logs and headers, so nothing that could break either.
@@ -24,17 +28,35 @@ class Envelope:
         request_id = _given(scope) or secrets.token_hex(8).encode()
         scope["request_id"] = request_id.decode()
 
+        status = 500
+        started = time.perf_counter() if ACCESS.isEnabledFor(logging.INFO) else 0.0
+
         async def send_with_id(message: Message) -> None:
+            nonlocal status
             if message["type"] == "http.response.start":
                 message["headers"] = [*message["headers"], (HEADER, request_id)]
-                self.count(message["status"])
+                status = message["status"]
+                self.count(status)
             await send(message)
 
         try:
             await self.app(scope, receive, send_with_id)
         except Exception:
-            self.count(500)  # answered further out, by Starlette's last resort
+            self.count(500)  # answered further out, by Starlette's last resort, and logged there
             raise
+        if started:
+            _log(scope, status, time.perf_counter() - started)
+
+
+def _log(scope: Scope, status: int, seconds: float) -> None:
+    fields = {
+        "request_id": scope["request_id"],
+        "method": scope["method"],
+        "path": scope["path"],
+        "status": status,
+        "ms": round(1_000 * seconds, 3),
+    }
+    ACCESS.info("request", extra={"fields": fields})
 
 
 def _given(scope: Scope) -> bytes | None:

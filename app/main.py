@@ -3,9 +3,13 @@
 Run it with `percept serve`, or `uvicorn --factory app.main:create_app`.
 """
 
+import asyncio
 import importlib.metadata
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TypedDict
 
 from fastapi import FastAPI
@@ -15,6 +19,7 @@ from app.errors import ConfigurationError
 from app.head import HeadAsGet
 from app.metrics import Metrics
 from app.problems import add_error_handlers
+from app.repository import Repository, Wishes
 from app.routes import docs, health, models, open_inference, predict
 from app.routes import metrics as metrics_route
 from app.routes.hot_path import HotPath
@@ -31,17 +36,34 @@ class State(TypedDict):
     service: Service
 
 
+@dataclass(frozen=True)
+class Shared:
+    """What workers have in common; made before they are."""
+
+    metrics: Metrics
+    wishes: Wishes
+    started: float
+
+
+def shared_by(workers: int) -> Shared:
+    return Shared(Metrics(workers), Wishes(workers), time.time())
+
+
 def create_app(
-    settings: Settings | None = None, store: Store | None = None, metrics: Metrics | None = None, slot: int = 0
+    settings: Settings | None = None,
+    shared: Shared | None = None,
+    slot: int = 0,
+    opened: Repository | None = None,
 ) -> FastAPI:
-    """Settings come from the environment unless they are given; models are loaded when the application starts, unless
-    a store has been opened before. `metrics` is the memory that workers share, `slot` the worker's part of it."""
+    """Settings come from the environment unless they are given. `shared` is what workers have in common, `slot` is this
+    worker's place in it. Models are loaded when the application starts, unless a repository has been opened before."""
     settings = settings or read_settings()
-    metrics = metrics or Metrics()
-    worker = metrics.workers[slot]
+    shared = shared or shared_by(1)
+    worker = shared.metrics.workers[slot]
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[State]:
+        repository = opened or open_repository(settings, shared, slot)
         scheduler = Scheduler(
             worker,
             slots=max(1, cores() // worker_count(settings)),
@@ -49,10 +71,16 @@ def create_app(
             max_batch=settings.max_batch,
             max_delay=settings.max_delay_ms / 1_000,
         )
-        opened = store or open_store(settings)
-        worker.gauge("models", sum(map(len, opened.models.values())))
-        with closing(scheduler):
-            yield State(service=Service(settings, opened, scheduler, metrics, worker))
+
+        def count_models(store: Store) -> None:
+            worker.gauge("models", len(store.all()))
+
+        count_models(repository.store)
+        repository.on_change = count_models
+        watch = asyncio.create_task(repository.watch(settings.reload_seconds))
+        with closing(scheduler), closing(repository):
+            yield State(service=Service(settings, repository, scheduler, shared.metrics, worker))
+        watch.cancel()
 
     app = FastAPI(
         title="Percept",
@@ -83,10 +111,25 @@ def create_app(
 
 
 def open_store(settings: Settings) -> Store:
+    """For the command line, which waits for nothing else. Raises ConfigurationError as `open_repository` does."""
+    return checked(load_store(folder_of(settings), choose_providers(settings.providers)), settings)
+
+
+def open_repository(settings: Settings, shared: Shared, slot: int) -> Repository:
     """Raises ConfigurationError for a missing folder, or if CUDA is asked for and there is none that works."""
+    providers = choose_providers(settings.providers)
+    repository = Repository(folder_of(settings), providers, shared.wishes, slot, shared.started)
+    checked(repository.open(), settings)
+    return repository
+
+
+def folder_of(settings: Settings) -> Path:
     if not settings.artifacts.is_dir():
         raise ConfigurationError(f"PERCEPT_ARTIFACTS={settings.artifacts}: there is no such folder")
-    store = load_store(settings.artifacts, choose_providers(settings.providers))
+    return settings.artifacts
+
+
+def checked(store: Store, settings: Settings) -> Store:
     if settings.providers == "cuda" and any(model.provider != CUDA for model in store.newest()):
         raise ConfigurationError("PERCEPT_PROVIDERS=cuda: onnxruntime found no usable CUDA device or driver here")
     return store

@@ -1,7 +1,7 @@
 """A loaded artifact: session, card and figures, proven by its golden rows before it answers anything."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -93,6 +93,13 @@ def load_model(name: str, version: int, path: Path, providers: Providers) -> Mod
         examples = check_golden(card, golden, session)
     figures = {file.stem: file for file in sorted((path.parent / "figures").glob("*.png"))}
     return Model(name, version, session, card, figures, measure(session, examples))
+
+
+def measured(model: Model) -> Model:
+    """The same with a new profile."""
+    golden = read_golden(model.session.get_modelmeta().custom_metadata_map) if model.card else None
+    examples = {name: tensor.array() for name, tensor in golden.inputs.items()} if golden else None
+    return replace(model, profile=measure(model.session, examples))
 
 
 def check_card(name: str, card: Card, session: ort.InferenceSession) -> None:

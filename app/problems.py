@@ -185,7 +185,9 @@ def _client_gone(request: Request, error: Exception) -> Response:
 
 def _unexpected(request: Request, error: Exception) -> Response:
     """The traceback goes to the log, never to the caller, who gets the id to find it by."""
-    logger.error("request %s failed: %s %s", request.scope["request_id"], request.method, request.url.path)
+    request_id = request.scope["request_id"]
+    message = f"request {request_id} failed: {request.method} {request.url.path}"
+    logger.error(message, exc_info=error, extra={"fields": {"request_id": request_id}})
     problem = _plain(request, 500, "the service failed; the log says why")
     # Starlette's last resort stands outside the middleware that adds the id to every other response.
     return _respond(request, problem, {"X-Request-ID": problem.request_id})

@@ -169,26 +169,31 @@ def _config_type(datatype: Datatype) -> str:
 
 
 def model_ready(store: Store, name: str, version: str | None) -> Json:
-    """Raises NotReady for an artifact that was refused, NotFound for one that there is not."""
-    for refused in store.refused:
-        served = name in store.models and (version is None or version in map(str, store.models[name]))
-        if refused.model == name and version in (None, refused.version) and not served:
-            raise NotReady(f"model {name!r} is not served: {refused.reason}")
+    """Raises NotReady for what is there and not served, with the reason; NotFound for what there is not."""
+    served = name in store.models and (version is None or version in map(str, store.models[name]))
+    if not served:
+        for missing, place, reason in _not_served(store):
+            if missing == name and version in (None, place):
+                raise NotReady(f"model {name!r} is not served: {reason}")
     return {"name": store.find_text(name, version).name, "ready": True}
+
+
+def _not_served(store: Store) -> Iterator[tuple[str, str, str]]:
+    """Name, version and the reason."""
+    yield from ((refused.model, refused.version, refused.reason) for refused in store.refused)
+    yield from ((artifact.name, artifact.version, "unloaded") for artifact in store.unloaded)
 
 
 def repository_index(store: Store, body: bytes) -> list[Json]:
     """Every model and version there is; those that answer alone if the body says `{"ready": true}`. Raises
     BadRequest."""
     entries: list[Json] = [
-        {"name": name, "version": str(version), "state": "READY"}
-        for name, versions in store.models.items()
-        for version in versions
+        {"name": model.name, "version": str(model.version), "state": "READY"} for model in store.all()
     ]
     if not _only_ready(body):
         entries += [
-            {"name": refused.model, "version": refused.version, "state": "UNAVAILABLE", "reason": refused.reason}
-            for refused in store.refused
+            {"name": name, "version": version, "state": "UNAVAILABLE", "reason": reason}
+            for name, version, reason in _not_served(store)
         ]
     return sorted(entries, key=lambda entry: (entry["name"], entry["version"].zfill(20)))
 

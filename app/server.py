@@ -10,9 +10,9 @@ from collections.abc import Callable
 
 import uvicorn
 
+from app import logs
 from app.errors import AppError, ConfigurationError
-from app.main import create_app, open_store
-from app.metrics import Metrics
+from app.main import Shared, create_app, open_repository, shared_by
 from app.settings import Settings, worker_count
 from app.supervisor import supervise
 
@@ -29,11 +29,11 @@ def run(settings: Settings) -> int:
     The models are loaded in the workers: sessions, and CUDA above all, do not outlive a fork."""
     listening = listen(settings.host, settings.port)
     workers = worker_count(settings)
-    metrics = Metrics(workers)
+    shared = shared_by(workers)
     address = f"http://{_host_of(listening)}:{listening.getsockname()[1]}"
 
     def work(slot: int, ready: Callable[[], object], life: int) -> int:
-        return serve(settings, metrics, slot, listening, ready, life)
+        return serve(settings, shared, slot, listening, ready, life)
 
     def announce() -> None:
         print(f"Percept answers on {address} with {workers} worker{'s' * (workers > 1)}", flush=True)
@@ -59,16 +59,17 @@ def _host_of(listening: socket.socket) -> str:
 
 
 def serve(
-    settings: Settings, metrics: Metrics, slot: int, listening: socket.socket, ready: Callable[[], object], life: int
+    settings: Settings, shared: Shared, slot: int, listening: socket.socket, ready: Callable[[], object], life: int
 ) -> int:
     """One worker. Tells `ready` when it answers; ends when `life` does, whose other end the supervisor has."""
     try:
-        app = create_app(settings, open_store(settings), metrics, slot)
+        app = create_app(settings, shared, slot, open_repository(settings, shared, slot))
     except AppError as error:
         print(f"percept: {error.detail}", file=sys.stderr)
         return MISCONFIGURED
+    logs.configure(settings.access_log)
     config = uvicorn.Config(
-        app, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=GRACE_SECONDS
+        app, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=GRACE_SECONDS
     )
     server = Server(config, ready, life)
     # SIGINT has already been answered by a graceful stop when uvicorn raises it again.

@@ -13,6 +13,7 @@ from app.errors import AppError, CallerGone
 from app.metrics import Metrics, ModelMetrics, WorkerMetrics
 from app.model import Model
 from app.prediction import Prediction, fit_pictures, open_pictures, predictions_of, stack, undecoded_pixels
+from app.repository import Repository
 from app.scheduler import Job, Result, Scheduler
 from app.settings import Settings
 from app.store import Store
@@ -50,10 +51,15 @@ class Service:
     """What a worker answers with."""
 
     settings: Settings
-    store: Store
+    repository: Repository
     scheduler: Scheduler
     metrics: Metrics
     worker: WorkerMetrics
+
+    @property
+    def store(self) -> Store:
+        """The models of this moment."""
+        return self.repository.store
 
     async def predict(
         self,

@@ -11,6 +11,8 @@ from app.errors import ConfigurationError
 PREFIX = "PERCEPT_"
 READ_ELSEWHERE = {"PERCEPT_DATA"}  # by training
 MAX_DELAY_MS = 1_000.0
+MAX_RELOAD_SECONDS = 86_400.0
+BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 PROVIDER_CHOICES = ("auto", "cpu", "cuda")
 
 
@@ -29,6 +31,17 @@ class Settings:
     max_files: int = field(default=64, metadata={"help": "Most files in one request."})
     workers: int = field(
         default=0, metadata={"help": "Processes that answer; 0 stands for as many as there are cores."}
+    )
+    reload_seconds: float = field(
+        default=1.0,
+        metadata={"help": "How often the folder of the models is looked at for new and removed versions; 0: never."},
+    )
+    model_control: bool = field(
+        default=False,
+        metadata={"help": "Whether callers may load and unload models (`POST /v2/repository/…`): `true` or `false`."},
+    )
+    access_log: bool = field(
+        default=False, metadata={"help": "Whether every request is a line in the log: `true` or `false`."}
     )
     max_queue: int = field(
         default=128, metadata={"help": "Most rows that may be under way in one worker; further requests get a 503."}
@@ -51,6 +64,8 @@ class Settings:
         for name in ("max_body_bytes", "max_files", "max_pixels", "max_queue", "max_batch"):
             if getattr(self, name) < 1:
                 raise _invalid(name, getattr(self, name), "1 and more")
+        if not 0 <= self.reload_seconds <= MAX_RELOAD_SECONDS:
+            raise _invalid("reload_seconds", self.reload_seconds, f"0 to {MAX_RELOAD_SECONDS:g}")
         if self.workers < 0:
             raise _invalid("workers", self.workers, "0 and more")
         if not 0 <= self.max_delay_ms <= MAX_DELAY_MS:
@@ -87,6 +102,10 @@ def variable(name: str) -> str:
 
 
 def _parse(name: str, kind: type, text: str) -> Any:
+    if kind is bool:
+        if text not in BOOLEANS:
+            raise _invalid(name, text, ", ".join(BOOLEANS))
+        return BOOLEANS[text]
     if kind in (int, float):
         try:
             return kind(text)

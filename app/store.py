@@ -1,10 +1,11 @@
 """The models that are served, found in a folder: by name, version and alias, beside those that were refused and why."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 from app.errors import ArtifactRejected, InvalidRequest, NotFound, NotReady
 from app.model import Model, load_model
@@ -15,23 +16,45 @@ TAKEN = ("stats",)
 VERSION = re.compile("0|[1-9][0-9]*", re.ASCII)
 
 
+class Artifact(NamedTuple):
+    """A file that is to be served. `version` is what its folder is called, and empty for a folder without any."""
+
+    name: str
+    version: str
+    path: Path
+
+
 @dataclass(frozen=True)
 class Refused:
-    """An artifact that is not served."""
+    """An artifact that is not served. `late` if it came when the service was already running: then the service is no
+    less ready than it was."""
 
     model: str
     version: str
     reason: str
+    late: bool = False
 
 
 @dataclass(frozen=True)
 class Store:
+    """Never changed: who has found a model in it keeps it."""
+
     models: Mapping[str, Mapping[int, Model]] = field(default_factory=dict)  # name → version → model
     refused: tuple[Refused, ...] = ()
+    unloaded: tuple[Artifact, ...] = ()  # at a caller's wish
+
+    def all(self) -> list[Model]:
+        """Every version of every model."""
+        return [model for versions in self.models.values() for model in versions.values()]
 
     def newest(self) -> list[Model]:
         """One model per name, its highest version, by name."""
         return [versions[max(versions)] for _, versions in sorted(self.models.items())]
+
+    @property
+    def waited_for(self) -> tuple[Refused, ...]:
+        """Artifacts without which the service is not ready."""
+        return tuple(refused for refused in self.refused if not refused.late)
 
     @cached_property
     def _by_name(self) -> Mapping[str, Model]:
@@ -64,17 +87,17 @@ class Store:
 
     def find_text(self, name: str, version: str | None) -> Model:
         """As `find`, the version as it stands in an address."""
-        if version is None or VERSION.fullmatch(version):
+        if version is None or (len(version) < 20 and VERSION.fullmatch(version)):  # int() refuses very long ones
             return self.find(name, None if version is None else int(version))
         model = self.find(name)
         there = ", ".join(map(str, sorted(self.models[model.name])))
-        raise NotFound(f"model {model.name!r} has no version {version!r}; there are: {there}")
+        raise NotFound(f"model {name!r} has no version {version[:40]!r}; there are: {there}")
 
     def require_ready(self) -> None:
-        """Raises NotReady with every artifact that should be served and is not, or if there is none at all."""
-        if self.refused:
-            reasons = "; ".join(f"{refused.model} {refused.version}: {refused.reason}" for refused in self.refused)
-            count = len(self.refused)
+        """Raises NotReady with every artifact that is waited for, or if no model is served at all."""
+        if self.waited_for:
+            reasons = "; ".join(f"{refused.model} {refused.version}: {refused.reason}" for refused in self.waited_for)
+            count = len(self.waited_for)
             raise NotReady(f"{count} {'artifact is' if count == 1 else 'artifacts are'} not served: {reasons}")
         if not self.models:
             raise NotReady("no model was found")
@@ -89,38 +112,50 @@ class Store:
 
 def load_store(folder: Path, providers: Providers) -> Store:
     """Load every artifact below `folder`. One that is refused does not stop the others."""
+    return store_of((artifact, try_to_load(artifact, providers)) for artifact in artifacts_in(folder))
+
+
+def store_of(loaded: Iterable[tuple[Artifact, Model | Refused]], unloaded: Iterable[Artifact] = ()) -> Store:
+    """Of two artifacts with one name and version the first is served."""
     models: dict[str, dict[int, Model]] = {}
     refused = []
-    for name, version, path in artifacts_in(folder):
-        try:
-            if name in TAKEN:
-                raise ArtifactRejected(f"the name {name!r} is taken: /v2/models/{name} is an address of its own")
-            if not VERSION.fullmatch(version):
-                raise ArtifactRejected("it has no model.onnx in a folder that is named by a whole number")
-            if int(version) in models.get(name, {}):
-                raise ArtifactRejected(f"there is another version {version} of it")
-            model = load_model(name, int(version), path, providers)
-        except ArtifactRejected as error:
-            refused.append(Refused(name, version, error.detail))
+    for artifact, result in loaded:
+        if isinstance(result, Refused):
+            refused.append(result)
+        elif result.version in models.get(result.name, {}):
+            refused.append(Refused(artifact.name, artifact.version, f"there is another version {result.version} of it"))
         else:
-            models.setdefault(name, {})[model.version] = model
-    return Store(models, tuple(refused))
+            models.setdefault(result.name, {})[result.version] = result
+    return Store(models, tuple(refused), tuple(unloaded))
 
 
-def artifacts_in(folder: Path) -> Iterator[tuple[str, str, Path]]:
-    """Name, version and file of each artifact: `<name>/<version>/model.onnx`, or `<name>.onnx` as version 1.
+def try_to_load(artifact: Artifact, providers: Providers) -> Model | Refused:
+    try:
+        if artifact.name in TAKEN:
+            raise ArtifactRejected(
+                f"the name {artifact.name!r} is taken: /v2/models/{artifact.name} is an address of its own"
+            )
+        if not VERSION.fullmatch(artifact.version):
+            raise ArtifactRejected("it has no model.onnx in a folder that is named by a whole number")
+        return load_model(artifact.name, int(artifact.version), artifact.path, providers)
+    except ArtifactRejected as error:
+        return Refused(artifact.name, artifact.version, error.detail)
+
+
+def artifacts_in(folder: Path) -> Iterator[Artifact]:
+    """`<name>/<version>/model.onnx`, or `<name>.onnx` as version 1.
 
     A model's folder without any version is told with an empty version, so that it is not overlooked in silence.
     """
     for entry in sorted(folder.glob("[!.]*")):
         if entry.suffix == ".onnx":
-            yield entry.stem, "1", entry
+            yield Artifact(entry.stem, "1", entry)
         elif entry.is_dir():
             versions = sorted(file for file in entry.glob("[!.]*/model.onnx"))
             for file in versions:
-                yield entry.name, file.parent.name, file
+                yield Artifact(entry.name, file.parent.name, file)
             if not versions:
-                yield entry.name, "", entry
+                yield Artifact(entry.name, "", entry)
 
 
 def _validation_accuracy(model: Model) -> float:

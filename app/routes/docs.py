@@ -9,6 +9,7 @@ from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
 from starlette.staticfiles import StaticFiles
 
 from app.openapi import describe
+from app.store import Store
 
 router = APIRouter(include_in_schema=False)
 ASSETS = "/docs/assets"
@@ -34,8 +35,10 @@ async def home(request: Request) -> RedirectResponse:
 @router.get("/openapi.json")
 async def openapi(request: Request) -> JSONResponse:
     app: FastAPI = request.app
-    if app.openapi_schema is None:
-        app.openapi_schema = describe(app, request.state.service.store)
+    store: Store = request.state.service.store
+    # The examples are those of the models of this moment.
+    if app.openapi_schema is None or app.state.described is not store:
+        app.openapi_schema, app.state.described = describe(app, store), store
     return JSONResponse(app.openapi_schema)
 
 

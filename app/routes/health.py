@@ -26,6 +26,7 @@ async def live() -> Live:
 
 @router.get("/ready", summary="Is every model served?", responses=documented(503))
 async def ready(store: StoreDep) -> Ready:
-    """200 only when every model that should be loaded has passed its golden rows; else 503, with each that has not."""
+    """200 only when every model that was there at the start has passed its golden rows; else 503, with each that has
+    not. What is dropped in later and is refused does not take the service away from those it serves."""
     store.require_ready()
     return Ready(ready=True, models=len(store.models))

@@ -3,15 +3,17 @@
 import asyncio
 import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
-from app.errors import BadRequest, NotFound
-from app.protocol import INLINE_BYTES, Body, infer
+from app.errors import BadRequest, NotFound, NotReady
+from app.protocol import INLINE_BYTES, Body, infer, model_ready, repository_index
 from app.service import Service
+from app.store import Artifact, Store
 
 
 @pytest.fixture
@@ -66,11 +68,27 @@ def test_fault_of_ours_is_not_called_the_callers(service: Service) -> None:
         asyncio.run(infer(service, model, Body(b"{}")))
 
 
+def test_what_was_unloaded_is_told_as_such(service: Service) -> None:
+    store = Store(service.store.models, unloaded=(Artifact("gone", "2", Path("gone")),))
+
+    assert repository_index(store, b"")[2] == {
+        "name": "gone",
+        "version": "2",
+        "state": "UNAVAILABLE",
+        "reason": "unloaded",
+    }
+    for version in (None, "2"):
+        with pytest.raises(NotReady, match="model 'gone' is not served: unloaded"):
+            model_ready(store, "gone", version)
+    with pytest.raises(NotFound):
+        model_ready(store, "gone", "1")
+
+
 def test_version_in_an_address_is_text(service: Service) -> None:
     assert service.store.find_text("digits", None) is service.store.find("digits")
     assert service.store.find_text("digits", "1") is service.store.find("digits")
-    for version in ("v1", "01", "", "1.0", "-1", "٣"):
-        with pytest.raises(NotFound, match="model 'mnist-cnn' has no version"):
+    for version in ("v1", "01", "", "1.0", "-1", "٣", "2", "9" * 19, "9" * 5_000):
+        with pytest.raises(NotFound, match="model 'digits' has no version"):
             service.store.find_text("digits", version)
     with pytest.raises(NotFound, match="there is no model 'absent'"):
         service.store.find_text("absent", "v1")

@@ -41,7 +41,7 @@ def test_empty_variable_is_as_good_as_none() -> None:
 
 
 def test_misspelt_variable_is_told() -> None:
-    with pytest.raises(ConfigurationError, match="PERCEPT_MAX_PIXEL is no setting; there are PERCEPT_ARTIFACTS, "):
+    with pytest.raises(ConfigurationError, match="PERCEPT_MAX_PIXEL is no setting; there are PERCEPT_ACCESS_LOG, "):
         read_settings({"PERCEPT_MAX_PIXEL": "5", "PERCEPT_DATA": "/data", "PATH": "/bin"})
 
 

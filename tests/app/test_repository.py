@@ -1,0 +1,228 @@
+"""The store follows the folder and the wishes of callers, and what is served goes on being served."""
+
+import asyncio
+import gc
+import os
+import shutil
+import time
+import weakref
+from collections.abc import Coroutine
+from pathlib import Path
+
+import pytest
+
+from app.errors import InvalidRequest, NotFound
+from app.repository import Repository, Wishes
+from app.runtime import CPU
+from tests.onnx_models import write_brightness
+
+
+def opened(folder: Path, wishes: Wishes | None = None, slot: int = 0) -> Repository:
+    repository = Repository(folder, [CPU], wishes, slot)
+    repository.open()
+    return repository
+
+
+def versions(repository: Repository) -> dict[str, list[int]]:
+    return {name: sorted(versions) for name, versions in repository.store.models.items()}
+
+
+def refresh(repository: Repository, hasten: bool = False) -> None:
+    asyncio.run(repository.refresh(hasten))
+
+
+def test_new_version_is_loaded_when_its_file_has_settled(tmp_path: Path) -> None:
+    write_brightness(tmp_path)
+    repository = opened(tmp_path)
+    write_brightness(tmp_path, version=2)
+
+    refresh(repository)
+    assert versions(repository) == {"brightness": [1]}
+    refresh(repository)
+    assert versions(repository) == {"brightness": [1, 2]}
+    assert repository.store.find("brightness").version == 2
+
+
+def test_file_that_is_still_being_written_is_waited_for(tmp_path: Path) -> None:
+    write_brightness(tmp_path / "elsewhere")
+    whole = (tmp_path / "elsewhere/brightness/1/model.onnx").read_bytes()
+    folder = tmp_path / "artifacts"
+    write_brightness(folder)
+    repository = opened(folder)
+    (folder / "brightness/2").mkdir()
+    file = folder / "brightness/2/model.onnx"
+    for length in (10, 100, len(whole)):
+        file.write_bytes(whole[:length])
+        refresh(repository)
+        assert (versions(repository), repository.store.refused) == ({"brightness": [1]}, ())
+
+    refresh(repository)
+    assert versions(repository) == {"brightness": [1, 2]}
+
+
+def test_nothing_new_leaves_the_store_as_it_is(tmp_path: Path) -> None:
+    write_brightness(tmp_path)
+    repository = opened(tmp_path)
+    before = repository.store
+    refresh(repository)
+
+    assert repository.store is before
+
+
+def test_bad_version_is_refused_with_its_reason_and_the_old_one_goes_on(tmp_path: Path) -> None:
+    write_brightness(tmp_path)
+    repository = opened(tmp_path)
+    (tmp_path / "brightness/2").mkdir()
+    (tmp_path / "brightness/2/model.onnx").write_bytes(b"no graph")
+    refresh(repository, hasten=True)
+
+    assert repository.store.find("brightness").version == 1
+    [refused] = repository.store.refused
+    assert (refused.model, refused.version, refused.late) == ("brightness", "2", True)
+    assert refused.reason.startswith("onnxruntime cannot load it")
+    assert repository.store.waited_for == ()
+
+
+def test_version_that_is_overwritten_by_a_bad_one_goes_on(tmp_path: Path) -> None:
+    file = write_brightness(tmp_path)
+    repository = opened(tmp_path)
+    model = repository.store.find("brightness")
+    file.write_bytes(b"no graph")
+    refresh(repository, hasten=True)
+
+    assert repository.store.find("brightness") is model
+    assert [refused.version for refused in repository.store.refused] == ["1"]
+
+
+def test_bad_version_that_is_mended_is_served(tmp_path: Path) -> None:
+    file = write_brightness(tmp_path)
+    good = file.read_bytes()
+    file.write_bytes(b"no graph")
+    repository = opened(tmp_path)
+    assert versions(repository) == {}
+    file.write_bytes(good)
+    refresh(repository, hasten=True)
+
+    assert (versions(repository), repository.store.refused) == ({"brightness": [1]}, ())
+
+
+def test_what_was_bad_at_the_start_is_waited_for_by_readiness(tmp_path: Path) -> None:
+    (tmp_path / "broken.onnx").write_bytes(b"no graph")
+    repository = Repository(tmp_path, [CPU], started=time.time() + 1)
+    repository.open()
+
+    assert [refused.model for refused in repository.store.waited_for] == ["broken"]
+
+
+def test_removed_version_gives_way_to_the_one_before_and_is_freed(tmp_path: Path) -> None:
+    write_brightness(tmp_path)
+    write_brightness(tmp_path, version=2)
+    repository = opened(tmp_path)
+    removed = weakref.ref(repository.store.find("brightness"))
+    shutil.rmtree(tmp_path / "brightness/2")
+    refresh(repository)
+    gc.collect()
+
+    assert versions(repository) == {"brightness": [1]}
+    assert removed() is None
+
+
+def test_who_has_found_a_model_keeps_it(tmp_path: Path) -> None:
+    write_brightness(tmp_path)
+    repository = opened(tmp_path)
+    model = repository.store.find("brightness")
+    shutil.rmtree(tmp_path / "brightness")
+    refresh(repository)
+
+    assert versions(repository) == {}
+    assert model.session.get_inputs()[0].name == "image"
+
+
+def test_watch_follows_the_folder(tmp_path: Path) -> None:
+    write_brightness(tmp_path)
+    repository = opened(tmp_path)
+    changes: list[int] = []
+    repository.on_change = lambda store: changes.append(len(store.all()))
+
+    async def watch_until_changed() -> None:
+        watch = asyncio.create_task(repository.watch(0.05))
+        write_brightness(tmp_path, version=2)
+        async with asyncio.timeout(20):
+            while not changes:
+                await asyncio.sleep(0.01)
+        watch.cancel()
+
+    asyncio.run(watch_until_changed())
+
+    assert changes == [2]
+    assert versions(repository) == {"brightness": [1, 2]}
+
+
+def with_followers(leader: Repository, *followers: Repository, act: Coroutine[None, None, None]) -> None:
+    async def run() -> None:
+        watches = [asyncio.create_task(follower.watch(0)) for follower in followers]
+        try:
+            await act
+        finally:
+            for watch in watches:
+                watch.cancel()
+
+    asyncio.run(run())
+
+
+def test_unload_and_load_are_over_when_every_worker_has_followed(tmp_path: Path) -> None:
+    write_brightness(tmp_path)
+    write_brightness(tmp_path, "other")
+    wishes = Wishes(2)
+    leader, follower = opened(tmp_path, wishes), opened(tmp_path, wishes, 1)
+
+    with_followers(leader, follower, act=leader.unload("brightness"))
+    for repository in (leader, follower):
+        assert versions(repository) == {"other": [1]}
+        assert [artifact.name for artifact in repository.store.unloaded] == ["brightness"]
+    late = opened(tmp_path, wishes, 1)
+    assert versions(late) == {"other": [1]}, "a worker that is replaced heeds the wishes too"
+
+    with_followers(follower, leader, act=follower.load("brightness"))
+    for repository in (leader, follower):
+        assert versions(repository) == {"brightness": [1], "other": [1]}
+        assert repository.store.unloaded == ()
+
+
+def test_load_takes_what_is_new_at_once(tmp_path: Path) -> None:
+    write_brightness(tmp_path)
+    repository = opened(tmp_path)
+    write_brightness(tmp_path, version=2)
+    asyncio.run(repository.load("brightness"))
+
+    assert versions(repository) == {"brightness": [1, 2]}
+
+
+def test_load_of_a_bad_model_says_why(tmp_path: Path) -> None:
+    write_brightness(tmp_path)
+    repository = opened(tmp_path)
+    (tmp_path / "broken.onnx").write_bytes(b"no graph")
+
+    with pytest.raises(InvalidRequest, match="model 'broken' is not all served: version 1: onnxruntime cannot load it"):
+        asyncio.run(repository.load("broken"))
+    with pytest.raises(NotFound, match="there is no model 'nothing' in the folder"):
+        asyncio.run(repository.load("nothing"))
+    with pytest.raises(NotFound, match="there is no model 'broken' to unload; there are: brightness"):
+        asyncio.run(repository.unload("broken"))
+
+
+def test_wishes_are_shared_with_processes_that_are_forked_later() -> None:
+    wishes = Wishes(2)
+    child = os.fork()
+    if child == 0:
+        wishes.change("a", unload=True)
+        wishes.change("b", unload=True)
+        wishes.followed(1, wishes.change("a", unload=False))
+        os._exit(0)
+    os.waitpid(child, 0)
+
+    assert wishes.unloaded() == {"b"}
+    assert wishes.number == 3
+    assert not wishes.all_have_followed(3)
+    wishes.followed(0, 3)
+    assert wishes.all_have_followed(3)
