@@ -1,5 +1,6 @@
 """What surrounds every response: its X-Request-ID (the caller's own if harmless), its count, its line in the log."""
 
+import itertools
 import logging
 import re
 import secrets
@@ -20,12 +21,14 @@ class Envelope:
 
     def __init__(self, app: ASGIApp, count: Callable[[int], None]) -> None:
         self.app, self.count = app, count
+        # Ids need to be unique, not secret: chance tells the processes apart, a number their requests.
+        self.prefix, self.numbers = secrets.token_hex(4).encode(), itertools.count()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        request_id = _given(scope) or secrets.token_hex(8).encode()
+        request_id = _given(scope) or b"%b%08x" % (self.prefix, next(self.numbers))
         scope["request_id"] = request_id.decode()
 
         status = 500

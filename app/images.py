@@ -175,7 +175,7 @@ def has_geometry(gray: Gray, contract: ImageInput) -> bool:
         return False
     if _border_zeros(gray) < CLEAN_SHARE * 2 * (contract.height + contract.width - 2):
         return False
-    rows, columns = gray.sum(1), gray.sum(0)
+    rows, columns = np.add.reduce(gray, 1, np.uint32), np.add.reduce(gray, 0, np.uint32)
     [inked_rows], [inked_columns] = rows.nonzero(), columns.nonzero()
     if not len(inked_rows):
         return False

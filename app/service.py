@@ -2,15 +2,14 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import orjson
 
 from app.errors import AppError, CallerGone
-from app.metrics import Metrics, ModelMetrics, WorkerMetrics
+from app.metrics import Metrics, WorkerMetrics
 from app.model import Model
 from app.prediction import Prediction, fit_pictures, open_pictures, predictions_of, stack, undecoded_pixels
 from app.repository import Repository
@@ -73,7 +72,8 @@ class Service:
         `time.perf_counter`); CallerGone if `gone` returns before the model has begun."""
         card = model.require_card()
         metrics = self.worker.model(model.name, str(model.version))
-        with self._admitted(len(files), metrics):
+        self.scheduler.admit(len(files), metrics)
+        try:
             started = time.perf_counter()
             opened = open_pictures(files, self.settings.max_pixels)
             if undecoded_pixels(opened) <= INLINE_PIXELS:
@@ -86,19 +86,13 @@ class Service:
             [probabilities], queue_seconds, inference_seconds = await self._result(model, job, gone)
             answer = predictions_of(card, probabilities, pictures, top)
             metrics.success(time.perf_counter() - started)
-        return Answer(model, answer, decoded - started, queue_seconds, inference_seconds)
-
-    @contextmanager
-    def _admitted(self, rows: int, metrics: ModelMetrics) -> Iterator[None]:
-        self.scheduler.admit(rows, metrics)
-        try:
-            yield
         except AppError as error:
             if error.status < 500:
                 metrics.add("invalid")
             raise
         finally:
-            self.scheduler.release(rows)
+            self.scheduler.release(len(files))
+        return Answer(model, answer, decoded - started, queue_seconds, inference_seconds)
 
     async def _result(self, model: Model, job: Job, gone: Gone | None) -> Result:
         """Jobs that run on the loop are over before a caller could leave; the others are dropped when theirs does."""
