@@ -5,6 +5,7 @@ Knows nothing of FastAPI; app/problems.py turns these into responses.
     AppError
     ├── ConfigurationError     the service cannot start as it was told to
     ├── ArtifactRejected       one artifact cannot be served; the others go on
+    ├── BadRequest             it breaks the Open Inference Protocol, or does not fit the model's tensors
     ├── NotFound               model, version or figure
     ├── RequestTimeout         the caller stopped sending
     ├── ContentTooLarge        bytes, files or pixels beyond a limit
@@ -38,6 +39,11 @@ class ConfigurationError(AppError):
 
 class ArtifactRejected(AppError):
     title = "Artifact rejected"
+
+
+class BadRequest(AppError):
+    status = 400
+    title = "Bad request"
 
 
 class NotFound(AppError):

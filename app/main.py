@@ -20,7 +20,7 @@ from app.head import HeadAsGet
 from app.metrics import Metrics
 from app.problems import add_error_handlers
 from app.repository import Repository, Wishes
-from app.routes import docs, health, models, predict
+from app.routes import docs, health, models, open_inference, predict
 from app.routes import metrics as metrics_route
 from app.routes.hot_path import HotPath
 from app.runtime import CUDA, choose_providers
@@ -97,7 +97,14 @@ def create_app(
     app.add_middleware(HotPath)
     app.add_middleware(Envelope, count=worker.response)  # the last is the outermost
     add_error_handlers(app)
-    for router in (predict.router, models.router, health.router, metrics_route.router, docs.router):
+    for router in (
+        predict.router,
+        open_inference.router,
+        models.router,
+        health.router,
+        metrics_route.router,
+        docs.router,
+    ):
         app.include_router(router)
     app.mount(docs.ASSETS, docs.assets())
     return app

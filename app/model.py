@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,9 @@ from numpy.typing import NDArray
 
 from app.card import Card, Golden, read_card, read_golden
 from app.errors import ArtifactRejected, InvalidRequest, NotFound
+from app.open_inference import Signature, make_signature
 from app.profile import Profile, measure
-from app.runtime import Providers, open_session, provider_of
+from app.runtime import Providers, open_session, provider_of, run_with_bfloat16
 
 Array = NDArray[Any]
 
@@ -32,8 +34,31 @@ class Model:
         return provider_of(self.session)
 
     def run(self, inputs: Mapping[str, Array], outputs: list[str]) -> list[Array]:
-        """The named outputs, in that order."""
+        """The named outputs, in that order. bfloat16 comes and goes as the uint16 of its bits."""
+        if self.has_bfloat16:
+            return run_with_bfloat16(self.session, inputs, outputs)
         return list(self.session.run(outputs, dict(inputs)))
+
+    @cached_property
+    def signature(self) -> Signature:
+        """What the Open Inference Protocol has to know of it."""
+        inputs, optional, outputs = (
+            {node.name: (node.type, node.shape) for node in nodes}
+            for nodes in (
+                self.session.get_inputs(),
+                self.session.get_overridable_initializers(),
+                self.session.get_outputs(),
+            )
+        )
+        labels = self.card.labels if self.card else ()
+        return make_signature(
+            self.name, str(self.version), inputs, optional, outputs, labels, takes_pictures=self.card is not None
+        )
+
+    @cached_property
+    def has_bfloat16(self) -> bool:
+        tensors = (*self.signature.inputs.values(), *self.signature.outputs.values())
+        return any(tensor.datatype.name == "BF16" for tensor in tensors)
 
     def figure(self, name: str) -> bytes:
         """A PNG file. Raises NotFound and lists what there is."""

@@ -1,7 +1,9 @@
 """The OpenAPI document, with examples that are real: what this service answers, asked when the document first is."""
 
+import importlib.metadata
 from typing import Any
 
+import orjson
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
@@ -9,15 +11,18 @@ from app.card import read_golden
 from app.catalogue import catalogue, model_page
 from app.images import Picture
 from app.model import Array, Model
+from app.open_inference import Json, read_request, write_response
 from app.prediction import predictions_of
+from app.protocol import model_config, model_metadata, model_ready, repository_index, server_metadata
 from app.store import Store
 
+MODEL, VERSION = "/v2/models/{model}", "/v2/models/{model}/versions/{version}"
 DESCRIPTION = """
 Small learning systems, trained with PyTorch, exported to ONNX, served on onnxruntime, open to look inside.
 
-Send a picture to `/predict/digits` or `/predict/clothing`; read about the models under `/models`. Every error is
-`application/problem+json` (RFC 9457) and says what was wrong and what is allowed. Every response carries an
-`X-Request-ID`.
+Send a picture to `/predict/digits` or `/predict/clothing`; read about the models under `/models`; ask any of them with
+tensors under `/v2` (Open Inference Protocol). Every error says what was wrong and what is allowed, as
+`application/problem+json` (RFC 9457), under `/v2` as `{"error": "…"}`. Every response carries an `X-Request-ID`.
 """
 
 
@@ -26,6 +31,13 @@ def describe(app: FastAPI, store: Store) -> dict[str, Any]:
     for operation in operations(document):
         for parameter in operation.get("parameters", []):
             parameter["schema"] = _without_null(parameter["schema"])
+    for path, methods in document["paths"].items():
+        if path.startswith("/v2"):
+            # FastAPI's guess; what is wrong with a request is said with 400 there.
+            for operation in methods.values():
+                operation["responses"].pop("422", None)
+    for path, example in request_examples(store).items():
+        document["paths"][path]["post"]["requestBody"]["content"]["application/json"]["example"] = example
     for (path, method), example in examples(store).items():
         content = document["paths"][path][method]["responses"]["200"]["content"]["application/json"]
         content["example"] = example
@@ -43,16 +55,39 @@ def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
     return kinds[0] | rest if len(kinds) == 1 else schema
 
 
+def request_examples(store: Store) -> dict[str, Any]:
+    """What to send, by path: the first golden picture of the model that the examples are of."""
+    model = example_model(store)
+    if model is None:
+        return {}
+    [pixels] = golden_pixels(model)
+    entry = {"name": "image", "shape": [1, *pixels.shape], "datatype": "UINT8", "data": pixels.ravel().tolist()}
+    outputs: list[Json] = [{"name": "probabilities"}, {"name": "logits", "parameters": {"classification": 3}}]
+    served = [output for output in outputs if output["name"] in model.signature.outputs]
+    request = {"id": "1", "inputs": [entry], "outputs": served}
+    return {f"{MODEL}/infer": request, f"{VERSION}/infer": request}
+
+
+def example_model(store: Store) -> Model | None:
+    """The model that the examples are of: one that answers under an alias."""
+    aliases = sorted(store.aliases(), reverse=True)
+    return store.find(aliases[0]) if aliases else None
+
+
 def examples(store: Store) -> dict[tuple[str, str], Any]:
-    """What operations answer, by path and method. The model's page and the prediction are those of one alias."""
+    """What operations answer, by path and method."""
     found: dict[tuple[str, str], Any] = {
         ("/health/live", "get"): {"live": True},
         ("/models", "get"): catalogue(store).model_dump(mode="json"),
+        ("/v2", "get"): server_metadata(importlib.metadata.version("percept")),
+        ("/v2/health/live", "get"): {"live": True},
+        ("/v2/repository/index", "post"): repository_index(store, b'{"ready": true}'),
     }
-    if store.models and not store.refused:  # else it answers a problem, whose example is documented with it
+    if store.models and not store.refused:  # else it answers an error, whose example is documented with it
         found["/health/ready", "get"] = {"ready": True, "models": len(store.models)}
-    for alias in sorted(store.aliases(), reverse=True)[:1]:
-        model = store.find(alias)
+        found["/v2/health/ready", "get"] = {"live": True, "ready": True}
+    model = example_model(store)
+    if model is not None:
         found["/models/{model}", "get"] = model_page(model, store, "http://127.0.0.1:8000").model_dump(mode="json")
         rows, card = golden_pixels(model), model.require_card()
         [probabilities] = model.run({"image": rows}, ["probabilities"])
@@ -61,7 +96,18 @@ def examples(store: Store) -> dict[tuple[str, str], Any]:
             "version": str(model.version),
             "predictions": predictions_of(card, probabilities, [Picture(rows[0])]),
         }
+        for path in (MODEL, VERSION):
+            found[path, "get"] = model_metadata(model, store)
+            found[f"{path}/ready", "get"] = model_ready(store, model.name, None)
+            found[f"{path}/config", "get"] = model_config(model)
+            found[f"{path}/infer", "post"] = infer_example(model, request_examples(store)[f"{path}/infer"])
     return found
+
+
+def infer_example(model: Model, document: Any) -> Any:
+    request = read_request(orjson.dumps(document), None, model.signature)
+    outputs = model.run(request.inputs, request.output_names)
+    return orjson.loads(write_response(request, outputs, model.signature).body)
 
 
 def golden_pixels(model: Model) -> Array:

@@ -1,4 +1,5 @@
-"""Every error as problem+json (RFC 9457): the one place that makes error responses and documents them."""
+"""Every error as problem+json (RFC 9457), under /v2 as the Open Inference Protocol has it: the one place that makes
+error responses and documents them."""
 
 import logging
 import re
@@ -14,6 +15,7 @@ from starlette.requests import ClientDisconnect
 
 from app.errors import (
     AppError,
+    BadRequest,
     CallerGone,
     ContentTooLarge,
     DeadlineExceeded,
@@ -28,6 +30,7 @@ from app.errors import (
 logger = logging.getLogger("percept")
 
 MEDIA_TYPE = "application/problem+json"
+PROTOCOL = "/v2"
 CLIENT_CLOSED_REQUEST = 499  # nginx's number for it
 
 
@@ -39,8 +42,18 @@ class Problem(BaseModel):
     request_id: str = Field(description="The X-Request-ID of this response, to find it in logs.")
 
 
+class ProtocolError(BaseModel):
+    """An error as the Open Inference Protocol has it."""
+
+    error: str = Field(description="What was wrong here, and what is allowed.")
+
+
 # For the documentation: what each status means on our routes, and a fault that it was really given for.
 DOCUMENTED: dict[int, tuple[str, AppError]] = {
+    400: (
+        "Not what the protocol or the model's tensors allow.",
+        BadRequest("input 'image' has shape [1, 27, 27]; the model takes [-1, 28, 28], where -1 is any size"),
+    ),
     404: (
         "No such model, version or figure.",
         NotFound("model 'mnist-cnn' has no version 7; there are: 1"),
@@ -73,6 +86,14 @@ DOCUMENTED: dict[int, tuple[str, AppError]] = {
         DeadlineExceeded("the time that the caller allows was over in the queue"),
     ),
 }
+# Under /v2 another one is in the place of it.
+DOCUMENTED_PROTOCOL: dict[int, tuple[str, AppError]] = {
+    **DOCUMENTED,
+    415: (
+        "A content encoding that is not read here.",
+        UnsupportedMediaType("content encoding 'br' is not read here; allowed: gzip, deflate"),
+    ),
+}
 OVERLOADED = (
     "More is waiting than may wait; Retry-After says when to come again.",
     Overloaded("128 rows are waiting, and 128 may wait (PERCEPT_MAX_QUEUE); try again"),
@@ -92,6 +113,19 @@ def add_error_handlers(app: FastAPI) -> None:
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The `responses` of a route that may answer with these problems."""
     return {status: _documented(*DOCUMENTED[status]) for status in statuses}
+
+
+def documented_protocol(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The `responses` of a route under /v2 that may answer with these errors."""
+    schema = ProtocolError.model_json_schema()
+    return {
+        status: {
+            "description": meaning,
+            "content": {"application/json": {"schema": schema, "example": {"error": error.detail}}},
+        }
+        for status, (meaning, error) in DOCUMENTED_PROTOCOL.items()
+        if status in statuses
+    }
 
 
 def documented_overload() -> dict[int | str, dict[str, Any]]:
@@ -117,12 +151,13 @@ def _problem(error: AppError, request_id: str) -> Problem:
 
 
 def problem_response(error: AppError, request_id: str) -> Response:
-    return _respond(_problem(error, request_id), error.headers)
+    """Without a request: for whoever answers before there is one, outside /v2."""
+    return _problem_json(_problem(error, request_id), error.headers)
 
 
 def _app_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, AppError)
-    return problem_response(error, request.scope["request_id"])
+    return _respond(request, _problem(error, request.scope["request_id"]), error.headers)
 
 
 def _http_exception(request: Request, error: Exception) -> Response:
@@ -132,7 +167,7 @@ def _http_exception(request: Request, error: Exception) -> Response:
     detail = where if error.detail == phrase else f"{where}: {error.detail}"
     if error.status_code == 405 and error.headers:
         detail += f" is not allowed; allowed: {error.headers.get('Allow')}"
-    return _respond(_plain(request, error.status_code, detail), error.headers)
+    return _respond(request, _plain(request, error.status_code, detail), error.headers)
 
 
 def _validation_error(request: Request, error: Exception) -> Response:
@@ -155,7 +190,7 @@ def _unexpected(request: Request, error: Exception) -> Response:
     logger.error(message, exc_info=error, extra={"fields": {"request_id": request_id}})
     problem = _plain(request, 500, "the service failed; the log says why")
     # Starlette's last resort stands outside the middleware that adds the id to every other response.
-    return _respond(problem, {"X-Request-ID": problem.request_id})
+    return _respond(request, problem, {"X-Request-ID": problem.request_id})
 
 
 def _plain(request: Request, status: int, detail: str) -> Problem:
@@ -166,5 +201,18 @@ def _plain(request: Request, status: int, detail: str) -> Problem:
     )
 
 
-def _respond(problem: Problem, headers: Mapping[str, str] | None = None) -> Response:
+def _respond(request: Request, problem: Problem, headers: Mapping[str, str] | None = None) -> Response:
+    if speaks_protocol(request):
+        error = ProtocolError(error=problem.detail)
+        return Response(error.model_dump_json(), problem.status, headers, "application/json")
+    return _problem_json(problem, headers)
+
+
+def _problem_json(problem: Problem, headers: Mapping[str, str] | None) -> Response:
     return Response(problem.model_dump_json(), problem.status, headers, MEDIA_TYPE)
+
+
+def speaks_protocol(request: Request) -> bool:
+    """Whether the path, without a proxy's prefix, is of those that the Open Inference Protocol has."""
+    path: str = request.scope["path"].removeprefix(request.scope.get("root_path", "").rstrip("/"))
+    return path == PROTOCOL or path.startswith(f"{PROTOCOL}/")

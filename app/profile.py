@@ -51,8 +51,8 @@ def measure(session: ort.InferenceSession, rows: Inputs | None) -> Profile:
     Rows are merged only if the model has a batch axis throughout, answers each row of a batch as it answers the row
     alone, and does it in less time.
     """
-    one = _take(rows or random_rows(session), 1) if has_batch_axis(session) else random_rows(session)
     try:
+        one = _take(rows or random_rows(session), 1) if has_batch_axis(session) else random_rows(session)
         seconds = {1: _seconds(session, one, 1)}
     except Exception as error:  # onnxruntime has no common class; examples that we made up may be none
         return Profile({1: 0.0}, False, False, f"not merged: made-up rows cannot be run ({_first_line(error)})")

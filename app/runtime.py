@@ -1,9 +1,13 @@
 """onnxruntime: which execution providers there are, and a session made for small models. Knows no card and no files."""
 
+import ctypes
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
+import numpy as np
 import onnxruntime as ort
+from numpy.typing import NDArray
 
 from app.errors import ArtifactRejected, ConfigurationError
 
@@ -13,6 +17,10 @@ CUDA_OPTIONS = {
     "use_tf32": "0",  # served means what was trained: float32
 }
 
+BFLOAT16 = "tensor(bfloat16)"
+BFLOAT16_IN_ONNX = 16  # its number among ONNX's types
+
+Array = NDArray[Any]
 Providers = list[str | tuple[str, dict[str, str]]]
 
 
@@ -61,6 +69,30 @@ def _share_memory() -> None:
 def _session(model: bytes, options: ort.SessionOptions, providers: Providers) -> ort.InferenceSession:
     # onnxruntime's own fallback prints to standard output, and may change the provider in the middle of a run.
     return ort.InferenceSession(model, options, providers=providers, enable_fallback=0)
+
+
+def run_with_bfloat16(session: ort.InferenceSession, inputs: Mapping[str, Array], outputs: list[str]) -> list[Array]:
+    """As `session.run`, which cannot take or give bfloat16 because NumPy has no such type: here it is the uint16 of its
+    bits."""
+    nodes = (*session.get_inputs(), *session.get_overridable_initializers())
+    brain = {node.name for node in nodes if node.type == BFLOAT16}
+    values = {
+        name: ort.OrtValue.ortvalue_from_numpy_with_onnx_type(array, BFLOAT16_IN_ONNX)
+        if name in brain
+        else ort.OrtValue.ortvalue_from_numpy(array)
+        for name, array in inputs.items()
+    }
+    return [_array(value) for value in session.run_with_ort_values(outputs, values)]
+
+
+def _array(value: ort.OrtValue) -> Array:
+    if value.data_type() != BFLOAT16:
+        array: Array = value.numpy()
+        return array
+    assert value.device_name() == "cpu"  # else its address is not one to read from
+    shape = value.shape()
+    bits = ctypes.string_at(value.data_ptr(), 2 * int(np.prod(shape)))
+    return np.frombuffer(bits, np.uint16).reshape(shape)
 
 
 def provider_of(session: ort.InferenceSession) -> str:

@@ -7,10 +7,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-from app.errors import ArtifactRejected, InvalidRequest, NotFound
+from app.errors import ArtifactRejected, InvalidRequest, NotFound, NotReady
 from app.model import Model, load_model
 from app.runtime import Providers
 
+# /v2/models/stats tells the statistics of all models.
+TAKEN = ("stats",)
 VERSION = re.compile("0|[1-9][0-9]*", re.ASCII)
 
 
@@ -83,6 +85,23 @@ class Store:
             raise NotFound(f"model {name!r} has no version {version}; there are: {there}")
         return versions[version]
 
+    def find_text(self, name: str, version: str | None) -> Model:
+        """As `find`, the version as it stands in an address."""
+        if version is None or (len(version) < 20 and VERSION.fullmatch(version)):  # int() refuses very long ones
+            return self.find(name, None if version is None else int(version))
+        model = self.find(name)
+        there = ", ".join(map(str, sorted(self.models[model.name])))
+        raise NotFound(f"model {name!r} has no version {version[:40]!r}; there are: {there}")
+
+    def require_ready(self) -> None:
+        """Raises NotReady with every artifact that is waited for, or if no model is served at all."""
+        if self.waited_for:
+            reasons = "; ".join(f"{refused.model} {refused.version}: {refused.reason}" for refused in self.waited_for)
+            count = len(self.waited_for)
+            raise NotReady(f"{count} {'artifact is' if count == 1 else 'artifacts are'} not served: {reasons}")
+        if not self.models:
+            raise NotReady("no model was found")
+
     def find_instead(self, name: str, other: str, version: int | None = None) -> Model:
         """Another model that answers the same question. Raises NotFound, or InvalidRequest if its labels differ."""
         asked, found = self.find(name).card, self.find(other, version)
@@ -112,6 +131,10 @@ def store_of(loaded: Iterable[tuple[Artifact, Model | Refused]], unloaded: Itera
 
 def try_to_load(artifact: Artifact, providers: Providers) -> Model | Refused:
     try:
+        if artifact.name in TAKEN:
+            raise ArtifactRejected(
+                f"the name {artifact.name!r} is taken: /v2/models/{artifact.name} is an address of its own"
+            )
         if not VERSION.fullmatch(artifact.version):
             raise ArtifactRejected("it has no model.onnx in a folder that is named by a whole number")
         return load_model(artifact.name, int(artifact.version), artifact.path, providers)

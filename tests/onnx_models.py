@@ -1,4 +1,5 @@
-"""A tiny real artifact with an answer that can be told beforehand: the mean pixel decides between dark and light."""
+"""Tiny real models with answers that can be told beforehand. The one with a card: the mean pixel decides between dark
+and light. Those without: the input again, two inputs added, a sum without a batch, strings read as numbers."""
 
 from pathlib import Path
 from typing import Any
@@ -95,3 +96,97 @@ def write_model(folder: Path, model: onnx.ModelProto, name: str, version: int = 
     path.parent.mkdir(parents=True)
     path.write_bytes(model.SerializeToString())
     return path
+
+
+Shape = list[int | str] | None  # None: a rank that the model does not tell
+
+
+def graph(
+    nodes: list[onnx.NodeProto],
+    inputs: dict[str, tuple[int, Shape]],
+    outputs: dict[str, tuple[int, Shape]],
+    constants: dict[str, Any] | None = None,
+) -> onnx.ModelProto:
+    made = helper.make_graph(
+        nodes,
+        "graph",
+        [helper.make_tensor_value_info(name, *facts) for name, facts in inputs.items()],
+        [helper.make_tensor_value_info(name, *facts) for name, facts in outputs.items()],
+        [numpy_helper.from_array(value, name) for name, value in (constants or {}).items()],
+    )
+    return helper.make_model(made, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+
+
+def identity_graph(kind: int = TensorProto.FLOAT, shape: Shape = None) -> onnx.ModelProto:
+    """x → y, the same."""
+    return graph([helper.make_node("Identity", ["x"], ["y"])], {"x": (kind, shape)}, {"y": (kind, shape)})
+
+
+def addition_graph() -> onnx.ModelProto:
+    """a + b + bias → sum, a x b → product; `bias` is 0 unless it is given."""
+    row: Shape = ["batch", 2]
+    return graph(
+        [
+            helper.make_node("Add", ["a", "b"], ["ab"]),
+            helper.make_node("Add", ["ab", "bias"], ["sum"]),
+            helper.make_node("Mul", ["a", "b"], ["product"]),
+        ],
+        {"a": (TensorProto.FLOAT, row), "b": (TensorProto.FLOAT, row), "bias": (TensorProto.FLOAT, [1])},
+        {"sum": (TensorProto.FLOAT, row), "product": (TensorProto.FLOAT, row)},
+        {"bias": np.zeros(1, np.float32)},
+    )
+
+
+def total_graph() -> onnx.ModelProto:
+    """x [3] → total, a scalar: no batch axis anywhere."""
+    return graph(
+        [helper.make_node("ReduceSum", ["x"], ["total"], keepdims=0)],
+        {"x": (TensorProto.INT64, [3])},
+        {"total": (TensorProto.INT64, [])},
+    )
+
+
+def parsing_graph() -> onnx.ModelProto:
+    """text [n] → number: "1.5" → 1.5; what is no number fails while it runs."""
+    return graph(
+        [helper.make_node("Cast", ["text"], ["number"], to=TensorProto.FLOAT)],
+        {"text": (TensorProto.STRING, ["n"])},
+        {"number": (TensorProto.FLOAT, ["n"])},
+    )
+
+
+def lookup_graph() -> onnx.ModelProto:
+    """index [n] → word: 0 → "zero", 1 → "one"; there are no others."""
+    return graph(
+        [helper.make_node("Gather", ["words", "index"], ["word"])],
+        {"index": (TensorProto.INT64, ["n"])},
+        {"word": (TensorProto.STRING, ["n"])},
+        {"words": np.array(["zero", "one"], np.object_)},
+    )
+
+
+def write_all(folder: Path) -> None:
+    """Every model of this file, the identities as `identity-fp32` and so on."""
+    kinds = {
+        "bool": TensorProto.BOOL,
+        "uint8": TensorProto.UINT8,
+        "uint16": TensorProto.UINT16,
+        "uint32": TensorProto.UINT32,
+        "uint64": TensorProto.UINT64,
+        "int8": TensorProto.INT8,
+        "int16": TensorProto.INT16,
+        "int32": TensorProto.INT32,
+        "int64": TensorProto.INT64,
+        "fp16": TensorProto.FLOAT16,
+        "fp32": TensorProto.FLOAT,
+        "fp64": TensorProto.DOUBLE,
+        "bf16": TensorProto.BFLOAT16,
+        "bytes": TensorProto.STRING,
+    }
+    for name, kind in kinds.items():
+        write_model(folder, identity_graph(kind, ["rows", "columns"]), f"identity-{name}")
+    write_model(folder, addition_graph(), "addition")
+    write_model(folder, total_graph(), "total")
+    write_model(folder, parsing_graph(), "parsing")
+    write_model(folder, lookup_graph(), "lookup")
+    write_brightness(folder)

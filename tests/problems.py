@@ -1,4 +1,4 @@
-"""The one shape of an error."""
+"""The shape of an error: one under /v2, one everywhere else."""
 
 from typing import Any
 
@@ -15,3 +15,17 @@ def assert_problem(answer: Any, status: int) -> str:
     assert "Traceback" not in answer.text
     detail: str = body["detail"]
     return detail
+
+
+def assert_protocol_error(answer: Any, status: int) -> str:
+    """As the Open Inference Protocol has it, nothing else; returns the message."""
+    body = answer.json()
+
+    assert answer.status_code == status, body
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.headers["x-request-id"]
+    assert list(body) == ["error"]
+    assert "Traceback" not in answer.text
+    message: str = body["error"]
+    assert message
+    return message

@@ -17,11 +17,16 @@ MODULES = sorted((*ROOT.glob("app/**/*.py"), *ROOT.glob("training/**/*.py")))
 FLOORS = [
     {"card", "errors", "logs"},
     {"settings", "metrics"},
-    {"runtime", "profile", "images", "png", "uploads", "envelope", "head", "problems", "exposition"},
+    {
+        *("runtime", "profile", "images", "png", "uploads", "envelope", "head", "problems", "exposition"),
+        *("encodings", "tensors"),
+    },
+    {"open_inference"},
     {"model"},
     {"store", "scheduler"},
     {"prediction", "catalogue", "repository"},
     {"service"},
+    {"protocol"},
     {"table", "openapi"},
     {"routes"},
     {"main", "supervisor"},

@@ -4,8 +4,10 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 from fastapi.testclient import TestClient
+from PIL import Image
 
 from tests.conftest import ROOT
 
@@ -34,6 +36,26 @@ def test_the_curl_gives_the_answer_that_is_shown(client: TestClient) -> None:
     assert found.pop("probabilities") == pytest.approx(expected.pop("probabilities"), abs=1e-5)
     assert found.pop("probability") == pytest.approx(expected.pop("probability"), abs=1e-5)
     assert found == expected
+
+
+def test_the_request_of_the_protocol_gives_the_answer_that_is_shown(client: TestClient) -> None:
+    [(file, path)] = re.findall(r"```sh\ncurl -d @(\S+) http://127\.0\.0\.1:8000(\S+)\n```", README)
+    [shown] = [json.loads(block) for block in re.findall(r"```text\n(.*?)```", README, re.S)]
+    # curl leaves out line ends, and calls what it sends a form.
+    body = (ROOT / file).read_bytes().replace(b"\n", b"")
+    answer = client.post(path, content=body, headers={"Content-Type": "application/x-www-form-urlencoded"}).json()
+    expected, found = (document["outputs"][0].pop("data")[0].split(":") for document in (shown, answer))
+
+    assert answer == shown
+    assert found[1:] == expected[1:]
+    assert float(found[0]) == pytest.approx(float(expected[0]), abs=1e-5)
+
+
+def test_request_in_the_samples_is_the_picture_beside_it() -> None:
+    [entry] = json.loads((ROOT / "samples" / "seven.json").read_text(encoding="utf-8"))["inputs"]
+    pixels = np.asarray(Image.open(ROOT / "samples" / "seven.png"))
+
+    assert np.array_equal(np.array(entry["data"]), pixels)
 
 
 def test_layout_has_a_line_for_each_module_and_none_too_many() -> None:

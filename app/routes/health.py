@@ -3,7 +3,6 @@
 from fastapi import APIRouter
 from pydantic import BaseModel
 
-from app.errors import NotReady
 from app.problems import documented
 from app.routes.dependencies import StoreDep
 
@@ -29,10 +28,5 @@ async def live() -> Live:
 async def ready(store: StoreDep) -> Ready:
     """200 only when every model that was there at the start has passed its golden rows; else 503, with each that has
     not. What is dropped in later and is refused does not take the service away from those it serves."""
-    if store.waited_for:
-        reasons = "; ".join(f"{refused.model} {refused.version}: {refused.reason}" for refused in store.waited_for)
-        count = len(store.waited_for)
-        raise NotReady(f"{count} {'artifact is' if count == 1 else 'artifacts are'} not served: {reasons}")
-    if not store.models:
-        raise NotReady("no model was found")
+    store.require_ready()
     return Ready(ready=True, models=len(store.models))

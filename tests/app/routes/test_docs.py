@@ -50,7 +50,8 @@ def test_every_operation_explains_itself(document: dict[str, Any]) -> None:
             assert parameter.get("description"), f"{where}: {parameter['name']}"
         for status, response in operation["responses"].items():
             if status != "200":
-                assert list(response["content"]) == ["application/problem+json"], f"{where}: {status}"
+                kind = "application/json" if path.startswith("/v2") else "application/problem+json"
+                assert list(response["content"]) == [kind], f"{where}: {status}"
 
 
 def test_error_responses_are_documented(document: dict[str, Any]) -> None:
@@ -63,6 +64,20 @@ def test_error_responses_are_documented(document: dict[str, Any]) -> None:
         ("get", "/models/{model}/figures/{figure}"): {"200", "404", "422"},
         ("get", "/health/live"): {"200"},
         ("get", "/health/ready"): {"200", "503"},
+        ("get", "/v2"): {"200"},
+        ("get", "/v2/health/live"): {"200"},
+        ("get", "/v2/health/ready"): {"200", "503"},
+        ("post", "/v2/repository/index"): {"200", "400", "408", "413"},
+        **{
+            (method, f"/v2/models/{{model}}{version}{path}"): {"200", "404", *others}
+            for version in ("", "/versions/{version}")
+            for method, path, *others in (
+                ("get", ""),
+                ("get", "/ready", "503"),
+                ("get", "/config"),
+                ("post", "/infer", "400", "408", "413", "415"),
+            )
+        },
         ("get", "/metrics"): {"200"},
     }
 
@@ -95,6 +110,79 @@ def test_examples_are_what_the_service_answers(client: TestClient, document: dic
     prediction = example["post", "/predict/{model}"]
     assert prediction["model"] == page["name"]
     assert prediction["predictions"][0]["probability"] > 0.5
+
+
+INFER = "/v2/models/{model}/infer"
+
+
+def addressed(document: dict[str, Any], path: str, method: str) -> str:
+    """The path, filled in as Swagger UI does it."""
+    for parameter in document["paths"][path][method]["parameters"]:
+        if parameter["in"] == "path":
+            example = parameter.get("example") or next(iter(parameter["examples"].values()))["value"]
+            path = path.replace(f"{{{parameter['name']}}}", example)
+    return path
+
+
+@pytest.mark.parametrize("path", [INFER, "/v2/models/{model}/versions/{version}/infer"])
+def test_example_of_infer_works_when_it_is_pasted(client: TestClient, document: dict[str, Any], path: str) -> None:
+    operation = document["paths"][path]["post"]
+    content = operation["requestBody"]["content"]
+    answer = client.post(addressed(document, path, "post"), json=content["application/json"]["example"]).json()
+
+    assert list(content) == ["application/json", "application/octet-stream"]
+    assert content["application/json"]["schema"]["required"] == ["inputs"]
+    assert answer == operation["responses"]["200"]["content"]["application/json"]["example"]
+    assert [output["name"] for output in answer["outputs"]] == ["probabilities", "logits"]
+    assert [len(output["data"]) for output in answer["outputs"]] == [10, 3]
+
+
+@pytest.mark.parametrize("path", ["", "/ready", "/config"])
+@pytest.mark.parametrize("version", ["", "/versions/{version}"])
+def test_examples_of_the_protocol_are_what_the_service_answers(
+    client: TestClient, document: dict[str, Any], version: str, path: str
+) -> None:
+    template = f"/v2/models/{{model}}{version}{path}"
+    example = document["paths"][template]["get"]["responses"]["200"]["content"]["application/json"]["example"]
+
+    assert client.get(addressed(document, template, "get")).json() == example
+
+
+def test_examples_of_the_server_are_what_it_answers(client: TestClient, document: dict[str, Any]) -> None:
+    for path in ("/v2", "/v2/health/live", "/v2/health/ready"):
+        example = document["paths"][path]["get"]["responses"]["200"]["content"]["application/json"]["example"]
+        assert client.get(path).json() == example
+    index = document["paths"]["/v2/repository/index"]["post"]
+    asked = index["requestBody"]["content"]["application/json"]["example"]
+    answered = index["responses"]["200"]["content"]["application/json"]["example"]
+    assert client.post("/v2/repository/index", json=asked).json() == answered
+
+
+def test_error_examples_of_the_protocol_are_what_the_service_answers(
+    client: TestClient, document: dict[str, Any]
+) -> None:
+    responses = document["paths"][INFER]["post"]["responses"]
+    wrong = {"inputs": [{"name": "image", "shape": [1, 27, 27], "datatype": "UINT8", "data": []}]}
+    answers = [
+        client.post("/v2/models/digits/infer", json=wrong),
+        client.post("/v2/models/mnist-cnn/versions/7/infer", json=wrong),
+        client.post("/v2/models/digits/infer", content=b"x" * 21_000_000),
+        client.post("/v2/models/digits/infer", json=wrong, headers={"Content-Encoding": "br"}),
+    ]
+
+    assert [answer.status_code for answer in answers] == [400, 404, 413, 415]
+    for answer in answers:
+        assert answer.json() == responses[str(answer.status_code)]["content"]["application/json"]["example"]
+
+
+def test_infer_documents_its_header(document: dict[str, Any]) -> None:
+    parameters = document["paths"]["/v2/models/{model}/versions/{version}/infer"]["post"]["parameters"]
+
+    assert {(parameter["in"], parameter["name"]) for parameter in parameters} == {
+        ("path", "model"),
+        ("path", "version"),
+        ("header", "Inference-Header-Content-Length"),
+    }
 
 
 def test_example_request_is_real(client: TestClient, document: dict[str, Any]) -> None:

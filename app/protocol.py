@@ -1,0 +1,213 @@
+"""The Open Inference Protocol spoken by our models: metadata, configuration, index, and infer. Bytes and header values
+in, bytes and headers out; knows no HTTP framework.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from app.encodings import WORTH_COMPRESSING, choose_coding, compress, decompress
+from app.errors import BadRequest, ContentTooLarge, InvalidRequest, NotReady
+from app.model import Array, Model
+from app.open_inference import PICTURE, InferRequest, Json, Reply, read_request, write_response
+from app.prediction import read_pictures, stack
+from app.service import Service
+from app.settings import Settings
+from app.store import Store
+from app.tensors import Datatype, TensorSpec
+
+NAME = "percept"
+# What of Triton's extensions is offered; clients look here before they rely on one.
+EXTENSIONS = ["binary_tensor_data", "classification", "model_configuration", "parameters"]
+PLATFORM, BACKEND = "onnxruntime_onnx", "onnxruntime"
+# What a configuration tells clients that want to know how large a batch may be; the limit that is enforced is that of
+# the body.
+MAX_BATCH_SIZE = 1_024
+# More bytes than this are read or written in a thread, so that they do not hold up the event loop.
+INLINE_BYTES = 65_536
+
+DEVICE_FAULTS = ("EPFail", "EngineError", "DeviceReset")  # as onnxruntime calls them
+
+
+@dataclass(frozen=True)
+class Body:
+    """What came with an infer request, as it came: `content` within the body limit, and the headers that matter."""
+
+    content: bytes
+    header_length: str | None = None  # Inference-Header-Content-Length
+    content_encoding: str = ""
+    accept_encoding: str = ""
+
+
+# --- infer -----------------------------------------------------------------------------------------------------------
+
+
+async def infer(service: Service, model: Model, body: Body) -> Reply:
+    """Raises an AppError that says what was wrong and what is allowed."""
+    content, in_thread, settings = body.content, service.scheduler.decode, service.settings
+    if body.content_encoding:
+        content = await in_thread(decompress, content, body.content_encoding, settings.max_body_bytes)
+    if len(content) <= INLINE_BYTES:
+        request = read_request(content, body.header_length, model.signature)
+    else:
+        request = await in_thread(read_request, content, body.header_length, model.signature)
+    inputs = request.inputs
+    if request.pictures:
+        inputs = {**inputs, PICTURE: await in_thread(_decode, model, request, settings)}
+    with _refusals(model):
+        outputs = await run(service, model, inputs, request)
+    if sum(output.nbytes for output in outputs) <= INLINE_BYTES:
+        return _write(request, outputs, model, body.accept_encoding)
+    return await in_thread(_write, request, outputs, model, body.accept_encoding)
+
+
+async def run(service: Service, model: Model, inputs: Mapping[str, Array], request: InferRequest) -> list[Array]:
+    """The one place where a request of this protocol meets its model."""
+    return await service.scheduler.decode(model.run, inputs, request.output_names)
+
+
+@contextmanager
+def _refusals(model: Model) -> Iterator[None]:
+    """The request fits the model's tensors; what onnxruntime refuses now, it refuses for the caller's values. A device
+    that fails is not the caller's fault, nor is an error of ours."""
+    try:
+        yield
+    except Exception as error:
+        kind = type(error)
+        refused = kind in (ValueError, RuntimeError, UnicodeDecodeError) or kind.__module__.startswith("onnxruntime.")
+        if not refused or kind.__name__ in DEVICE_FAULTS:
+            raise
+        reason = " ".join(str(error).split())
+        raise BadRequest(f"model {model.name!r} cannot answer this: {reason}") from error
+
+
+def _decode(model: Model, request: InferRequest, settings: Settings) -> Array:
+    files = request.pictures
+    if len(files) > settings.max_files:
+        raise ContentTooLarge(
+            f"input {PICTURE!r} has {len(files)} files; at most {settings.max_files} are allowed (PERCEPT_MAX_FILES)"
+        )
+    try:
+        pictures = read_pictures(files, model.require_card().input, settings.max_pixels)
+    except InvalidRequest as error:
+        raise BadRequest(f"input {PICTURE!r}: {error.detail}") from error
+    return stack(pictures)
+
+
+def _write(request: InferRequest, outputs: list[Array], model: Model, accept_encoding: str) -> Reply:
+    reply = write_response(request, outputs, model.signature)
+    coding = choose_coding(accept_encoding) if accept_encoding and len(reply.body) >= WORTH_COMPRESSING else None
+    if coding is None:
+        return reply
+    return Reply(compress(reply.body, coding), {**reply.headers, "Content-Encoding": coding})
+
+
+# --- what is told ----------------------------------------------------------------------------------------------------
+
+
+def server_metadata(version: str) -> Json:
+    return {"name": NAME, "version": version, "extensions": EXTENSIONS}
+
+
+def model_metadata(model: Model, store: Store) -> Json:
+    signature = model.signature
+    document: Json = {
+        "name": model.name,
+        "versions": [str(version) for version in sorted(store.models[model.name])],
+        "platform": PLATFORM,
+        "inputs": [_tensor(spec) for spec in signature.inputs.values()],
+        "outputs": [_tensor(spec) for spec in signature.outputs.values()],
+    }
+    if model.card is not None:
+        document["properties"] = {
+            "title": model.card.title,
+            "task": model.card.task,
+            "labels": json.dumps(model.card.labels, ensure_ascii=False),
+        }
+    return document
+
+
+def _tensor(spec: TensorSpec) -> Json:
+    return {"name": spec.name, "datatype": spec.datatype.name, "shape": list(spec.shape)}
+
+
+def model_config(model: Model) -> Json:
+    """As Triton tells it, whose clients read batch size and types there."""
+    signature = model.signature
+    kind = "KIND_GPU" if model.provider.startswith("CUDA") else "KIND_CPU"
+    optional = {name: name not in signature.required for name in signature.inputs}
+    return {
+        "name": model.name,
+        "platform": PLATFORM,
+        "backend": BACKEND,
+        "version_policy": {"all": {}},
+        "max_batch_size": MAX_BATCH_SIZE if signature.batched else 0,
+        "input": [
+            {**_config_tensor(spec, signature.batched), "format": "FORMAT_NONE", "optional": optional[spec.name]}
+            for spec in signature.inputs.values()
+        ],
+        "output": [_config_tensor(spec, signature.batched) for spec in signature.outputs.values()],
+        "instance_group": [{"name": model.name, "kind": kind, "count": 1}],
+        "default_model_filename": "model.onnx",
+    }
+
+
+def _config_tensor(spec: TensorSpec, batched: bool) -> Json:
+    return {
+        "name": spec.name,
+        "data_type": _config_type(spec.datatype),
+        "dims": list(spec.shape[1:] if batched else spec.shape),
+    }
+
+
+def _config_type(datatype: Datatype) -> str:
+    return "TYPE_STRING" if datatype.name == "BYTES" else f"TYPE_{datatype.name}"
+
+
+def model_ready(store: Store, name: str, version: str | None) -> Json:
+    """Raises NotReady for what is there and not served, with the reason; NotFound for what there is not."""
+    served = name in store.models and (version is None or version in map(str, store.models[name]))
+    if not served:
+        for missing, place, reason in _not_served(store):
+            if missing == name and version in (None, place):
+                raise NotReady(f"model {name!r} is not served: {reason}")
+    return {"name": store.find_text(name, version).name, "ready": True}
+
+
+def _not_served(store: Store) -> Iterator[tuple[str, str, str]]:
+    """Name, version and the reason."""
+    yield from ((refused.model, refused.version, refused.reason) for refused in store.refused)
+    yield from ((artifact.name, artifact.version, "unloaded") for artifact in store.unloaded)
+
+
+def repository_index(store: Store, body: bytes) -> list[Json]:
+    """Every model and version there is; those that answer alone if the body says `{"ready": true}`. Raises
+    BadRequest."""
+    entries: list[Json] = [
+        {"name": model.name, "version": str(model.version), "state": "READY"} for model in store.all()
+    ]
+    if not _only_ready(body):
+        entries += [
+            {"name": name, "version": version, "state": "UNAVAILABLE", "reason": reason}
+            for name, version, reason in _not_served(store)
+        ]
+    return sorted(entries, key=lambda entry: (entry["name"], entry["version"].zfill(20)))
+
+
+def _only_ready(body: bytes) -> bool:
+    if not body.strip():
+        return False
+    try:
+        document: Any = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise BadRequest(f"the body is not valid JSON: {error}") from None
+    ready = document.get("ready", False) if isinstance(document, dict) else None
+    if not isinstance(ready, bool):
+        raise BadRequest(
+            'the body is not what an index can be asked with; allowed: nothing, or {"ready": true or false}'
+        )
+    return ready
