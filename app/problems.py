@@ -12,6 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.types import Scope
 
 from app.errors import (
     AppError,
@@ -117,20 +118,17 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 def documented_protocol(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The `responses` of a route under /v2 that may answer with these errors."""
-    schema = ProtocolError.model_json_schema()
-    return {
-        status: {
-            "description": meaning,
-            "content": {"application/json": {"schema": schema, "example": {"error": error.detail}}},
-        }
-        for status, (meaning, error) in DOCUMENTED_PROTOCOL.items()
-        if status in statuses
-    }
+    return {status: _documented_protocol(*DOCUMENTED_PROTOCOL[status]) for status in statuses}
 
 
-def documented_overload() -> dict[int | str, dict[str, Any]]:
+def documented_overload(protocol: bool = False) -> dict[int | str, dict[str, Any]]:
     """The 503 of a route that queues."""
-    return {503: _documented(*OVERLOADED)}
+    return {503: _documented_protocol(*OVERLOADED) if protocol else _documented(*OVERLOADED)}
+
+
+def _documented_protocol(meaning: str, error: AppError) -> dict[str, Any]:
+    content = {"schema": ProtocolError.model_json_schema(), "example": {"error": error.detail}}
+    return {"description": meaning, "content": {"application/json": content}}
 
 
 def _documented(meaning: str, error: AppError) -> dict[str, Any]:
@@ -150,14 +148,14 @@ def _problem(error: AppError, request_id: str) -> Problem:
     )
 
 
-def problem_response(error: AppError, request_id: str) -> Response:
-    """Without a request: for whoever answers before there is one, outside /v2."""
-    return _problem_json(_problem(error, request_id), error.headers)
+def problem_response(error: AppError, scope: Scope) -> Response:
+    """For whoever answers before there is a Request."""
+    return _respond(scope, _problem(error, scope["request_id"]), error.headers)
 
 
 def _app_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, AppError)
-    return _respond(request, _problem(error, request.scope["request_id"]), error.headers)
+    return problem_response(error, request.scope)
 
 
 def _http_exception(request: Request, error: Exception) -> Response:
@@ -167,7 +165,7 @@ def _http_exception(request: Request, error: Exception) -> Response:
     detail = where if error.detail == phrase else f"{where}: {error.detail}"
     if error.status_code == 405 and error.headers:
         detail += f" is not allowed; allowed: {error.headers.get('Allow')}"
-    return _respond(request, _plain(request, error.status_code, detail), error.headers)
+    return _respond(request.scope, _plain(request, error.status_code, detail), error.headers)
 
 
 def _validation_error(request: Request, error: Exception) -> Response:
@@ -190,7 +188,7 @@ def _unexpected(request: Request, error: Exception) -> Response:
     logger.error(message, exc_info=error, extra={"fields": {"request_id": request_id}})
     problem = _plain(request, 500, "the service failed; the log says why")
     # Starlette's last resort stands outside the middleware that adds the id to every other response.
-    return _respond(request, problem, {"X-Request-ID": problem.request_id})
+    return _respond(request.scope, problem, {"X-Request-ID": problem.request_id})
 
 
 def _plain(request: Request, status: int, detail: str) -> Problem:
@@ -201,18 +199,15 @@ def _plain(request: Request, status: int, detail: str) -> Problem:
     )
 
 
-def _respond(request: Request, problem: Problem, headers: Mapping[str, str] | None = None) -> Response:
-    if speaks_protocol(request):
+def _respond(scope: Scope, problem: Problem, headers: Mapping[str, str] | None = None) -> Response:
+    if speaks_protocol(scope):
         error = ProtocolError(error=problem.detail)
-        return Response(error.model_dump_json(), problem.status, headers, "application/json")
-    return _problem_json(problem, headers)
-
-
-def _problem_json(problem: Problem, headers: Mapping[str, str] | None) -> Response:
+        status = 400 if problem.status == InvalidRequest.status else problem.status  # the protocol's word for it
+        return Response(error.model_dump_json(), status, headers, "application/json")
     return Response(problem.model_dump_json(), problem.status, headers, MEDIA_TYPE)
 
 
-def speaks_protocol(request: Request) -> bool:
+def speaks_protocol(scope: Scope) -> bool:
     """Whether the path, without a proxy's prefix, is of those that the Open Inference Protocol has."""
-    path: str = request.scope["path"].removeprefix(request.scope.get("root_path", "").rstrip("/"))
+    path: str = scope["path"].removeprefix(scope.get("root_path", "").rstrip("/"))
     return path == PROTOCOL or path.startswith(f"{PROTOCOL}/")

@@ -1,6 +1,7 @@
 """What a model's rows cost, measured when it is loaded, and whether putting rows of several callers together is right
 and pays. Knows sessions and arrays, no cards and no queues."""
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -33,10 +34,14 @@ class Profile:
     independent: bool
     merges: bool
     reason: str
+    row_elements: int = 1  # numbers in one row of those that were measured, all inputs together
 
-    def estimate(self, rows: int) -> float:
-        """Seconds that so many rows take: measured sizes, a straight line between them and beyond the last."""
+    def estimate(self, rows: float) -> float:
+        """Seconds that so many rows take: measured sizes, a straight line between them and beyond the last. Of a model
+        that could not be tried nothing is known, which is as good as for ever."""
         sizes = sorted(self.seconds)
+        if not sizes:
+            return math.inf
         if rows <= sizes[0] or len(sizes) == 1:
             return self.seconds[sizes[0]] * max(1.0, rows / sizes[0])
         upper = next((place for place, size in enumerate(sizes[1:], 1) if rows <= size), len(sizes) - 1)
@@ -51,26 +56,33 @@ def measure(session: ort.InferenceSession, rows: Inputs | None) -> Profile:
     Rows are merged only if the model has a batch axis throughout, answers each row of a batch as it answers the row
     alone, and does it in less time.
     """
+    batched = has_batch_axis(session)
     try:
-        one = _take(rows or random_rows(session), 1) if has_batch_axis(session) else random_rows(session)
+        examples = rows or random_rows(session)
+        one = _take(examples, 1) if batched else examples
         seconds = {1: _seconds(session, one, 1)}
     except Exception as error:  # onnxruntime has no common class; examples that we made up may be none
-        return Profile({1: 0.0}, False, False, f"not merged: made-up rows cannot be run ({_first_line(error)})")
-    if not has_batch_axis(session):
-        return Profile(seconds, False, False, "not merged: it has no batch axis")
+        return Profile({}, False, False, f"not merged: made-up rows cannot be run ({_first_line(error)})")
+    independent, reason = _judge(session, examples, seconds) if batched else (False, "it has no batch axis")
+    saved = 1 - min(seconds[size] / size for size in seconds) / seconds[1]
+    merges = independent and saved >= WORTH
+    if independent:
+        reason = f"rows cost {saved:.0%} less together" if merges else "rows cost no less together"
+    elements = max(1, sum(array.size for array in one.values()))
+    return Profile(seconds, independent, merges, f"{'merged' if merges else 'not merged'}: {reason}", elements)
+
+
+def _judge(session: ort.InferenceSession, examples: Inputs, seconds: dict[int, float]) -> tuple[bool, str]:
+    """Whether rows are independent, and if not, why it is not known or not so. Adds larger batches to `seconds`."""
     if seconds[1] > SLOW_SECONDS:
-        return Profile(seconds, False, False, f"not merged: one row takes {seconds[1]:.2g} s")
-    examples = rows or random_rows(session)
+        return False, f"one row takes {seconds[1]:.2g} s"
     try:
         if not _answers_rows_alone(session, _take(examples, 4)):
-            return Profile(seconds, False, False, "not merged: it answers a row differently in a batch")
+            return False, "it answers a row differently in a batch"
         seconds |= {size: _seconds(session, _take(examples, size), size) for size in SIZES[1:]}
     except Exception as error:
-        return Profile(seconds, False, False, f"not merged: it cannot run a batch ({_first_line(error)})")
-    saved = 1 - min(seconds[size] / size for size in SIZES[1:]) / seconds[1]
-    if saved < WORTH:
-        return Profile(seconds, True, False, "not merged: rows cost no less together")
-    return Profile(seconds, True, True, f"merged: rows cost {saved:.0%} less together")
+        return False, f"it cannot run a batch ({_first_line(error)})"
+    return True, ""
 
 
 def has_batch_axis(session: ort.InferenceSession) -> bool:

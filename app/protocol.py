@@ -3,6 +3,8 @@ in, bytes and headers out; knows no HTTP framework.
 """
 
 import json
+import math
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,9 +16,8 @@ from app.encodings import WORTH_COMPRESSING, choose_coding, compress, decompress
 from app.errors import BadRequest, ContentTooLarge, InvalidRequest, NotReady
 from app.model import Array, Model
 from app.open_inference import PICTURE, InferRequest, Json, Reply, read_request, write_response
-from app.prediction import read_pictures, stack
-from app.service import Service
-from app.settings import Settings
+from app.prediction import stack
+from app.service import Gone, Service, Timings
 from app.store import Store
 from app.tensors import Datatype, TensorSpec
 
@@ -46,28 +47,71 @@ class Body:
 # --- infer -----------------------------------------------------------------------------------------------------------
 
 
-async def infer(service: Service, model: Model, body: Body) -> Reply:
+async def infer(
+    service: Service, model: Model, body: Body, deadline: float | None = None, gone: Gone | None = None
+) -> Reply:
     """Raises an AppError that says what was wrong and what is allowed."""
-    content, in_thread, settings = body.content, service.scheduler.decode, service.settings
+    with service.admit(model, 1) as admission:
+        request = await _read(service, model, body)
+        inputs = await _with_pictures(service, model, request)
+        decode_seconds = time.perf_counter() - admission.started
+        admission.metrics.decode.observe(decode_seconds)
+        if request.timeout_us:
+            deadline = min(deadline or math.inf, time.perf_counter() + request.timeout_us / 1e6)
+        admission.grow(_rows(model, inputs))
+        with _refusals(model):
+            result = await service.run(
+                model, inputs, request.output_names, deadline, gone, not _is_batch(model, inputs)
+            )
+        reply = await _reply(service, model, request, result.outputs, body.accept_encoding)
+    timings = Timings(decode_seconds, result.queue_seconds, result.inference_seconds)
+    return Reply(reply.body, {**reply.headers, "Server-Timing": timings.header()})
+
+
+async def _read(service: Service, model: Model, body: Body) -> InferRequest:
+    content = body.content
     if body.content_encoding:
-        content = await in_thread(decompress, content, body.content_encoding, settings.max_body_bytes)
+        limit = service.settings.max_body_bytes
+        content = await service.scheduler.decode(decompress, content, body.content_encoding, limit)
     if len(content) <= INLINE_BYTES:
-        request = read_request(content, body.header_length, model.signature)
-    else:
-        request = await in_thread(read_request, content, body.header_length, model.signature)
-    inputs = request.inputs
-    if request.pictures:
-        inputs = {**inputs, PICTURE: await in_thread(_decode, model, request, settings)}
-    with _refusals(model):
-        outputs = await run(service, model, inputs, request)
-    if sum(output.nbytes for output in outputs) <= INLINE_BYTES:
-        return _write(request, outputs, model, body.accept_encoding)
-    return await in_thread(_write, request, outputs, model, body.accept_encoding)
+        return read_request(content, body.header_length, model.signature)
+    return await service.scheduler.decode(read_request, content, body.header_length, model.signature)
 
 
-async def run(service: Service, model: Model, inputs: Mapping[str, Array], request: InferRequest) -> list[Array]:
-    """The one place where a request of this protocol meets its model."""
-    return await service.scheduler.decode(model.run, inputs, request.output_names)
+async def _with_pictures(service: Service, model: Model, request: InferRequest) -> dict[str, Array]:
+    """The inputs, encoded pictures among them decoded."""
+    files, most = request.pictures, service.settings.max_files
+    if not files:
+        return request.inputs
+    if len(files) > most:
+        raise ContentTooLarge(
+            f"input {PICTURE!r} has {len(files)} files; at most {most} are allowed (PERCEPT_MAX_FILES)"
+        )
+    try:
+        pictures = await service.read_pictures(files, model.require_card())
+    except InvalidRequest as error:
+        raise BadRequest(f"input {PICTURE!r}: {error.detail}") from error
+    return {**request.inputs, PICTURE: stack(pictures)}
+
+
+def _is_batch(model: Model, inputs: Mapping[str, Array]) -> bool:
+    """Whether the rows can go with those of others: the same number of them in every input, and no input that the
+    model does not need, whose axes say nothing of rows."""
+    required = model.signature.required
+    return len(inputs) == len(required) and len({array.shape[:1] for array in inputs.values()}) == 1
+
+
+def _rows(model: Model, inputs: Mapping[str, Array]) -> int:
+    shape = inputs[model.signature.required[0]].shape if model.signature.required else ()
+    return max(1, shape[0]) if model.signature.batched and shape else 1
+
+
+async def _reply(
+    service: Service, model: Model, request: InferRequest, outputs: list[Array], accept_encoding: str
+) -> Reply:
+    if sum([output.nbytes for output in outputs]) <= INLINE_BYTES:
+        return _write(request, outputs, model, accept_encoding)
+    return await service.scheduler.decode(_write, request, outputs, model, accept_encoding)
 
 
 @contextmanager
@@ -83,19 +127,6 @@ def _refusals(model: Model) -> Iterator[None]:
             raise
         reason = " ".join(str(error).split())
         raise BadRequest(f"model {model.name!r} cannot answer this: {reason}") from error
-
-
-def _decode(model: Model, request: InferRequest, settings: Settings) -> Array:
-    files = request.pictures
-    if len(files) > settings.max_files:
-        raise ContentTooLarge(
-            f"input {PICTURE!r} has {len(files)} files; at most {settings.max_files} are allowed (PERCEPT_MAX_FILES)"
-        )
-    try:
-        pictures = read_pictures(files, model.require_card().input, settings.max_pixels)
-    except InvalidRequest as error:
-        raise BadRequest(f"input {PICTURE!r}: {error.detail}") from error
-    return stack(pictures)
 
 
 def _write(request: InferRequest, outputs: list[Array], model: Model, accept_encoding: str) -> Reply:

@@ -48,6 +48,7 @@ class Job:
 
     inputs: dict[str, Array]
     rows: int
+    weight: float  # rows of the size that was measured
     future: "asyncio.Future[Result]"
     deadline: float | None
     entered: float
@@ -57,11 +58,13 @@ class Job:
 class Queue:
     """Jobs that can go together: one model, the same outputs, types and shapes."""
 
+    key: tuple[Any, ...]
     model: Model
     outputs: list[str]
     metrics: ModelMetrics
     jobs: deque[Job] = field(default_factory=deque)
     rows: int = 0
+    weight: float = 0.0
 
 
 class Scheduler:
@@ -120,30 +123,38 @@ class Scheduler:
         inputs: dict[str, Array],
         outputs: list[str],
         deadline: float | None = None,
+        alone: bool = False,
     ) -> Job:
-        """Queue rows that are already right in type and shape. The job's future gets a Result, or raises what the
-        model raised, or DeadlineExceeded; cancelling it drops the rows that no batch has taken yet."""
+        """Queue inputs that are already right in type and shape. The job's future gets a Result, or raises what the
+        model raised, or DeadlineExceeded; cancelling it drops what no batch has taken yet. A job that is to be run
+        `alone` is neither put together with others nor split."""
         loop = asyncio.get_running_loop()
-        rows = len(next(iter(inputs.values()))) if model.profile.independent else 1
-        job = Job(inputs, rows, loop.create_future(), deadline, time.perf_counter())
-        queue = self._queue(model, metrics, inputs, outputs)
+        rows = 0 if alone or not model.profile.independent else len(next(iter(inputs.values())))
+        alone, rows = rows == 0, rows or 1  # a batch of no rows goes alone, too: there is nothing to tell it by
+        elements = sum([array.size for array in inputs.values()])
+        weight = max(float(rows), elements / model.profile.row_elements)
+        job = Job(inputs, rows, weight, loop.create_future(), deadline, time.perf_counter())
+        queue = self._queue(model, metrics, inputs, outputs, job if alone else None)
         queue.jobs.append(job)
         queue.rows += rows
+        queue.weight += weight
         if self.max_delay and queue.rows < self.max_batch:
             loop.call_later(self.max_delay, self._turn_soon)
         else:
             self._turn_soon()
         return job
 
-    def runs_inline(self, model: Model, rows: int) -> bool:
-        return model.profile.estimate(min(rows, self.max_batch)) <= INLINE_SECONDS
+    def runs_inline(self, model: Model, weight: float) -> bool:
+        return model.profile.estimate(weight) <= INLINE_SECONDS
 
-    def _queue(self, model: Model, metrics: ModelMetrics, inputs: dict[str, Array], outputs: list[str]) -> Queue:
+    def _queue(
+        self, model: Model, metrics: ModelMetrics, inputs: dict[str, Array], outputs: list[str], alone: Job | None
+    ) -> Queue:
         alike = tuple([(name, array.dtype, array.shape[1:]) for name, array in inputs.items()])
-        key = (model, alike, *outputs)
+        key = (model, alone, alike, *outputs)
         queue = self._queues.get(key)
         if queue is None:
-            queue = self._queues[key] = Queue(model, outputs, metrics)
+            queue = self._queues[key] = Queue(key, model, outputs, metrics)
             self._served[model] = max(self._served.get(model, 0.0), self._virtual_time)
         return queue
 
@@ -156,16 +167,12 @@ class Scheduler:
     def _turn(self) -> None:
         """Start batches on free slots; of those that run on the loop one, then the loop looks after its callers."""
         self._turn_is_due = False
-        waiting = sorted(self._queues.items(), key=lambda item: self._served[item[1].model])
-        for key, queue in waiting:
-            if self.max_delay and not self._is_due(queue):
+        for queue in sorted(self._queues.values(), key=lambda queue: self._served[queue.model]):
+            if not self._may_start(queue):
                 continue
-            inline = self.runs_inline(queue.model, queue.rows)
-            if not inline and not self._free_slots:
-                continue
-            batch = self._take(queue)
+            inline, batch = self._is_inline(queue), self._take(queue)
             if not queue.jobs:
-                del self._queues[key]
+                del self._queues[queue.key]
             if not batch:
                 continue
             self._virtual_time = self._served[queue.model]
@@ -173,14 +180,23 @@ class Scheduler:
                 self._finish(queue, *_run(queue.model, queue.outputs, batch, self.max_batch))
                 break
             self._start(queue, batch)
-        if self._queues and not self.max_delay and self._can_go_on():
+        if any(map(self._may_start, self._queues.values())):
             self._turn_soon()
 
-    def _is_due(self, queue: Queue) -> bool:
-        return queue.rows >= self.max_batch or time.perf_counter() >= queue.jobs[0].entered + self.max_delay
+    def _may_start(self, queue: Queue) -> bool:
+        return self._is_due(queue) and (self._free_slots > 0 or self._is_inline(queue))
 
-    def _can_go_on(self) -> bool:
-        return self._free_slots > 0 or any(self.runs_inline(queue.model, queue.rows) for queue in self._queues.values())
+    def _is_due(self, queue: Queue) -> bool:
+        if not self.max_delay or queue.rows >= self.max_batch:
+            return True
+        return time.perf_counter() >= queue.jobs[0].entered + self.max_delay
+
+    def _is_inline(self, queue: Queue) -> bool:
+        """Whether the next batch runs on the loop. A job that is larger than a batch is a batch of its own."""
+        weight = queue.jobs[0].weight
+        if queue.model.profile.merges:
+            weight = min(queue.weight, max(weight, self.max_batch * queue.weight / queue.rows))
+        return self.runs_inline(queue.model, weight)
 
     def _take(self, queue: Queue) -> list[Job]:
         """The next batch: at least one job, then as many as fit. Those whose caller has gone or whose time is over
@@ -193,6 +209,7 @@ class Scheduler:
                 break
             queue.jobs.popleft()
             queue.rows -= job.rows
+            queue.weight -= job.weight
             if job.future.cancelled():
                 queue.metrics.add("client_gone")
             elif job.deadline is not None and now > job.deadline:

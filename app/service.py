@@ -8,12 +8,14 @@ from typing import NamedTuple
 
 import orjson
 
+from app.card import Card
 from app.errors import AppError, CallerGone
-from app.metrics import Metrics, WorkerMetrics
-from app.model import Model
+from app.images import Picture
+from app.metrics import Metrics, ModelMetrics, WorkerMetrics
+from app.model import Array, Model
 from app.prediction import Prediction, fit_pictures, open_pictures, predictions_of, stack, undecoded_pixels
 from app.repository import Repository
-from app.scheduler import Job, Result, Scheduler
+from app.scheduler import Result, Scheduler
 from app.settings import Settings
 from app.store import Store
 
@@ -24,12 +26,25 @@ INLINE_PIXELS = 128 * 128
 Gone = Callable[[], Awaitable[None]]
 
 
+class Timings(NamedTuple):
+    """Seconds by stage."""
+
+    decode: float
+    queue: float
+    inference: float
+
+    def header(self) -> str:
+        """As Server-Timing has it, in milliseconds."""
+        return (
+            f"decode;dur={1_000 * self.decode:.3f}, queue;dur={1_000 * self.queue:.3f}, "
+            f"inference;dur={1_000 * self.inference:.3f}"
+        )
+
+
 class Answer(NamedTuple):
     model: Model
     predictions: list[Prediction]
-    decode_seconds: float
-    queue_seconds: float
-    inference_seconds: float
+    timings: Timings
 
     def json(self) -> bytes:
         """The body of the response."""
@@ -37,12 +52,37 @@ class Answer(NamedTuple):
             {"model": self.model.name, "version": str(self.model.version), "predictions": self.predictions}
         )
 
-    def server_timing(self) -> str:
-        """The header of that name: milliseconds by stage."""
-        return (
-            f"decode;dur={1_000 * self.decode_seconds:.3f}, queue;dur={1_000 * self.queue_seconds:.3f}, "
-            f"inference;dur={1_000 * self.inference_seconds:.3f}"
-        )
+
+class Admission:
+    """A context: rows under way from the first work on them to the answer, and how it ended, counted."""
+
+    __slots__ = ("metrics", "rows", "scheduler", "started")
+
+    def __init__(self, scheduler: Scheduler, metrics: ModelMetrics, rows: int) -> None:
+        self.scheduler, self.metrics, self.rows = scheduler, metrics, rows
+
+    def __enter__(self) -> "Admission":
+        """Raises Overloaded."""
+        self.scheduler.admit(self.rows, self.metrics)
+        self.started = time.perf_counter()
+        return self
+
+    def grow(self, rows: int) -> None:
+        """When it is known how many there are. Raises Overloaded."""
+        self.scheduler.release(self.rows)
+        self.rows = 0
+        self.scheduler.admit(rows, self.metrics)
+        self.rows = rows
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        self.scheduler.release(self.rows)
+        if error is None:
+            self.metrics.success(time.perf_counter() - self.started)
+        elif isinstance(error, AppError):
+            if error.status < 500:  # the others are counted where they arise
+                self.metrics.add("invalid")
+        elif isinstance(error, Exception) and not isinstance(error, CallerGone):
+            self.metrics.add("internal")
 
 
 @dataclass(frozen=True)
@@ -60,6 +100,12 @@ class Service:
         """The models of this moment."""
         return self.repository.store
 
+    def metrics_of(self, model: Model) -> ModelMetrics:
+        return self.worker.model(model.name, str(model.version))
+
+    def admit(self, model: Model, rows: int) -> Admission:
+        return Admission(self.scheduler, self.metrics_of(model), rows)
+
     async def predict(
         self,
         model: Model,
@@ -71,32 +117,35 @@ class Service:
         """Raises an AppError for what is no picture, for too much of it, and beyond the deadline (on the clock of
         `time.perf_counter`); CallerGone if `gone` returns before the model has begun."""
         card = model.require_card()
-        metrics = self.worker.model(model.name, str(model.version))
-        self.scheduler.admit(len(files), metrics)
-        try:
-            started = time.perf_counter()
-            opened = open_pictures(files, self.settings.max_pixels)
-            if undecoded_pixels(opened) <= INLINE_PIXELS:
-                pictures = fit_pictures(opened, card.input)
-            else:
-                pictures = await self.scheduler.decode(fit_pictures, opened, card.input)
-            decoded = time.perf_counter()
-            metrics.decode.observe(decoded - started)
-            job = self.scheduler.submit(model, metrics, {"image": stack(pictures)}, ["probabilities"], deadline)
-            [probabilities], queue_seconds, inference_seconds = await self._result(model, job, gone)
-            answer = predictions_of(card, probabilities, pictures, top)
-            metrics.success(time.perf_counter() - started)
-        except AppError as error:
-            if error.status < 500:
-                metrics.add("invalid")
-            raise
-        finally:
-            self.scheduler.release(len(files))
-        return Answer(model, answer, decoded - started, queue_seconds, inference_seconds)
+        with self.admit(model, len(files)) as admission:
+            pictures = await self.read_pictures(files, card)
+            decode_seconds = time.perf_counter() - admission.started
+            admission.metrics.decode.observe(decode_seconds)
+            result = await self.run(model, {"image": stack(pictures)}, ["probabilities"], deadline, gone)
+            predictions = predictions_of(card, result.outputs[0], pictures, top)
+        return Answer(model, predictions, Timings(decode_seconds, result.queue_seconds, result.inference_seconds))
 
-    async def _result(self, model: Model, job: Job, gone: Gone | None) -> Result:
-        """Jobs that run on the loop are over before a caller could leave; the others are dropped when theirs does."""
-        if gone is None or self.scheduler.runs_inline(model, job.rows):
+    async def read_pictures(self, files: Sequence[bytes], card: Card) -> list[Picture]:
+        """Decoded and fitted, on the event loop if they are small. Raises an AppError that says which file is at
+        fault."""
+        opened = open_pictures(files, self.settings.max_pixels)
+        if undecoded_pixels(opened) <= INLINE_PIXELS:
+            return fit_pictures(opened, card.input)
+        return await self.scheduler.decode(fit_pictures, opened, card.input)
+
+    async def run(
+        self,
+        model: Model,
+        inputs: dict[str, Array],
+        outputs: list[str],
+        deadline: float | None = None,
+        gone: Gone | None = None,
+        alone: bool = False,
+    ) -> Result:
+        """Through the queue. Jobs that run on the loop are over before a caller could leave; the others are dropped
+        when theirs does."""
+        job = self.scheduler.submit(model, self.metrics_of(model), inputs, outputs, deadline, alone)
+        if gone is None or self.scheduler.runs_inline(model, job.weight):
             return await job.future
         watch = asyncio.ensure_future(gone())
         try:

@@ -5,8 +5,9 @@ All are coroutines: a plain function would be sent to a thread, which costs more
 
 from typing import Annotated
 
-from fastapi import Depends, Request
+from fastapi import Depends, Header, Request
 
+from app.routes.callers import deadline_of
 from app.service import Service
 from app.store import Store
 from app.uploads import read_files
@@ -28,5 +29,19 @@ async def _files(request: Request, service: ServiceDep) -> list[bytes]:
     return await read_files(request, service.settings.max_body_bytes, service.settings.max_files)
 
 
+async def _deadline(
+    timeout_ms: Annotated[
+        str,
+        Header(
+            alias="X-Request-Timeout-Ms",
+            description="A request that has waited so long is dropped before the model begins.",
+            examples=["500"],
+        ),
+    ] = "",
+) -> float | None:
+    return deadline_of(timeout_ms)
+
+
+DeadlineDep = Annotated[float | None, Depends(_deadline)]
 StoreDep = Annotated[Store, Depends(_store)]
 FilesDep = Annotated[list[bytes], Depends(_files)]

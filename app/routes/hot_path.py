@@ -1,20 +1,28 @@
-"""POST /predict/{model} as it mostly comes: without a query, the body small and all there. Answered without FastAPI's
-routing, dependencies and validation, by the same service; everything else goes on to routes/predict.py."""
+"""POST /predict/{model} and /v2/models/{model}/infer as they mostly come: no query, the body small and all there.
+
+Answered without FastAPI's routing, dependencies and validation, by the same functions; all else goes on to the routes.
+"""
 
 import asyncio
+from collections.abc import Awaitable, Mapping
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.errors import AppError, CallerGone
+from app.open_inference import LENGTH_HEADER, Reply
 from app.problems import problem_response
+from app.protocol import Body, infer
 from app.routes.callers import TIMEOUT, deadline_of, gone
-from app.service import Answer, Service
+from app.service import Service
 from app.uploads import IDLE_SECONDS, IMAGES, idle, split_form
 
-PREFIX = "/predict/"
+PREDICT, MODELS, INFER = "/predict/", "/v2/models/", "/infer"
 # A longer body comes in several pieces anyhow.
 MAX_BYTES = 65_536
-JSON = (b"content-type", b"application/json")
+JSON = "application/json"
+JSON_LENGTH = LENGTH_HEADER.lower().encode()
+
+Headers = Mapping[bytes, bytes]
 
 
 class HotPath:
@@ -24,48 +32,73 @@ class HotPath:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if (
-            scope["type"] != "http"
-            or scope["method"] != "POST"
-            or scope["query_string"]
-            or not scope["path"].startswith(PREFIX)
-        ):
+        if scope["type"] != "http" or scope["method"] != "POST" or scope["query_string"]:
             await self.app(scope, receive, send)
             return
         try:
-            answer, read = await _answer(scope, receive)
+            reply, read = await _answer(scope, receive)
         except AppError as error:
-            await problem_response(error, scope["request_id"])(scope, receive, send)
+            await problem_response(error, scope)(scope, receive, send)
         except CallerGone:
             return
         else:
-            if answer is None:
+            if reply is None:
                 await self.app(scope, _again(read, receive), send)
             else:
-                await _send(answer, send)
+                await _send(reply, send)
 
 
-async def _answer(scope: Scope, receive: Receive) -> tuple[Answer | None, Message | None]:
-    """The answer; or None and what has been read of the body, if the request is not so simple."""
-    service: Service = scope["state"]["service"]
-    content_type, length, timeout = b"", b"", b""
-    for name, value in scope["headers"]:
-        if name == b"content-type":
-            content_type = value
-        elif name == b"content-length":
-            length = value
-        elif name == TIMEOUT:
-            timeout = value
-    limit = min(MAX_BYTES, service.settings.max_body_bytes)
-    if not length.isdigit() or int(length) > limit:
+async def _answer(scope: Scope, receive: Receive) -> tuple[Reply | None, Message | None]:
+    """The reply; or None and what has been read of the body, if the request is none of ours or not so simple."""
+    path: str = scope["path"]
+    predicts = path.startswith(PREDICT)
+    if not predicts and not (path.startswith(MODELS) and path.endswith(INFER)):
         return None, None
-    deadline = deadline_of(timeout.decode("latin-1"))
-    model = service.store.find(scope["path"][len(PREFIX) :])
+    service: Service = scope["state"]["service"]
+    headers: Headers = dict(scope["headers"])
+    length = headers.get(b"content-length", b"")
+    if not length.isdigit() or int(length) > min(MAX_BYTES, service.settings.max_body_bytes):
+        return None, None
+    name, version = (path[len(PREDICT) :], None) if predicts else _asked(path)
+    if not name or "/" in name:
+        return None, None
+    model = service.store.find_text(name, version)
+    deadline = deadline_of(headers.get(TIMEOUT, b"").decode("latin-1"))
     message = _without_waiting(receive) or await _with_patience(receive)
-    files = None if message.get("more_body") else _files(content_type, message.get("body", b""))
+    if message["type"] == "http.disconnect":
+        raise CallerGone
+    if message.get("more_body"):
+        return None, message
+    body: bytes = message.get("body", b"")
+
+    def left() -> Awaitable[None]:
+        return gone(receive)
+
+    if not predicts:
+        return await infer(service, model, _body(body, headers), deadline, left), None
+    files = _files(headers.get(b"content-type", b""), body)
     if files is None or len(files) > service.settings.max_files:
         return None, message
-    return await service.predict(model, files, None, deadline, lambda: gone(receive)), None
+    answer = await service.predict(model, files, None, deadline, left)
+    return Reply(answer.json(), {"Content-Type": JSON, "Server-Timing": answer.timings.header()}), None
+
+
+def _asked(path: str) -> tuple[str, str | None]:
+    """The model and the version of a path to /infer; no name if it is none."""
+    name, *version = path[len(MODELS) : -len(INFER)].split("/versions/")
+    if len(version) > 1 or "/" in "".join(version):
+        return "", None
+    return name, version[0] if version else None
+
+
+def _body(content: bytes, headers: Headers) -> Body:
+    length, coding, accepted = (headers.get(name) for name in (JSON_LENGTH, b"content-encoding", b"accept-encoding"))
+    return Body(
+        content,
+        None if length is None else length.decode("latin-1"),
+        (coding or b"").decode("latin-1"),
+        (accepted or b"").decode("latin-1"),
+    )
 
 
 def _without_waiting(receive: Receive) -> Message | None:
@@ -104,12 +137,8 @@ def _again(read: Message | None, receive: Receive) -> Receive:
     return replay
 
 
-async def _send(answer: Answer, send: Send) -> None:
-    body = answer.json()
-    headers = [
-        JSON,
-        (b"content-length", b"%d" % len(body)),
-        (b"server-timing", answer.server_timing().encode()),
-    ]
+async def _send(reply: Reply, send: Send) -> None:
+    headers = [(name.lower().encode(), value.encode()) for name, value in reply.headers.items()]
+    headers.append((b"content-length", b"%d" % len(reply.body)))
     await send({"type": "http.response.start", "status": 200, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+    await send({"type": "http.response.body", "body": reply.body})

@@ -7,9 +7,10 @@ from fastapi import APIRouter, Depends, Path, Request, Response
 
 from app.model import Model
 from app.open_inference import LENGTH_HEADER
-from app.problems import documented_protocol
+from app.problems import documented_overload, documented_protocol
 from app.protocol import Body, infer, model_config, model_metadata, model_ready, repository_index, server_metadata
-from app.routes.dependencies import ServiceDep, StoreDep
+from app.routes.callers import gone
+from app.routes.dependencies import DeadlineDep, ServiceDep, StoreDep
 from app.service import Service
 from app.tensors import DATATYPES
 from app.uploads import read_limited
@@ -87,7 +88,8 @@ ONE_VERSION: dict[str, Any] = {"parameters": [_VERSION]}
 INFER_VERSION: dict[str, Any] = {**INFER, "parameters": [_VERSION, _LENGTH]}
 INFER_RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {"description": "The outputs: JSON, or bytes after the JSON.", "content": _BINARY},
-    **documented_protocol(400, 404, 408, 413, 415),
+    **documented_protocol(400, 404, 408, 413, 415, 504),
+    **documented_overload(protocol=True),
 }
 
 # --- the routes ------------------------------------------------------------------------------------------------------
@@ -166,7 +168,7 @@ async def config(model: ModelDep) -> Response:
 
 @router.post(f"{VERSION}/infer", summary="Ask a version", responses=INFER_RESPONSES, openapi_extra=INFER_VERSION)
 @router.post(f"{MODEL}/infer", summary="Ask a model", responses=INFER_RESPONSES, openapi_extra=INFER)
-async def ask(model: ModelDep, request: Request, service: ServiceDep) -> Response:
+async def ask(model: ModelDep, deadline: DeadlineDep, request: Request, service: ServiceDep) -> Response:
     """Tensors in, tensors out. Models of pictures also take them as files: datatype `BYTES`, shape `[N]`, each file
     after its length in four bytes."""
     headers = request.headers
@@ -176,7 +178,7 @@ async def ask(model: ModelDep, request: Request, service: ServiceDep) -> Respons
         headers.get("content-encoding", ""),
         headers.get("accept-encoding", ""),
     )
-    reply = await infer(service, model, body)
+    reply = await infer(service, model, body, deadline, lambda: gone(request.receive))
     return Response(reply.body, headers=reply.headers)
 
 

@@ -2,15 +2,15 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from fastapi.openapi.models import Example
 from pydantic import BaseModel
 
 from app.model import Model
 from app.prediction import Prediction
 from app.problems import documented, documented_overload
-from app.routes.callers import deadline_of, gone
-from app.routes.dependencies import FilesDep, ServiceDep, StoreDep
+from app.routes.callers import gone
+from app.routes.dependencies import DeadlineDep, FilesDep, ServiceDep, StoreDep
 
 router = APIRouter(tags=["predict"])
 
@@ -53,19 +53,6 @@ async def _model(
     return store.find_instead(model, instead, version) if instead else store.find(model, version)
 
 
-async def _deadline(
-    timeout_ms: Annotated[
-        str,
-        Header(
-            alias="X-Request-Timeout-Ms",
-            description="A request that has waited so long is dropped before the model begins.",
-            examples=["500"],
-        ),
-    ] = "",
-) -> float | None:
-    return deadline_of(timeout_ms)
-
-
 @router.post(
     "/predict/{model}",
     summary="Classify pictures",
@@ -77,11 +64,11 @@ async def predict_images(
     request: Request,
     # The model comes first: a caller who misspelt it need not send the files.
     model: Annotated[Model, Depends(_model)],
-    deadline: Annotated[float | None, Depends(_deadline)],
+    deadline: DeadlineDep,
     files: FilesDep,
     service: ServiceDep,
     top: Annotated[int | None, Query(ge=1, description="Only the most probable classes, in order.")] = None,
 ) -> Response:
     """One entry per file, in order: `curl -F file=@samples/seven.png http://127.0.0.1:8000/predict/digits`"""
     answer = await service.predict(model, files, top, deadline, lambda: gone(request.receive))
-    return Response(answer.json(), media_type="application/json", headers={"Server-Timing": answer.server_timing()})
+    return Response(answer.json(), media_type="application/json", headers={"Server-Timing": answer.timings.header()})

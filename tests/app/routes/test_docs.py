@@ -75,7 +75,7 @@ def test_error_responses_are_documented(document: dict[str, Any]) -> None:
                 ("get", ""),
                 ("get", "/ready", "503"),
                 ("get", "/config"),
-                ("post", "/infer", "400", "408", "413", "415"),
+                ("post", "/infer", "400", "408", "413", "415", "503", "504"),
             )
         },
         ("get", "/metrics"): {"200"},
@@ -182,6 +182,7 @@ def test_infer_documents_its_header(document: dict[str, Any]) -> None:
         ("path", "model"),
         ("path", "version"),
         ("header", "Inference-Header-Content-Length"),
+        ("header", "X-Request-Timeout-Ms"),
     }
 
 
