@@ -6,6 +6,7 @@ Knows nothing of FastAPI; app/problems.py turns these into responses.
     ├── ConfigurationError     the service cannot start as it was told to
     ├── ArtifactRejected       one artifact cannot be served; the others go on
     ├── BadRequest             it breaks the Open Inference Protocol, or does not fit the model's tensors
+    ├── Forbidden              what the operator has not allowed
     ├── NotFound               model, version or figure
     ├── RequestTimeout         the caller stopped sending
     ├── ContentTooLarge        bytes, files or pixels beyond a limit
@@ -44,6 +45,11 @@ class ArtifactRejected(AppError):
 class BadRequest(AppError):
     status = 400
     title = "Bad request"
+
+
+class Forbidden(AppError):
+    status = 403
+    title = "Forbidden"
 
 
 class NotFound(AppError):

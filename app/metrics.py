@@ -176,8 +176,10 @@ class Metrics:
         for worker in self.workers:
             for key, record in worker.records():
                 sums = totals.setdefault(key, [0.0] * MODEL_SIZE)
+                latest = max(sums[_LAST_INFERENCE], record[_LAST_INFERENCE])
                 for place, value in enumerate(record):
                     sums[place] += value
+                sums[_LAST_INFERENCE] = latest
         return {key: Totals(sums, MODEL_FIELDS) for key, sums in totals.items() if key != OTHER or any(sums)}
 
     def worker_totals(self) -> "Totals":
@@ -191,6 +193,11 @@ class Totals:
 
     numbers: list[float]
     fields: Mapping[str, Field]
+
+    @classmethod
+    def zeros(cls) -> "Totals":
+        """Of a model that nobody has asked yet."""
+        return cls([0.0] * MODEL_SIZE, MODEL_FIELDS)
 
     def values(self, name: str) -> list[float]:
         field = self.fields[name]

@@ -20,6 +20,7 @@ from app.errors import (
     CallerGone,
     ContentTooLarge,
     DeadlineExceeded,
+    Forbidden,
     InvalidRequest,
     NotFound,
     NotReady,
@@ -54,6 +55,10 @@ DOCUMENTED: dict[int, tuple[str, AppError]] = {
     400: (
         "Not what the protocol or the model's tensors allow.",
         BadRequest("input 'image' has shape [1, 27, 27]; the model takes [-1, 28, 28], where -1 is any size"),
+    ),
+    403: (
+        "The operator has not allowed it.",
+        Forbidden("loading and unloading are not allowed here; PERCEPT_MODEL_CONTROL=true allows them"),
     ),
     404: (
         "No such model, version or figure.",

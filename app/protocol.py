@@ -23,7 +23,16 @@ from app.tensors import Datatype, TensorSpec
 
 NAME = "percept"
 # What of Triton's extensions is offered; clients look here before they rely on one.
-EXTENSIONS = ["binary_tensor_data", "classification", "model_configuration", "parameters"]
+EXTENSIONS = [
+    "binary_tensor_data",
+    "classification",
+    "model_configuration",
+    "model_repository",
+    "model_repository(unload_dependents)",
+    "parameters",
+    "schedule_policy",
+    "statistics",
+]
 PLATFORM, BACKEND = "onnxruntime_onnx", "onnxruntime"
 # What a configuration tells clients that want to know how large a batch may be; the limit that is enforced is that of
 # the body.
@@ -61,7 +70,13 @@ async def infer(
         admission.grow(_rows(model, inputs))
         with _refusals(model):
             result = await service.run(
-                model, inputs, request.output_names, deadline, gone, not _is_batch(model, inputs)
+                model,
+                inputs,
+                request.output_names,
+                deadline,
+                gone,
+                alone=not _is_batch(model, inputs),
+                priority=request.priority,
             )
         reply = await _reply(service, model, request, result.outputs, body.accept_encoding)
     timings = Timings(decode_seconds, result.queue_seconds, result.inference_seconds)
@@ -227,6 +242,36 @@ def repository_index(store: Store, body: bytes) -> list[Json]:
             for name, version, reason in _not_served(store)
         ]
     return sorted(entries, key=lambda entry: (entry["name"], entry["version"].zfill(20)))
+
+
+def check_load(body: bytes) -> None:
+    """Raises BadRequest for a load that brings a configuration or files of its own: artifacts come by the folder."""
+    parameters = _repository_parameters(body)
+    if parameters:
+        raise BadRequest(
+            f"parameter {next(iter(parameters))!r} is not offered here: a model is loaded as it lies there"
+        )
+
+
+def check_unload(body: bytes) -> None:
+    """No model depends on another, so `unload_dependents` may say what it likes."""
+    parameters = _repository_parameters(body)
+    unknown = [name for name in parameters if name != "unload_dependents"]
+    if unknown:
+        raise BadRequest(f"parameter {unknown[0]!r} is not offered here; allowed: 'unload_dependents'")
+
+
+def _repository_parameters(body: bytes) -> Json:
+    if not body.strip():
+        return {}
+    try:
+        document: Any = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise BadRequest(f"the body is not valid JSON: {error}") from None
+    parameters = document.get("parameters", {}) if isinstance(document, dict) else None
+    if not isinstance(parameters, dict):
+        raise BadRequest('the body is not what is allowed: nothing, or an object with "parameters", an object')
+    return parameters
 
 
 def _only_ready(body: bytes) -> bool:

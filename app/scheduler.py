@@ -26,6 +26,8 @@ Value = TypeVar("Value")
 # What is expected to take less runs at once, on the event loop: a trip to a thread and back costs more, and no other
 # caller waits noticeably for it.
 INLINE_SECONDS = 0.002
+# The Open Inference Protocol's 0, "the default", lies between what goes before (1 to 99) and behind.
+USUAL_PRIORITY = 100
 
 
 class Result(NamedTuple):
@@ -52,6 +54,7 @@ class Job:
     future: "asyncio.Future[Result]"
     deadline: float | None
     entered: float
+    priority: int
 
 
 @dataclass(eq=False, slots=True)
@@ -124,18 +127,19 @@ class Scheduler:
         outputs: list[str],
         deadline: float | None = None,
         alone: bool = False,
+        priority: int = 0,
     ) -> Job:
         """Queue inputs that are already right in type and shape. The job's future gets a Result, or raises what the
         model raised, or DeadlineExceeded; cancelling it drops what no batch has taken yet. A job that is to be run
-        `alone` is neither put together with others nor split."""
+        `alone` is neither put together with others nor split. Priority 1 is the highest; 0 is that of most jobs."""
         loop = asyncio.get_running_loop()
         rows = 0 if alone or not model.profile.independent else len(next(iter(inputs.values())))
         alone, rows = rows == 0, rows or 1  # a batch of no rows goes alone, too: there is nothing to tell it by
         elements = sum([array.size for array in inputs.values()])
         weight = max(float(rows), elements / model.profile.row_elements)
-        job = Job(inputs, rows, weight, loop.create_future(), deadline, time.perf_counter())
+        job = Job(inputs, rows, weight, loop.create_future(), deadline, time.perf_counter(), priority or USUAL_PRIORITY)
         queue = self._queue(model, metrics, inputs, outputs, job if alone else None)
-        queue.jobs.append(job)
+        _insert(queue.jobs, job)
         queue.rows += rows
         queue.weight += weight
         if self.max_delay and queue.rows < self.max_batch:
@@ -249,6 +253,14 @@ class Scheduler:
                 job.future.set_exception(error or RuntimeError("the model gave no answer"))
             else:
                 job.future.set_result(Result(outputs, waited, seconds))
+
+
+def _insert(jobs: deque[Job], job: Job) -> None:
+    """Behind those of its priority."""
+    place = len(jobs)
+    while place and jobs[place - 1].priority > job.priority:
+        place -= 1
+    jobs.insert(place, job)
 
 
 def _run(model: Model, outputs: list[str], batch: Sequence[Job], max_batch: int) -> tuple[list[Done], float, float]:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import orjson
 
 from app.card import Card
-from app.errors import AppError, CallerGone
+from app.errors import AppError, CallerGone, Forbidden
 from app.images import Picture
 from app.metrics import Metrics, ModelMetrics, WorkerMetrics
 from app.model import Array, Model
@@ -125,6 +125,11 @@ class Service:
             predictions = predictions_of(card, result.outputs[0], pictures, top)
         return Answer(model, predictions, Timings(decode_seconds, result.queue_seconds, result.inference_seconds))
 
+    def require_model_control(self) -> None:
+        """Raises Forbidden."""
+        if not self.settings.model_control:
+            raise Forbidden("loading and unloading are not allowed here; PERCEPT_MODEL_CONTROL=true allows them")
+
     async def read_pictures(self, files: Sequence[bytes], card: Card) -> list[Picture]:
         """Decoded and fitted, on the event loop if they are small. Raises an AppError that says which file is at
         fault."""
@@ -141,10 +146,11 @@ class Service:
         deadline: float | None = None,
         gone: Gone | None = None,
         alone: bool = False,
+        priority: int = 0,
     ) -> Result:
         """Through the queue. Jobs that run on the loop are over before a caller could leave; the others are dropped
         when theirs does."""
-        job = self.scheduler.submit(model, self.metrics_of(model), inputs, outputs, deadline, alone)
+        job = self.scheduler.submit(model, self.metrics_of(model), inputs, outputs, deadline, alone, priority)
         if gone is None or self.scheduler.runs_inline(model, job.weight):
             return await job.future
         watch = asyncio.ensure_future(gone())

@@ -24,7 +24,7 @@ FLOORS = [
     {"open_inference"},
     {"model"},
     {"store", "scheduler"},
-    {"prediction", "catalogue", "repository"},
+    {"prediction", "catalogue", "repository", "statistics"},
     {"service"},
     {"protocol"},
     {"table", "openapi"},

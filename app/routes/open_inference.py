@@ -8,10 +8,21 @@ from fastapi import APIRouter, Depends, Path, Request, Response
 from app.model import Model
 from app.open_inference import LENGTH_HEADER
 from app.problems import documented_overload, documented_protocol
-from app.protocol import Body, infer, model_config, model_metadata, model_ready, repository_index, server_metadata
+from app.protocol import (
+    Body,
+    check_load,
+    check_unload,
+    infer,
+    model_config,
+    model_metadata,
+    model_ready,
+    repository_index,
+    server_metadata,
+)
 from app.routes.callers import gone
 from app.routes.dependencies import DeadlineDep, ServiceDep, StoreDep
 from app.service import Service
+from app.statistics import model_statistics
 from app.tensors import DATATYPES
 from app.uploads import read_limited
 
@@ -135,6 +146,12 @@ async def ready(store: StoreDep) -> Response:
     return _json({"live": True, "ready": True})
 
 
+@router.get("/models/stats", summary="Statistics of all models")
+async def all_statistics(service: ServiceDep) -> Response:
+    """What all workers have counted since the service began: requests, rows, calls, time by stage."""
+    return _json(model_statistics(service.store.all(), service.metrics))
+
+
 @router.get(VERSION, summary="A version's tensors", responses=documented_protocol(404), openapi_extra=ONE_VERSION)
 @router.get(MODEL, summary="A model's tensors", responses=documented_protocol(404))
 async def metadata(model: ModelDep, store: StoreDep) -> Response:
@@ -180,6 +197,46 @@ async def ask(model: ModelDep, deadline: DeadlineDep, request: Request, service:
     )
     reply = await infer(service, model, body, deadline, lambda: gone(request.receive))
     return Response(reply.body, headers=reply.headers)
+
+
+@router.get(
+    f"{VERSION}/stats",
+    summary="Statistics of a version",
+    responses=documented_protocol(404),
+    openapi_extra=ONE_VERSION,
+)
+@router.get(f"{MODEL}/stats", summary="Statistics of a model", responses=documented_protocol(404))
+async def statistics(model: ModelDep, request: Request, service: ServiceDep) -> Response:
+    """Of all its versions, if none is named."""
+    named = "version" in request.path_params
+    models = [model] if named else list(service.store.models[model.name].values())
+    return _json(model_statistics(models, service.metrics))
+
+
+CONTROL_RESPONSES = {
+    200: {"description": "Every worker has done so.", "content": {}},
+    **documented_protocol(400, 403, 404, 408, 413),
+}
+
+
+@router.post("/repository/{repository}/models/{model}/load", include_in_schema=False)
+@router.post("/repository/models/{model}/load", summary="Load a model", responses=CONTROL_RESPONSES)
+async def load(model: Name, request: Request, service: ServiceDep) -> Response:
+    """All that lies in its folder, what is new there included. Only where the operator allows it."""
+    service.require_model_control()
+    check_load(await _body(request, service))
+    await service.repository.load(model)
+    return Response()
+
+
+@router.post("/repository/{repository}/models/{model}/unload", include_in_schema=False)
+@router.post("/repository/models/{model}/unload", summary="Unload a model", responses=CONTROL_RESPONSES)
+async def unload(model: Name, request: Request, service: ServiceDep) -> Response:
+    """All its versions, until it is loaded again. Only where the operator allows it."""
+    service.require_model_control()
+    check_unload(await _body(request, service))
+    await service.repository.unload(model)
+    return Response()
 
 
 @router.post("/repository/{repository}/index", include_in_schema=False)

@@ -68,6 +68,9 @@ def test_error_responses_are_documented(document: dict[str, Any]) -> None:
         ("get", "/v2/health/live"): {"200"},
         ("get", "/v2/health/ready"): {"200", "503"},
         ("post", "/v2/repository/index"): {"200", "400", "408", "413"},
+        ("post", "/v2/repository/models/{model}/load"): {"200", "400", "403", "404", "408", "413"},
+        ("post", "/v2/repository/models/{model}/unload"): {"200", "400", "403", "404", "408", "413"},
+        ("get", "/v2/models/stats"): {"200"},
         **{
             (method, f"/v2/models/{{model}}{version}{path}"): {"200", "404", *others}
             for version in ("", "/versions/{version}")
@@ -75,6 +78,7 @@ def test_error_responses_are_documented(document: dict[str, Any]) -> None:
                 ("get", ""),
                 ("get", "/ready", "503"),
                 ("get", "/config"),
+                ("get", "/stats"),
                 ("post", "/infer", "400", "408", "413", "415", "503", "504"),
             )
         },

@@ -83,7 +83,16 @@ def test_server_tells_what_it_is(tiny: TestClient, path: str) -> None:
     assert tiny.get(path, follow_redirects=False).json() == {
         "name": "percept",
         "version": "0.1.0",
-        "extensions": ["binary_tensor_data", "classification", "model_configuration", "parameters"],
+        "extensions": [
+            "binary_tensor_data",
+            "classification",
+            "model_configuration",
+            "model_repository",
+            "model_repository(unload_dependents)",
+            "parameters",
+            "schedule_policy",
+            "statistics",
+        ],
     }
 
 
