@@ -1,6 +1,7 @@
 """What a model's rows cost, measured when it is loaded, and whether putting rows of several callers together is right
 and pays. Knows sessions and arrays, no cards and no queues."""
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -35,34 +36,38 @@ class Profile:
     reason: str
 
     def estimate(self, rows: int) -> float:
-        """Seconds that so many rows take: measured sizes, a straight line between them and beyond the last."""
+        """Seconds that so many rows take: measured sizes, a straight line between them and beyond the last, which never
+        falls. Infinite if nothing could be measured."""
+        if not self.seconds:
+            return math.inf
         sizes = sorted(self.seconds)
         if rows <= sizes[0] or len(sizes) == 1:
             return self.seconds[sizes[0]] * max(1.0, rows / sizes[0])
         upper = next((place for place, size in enumerate(sizes[1:], 1) if rows <= size), len(sizes) - 1)
         low, high = sizes[upper - 1], sizes[upper]
-        slope = (self.seconds[high] - self.seconds[low]) / (high - low)
+        slope = max(0.0, self.seconds[high] - self.seconds[low]) / (high - low)
         return self.seconds[low] + slope * (rows - low)
 
 
 def measure(session: ort.InferenceSession, rows: Inputs | None) -> Profile:
-    """`rows` are at least two examples that the model takes; without them random ones are tried.
+    """`rows` are examples that the model takes; without them random ones are tried.
 
     Rows are merged only if the model has a batch axis throughout, answers each row of a batch as it answers the row
     alone, and does it in less time.
     """
-    one = _take(rows or random_rows(session), 1) if has_batch_axis(session) else random_rows(session)
     try:
-        seconds = {1: _seconds(session, one, 1)}
+        seconds = {1: _seconds(session, _take(rows, 1) if rows else random_rows(session, 1), 1)}
     except Exception as error:  # onnxruntime has no common class; examples that we made up may be none
-        return Profile({1: 0.0}, False, False, f"not merged: made-up rows cannot be run ({_first_line(error)})")
+        return Profile({}, False, False, f"not merged: made-up rows cannot be run ({_first_line(error)})")
     if not has_batch_axis(session):
         return Profile(seconds, False, False, "not merged: it has no batch axis")
     if seconds[1] > SLOW_SECONDS:
         return Profile(seconds, False, False, f"not merged: one row takes {seconds[1]:.2g} s")
     examples = rows or random_rows(session)
     try:
-        if not _answers_rows_alone(session, _take(examples, 4)):
+        # Rows that are all the same would not show that a model mixes them.
+        different = examples if _differ(examples) else random_rows(session)
+        if not _answers_rows_alone(session, _take(different, 4)):
             return Profile(seconds, False, False, "not merged: it answers a row differently in a batch")
         seconds |= {size: _seconds(session, _take(examples, size), size) for size in SIZES[1:]}
     except Exception as error:
@@ -103,6 +108,10 @@ def _random(generator: np.random.Generator, datatype: str, shape: Sequence[int])
 def _take(examples: Inputs, rows: int) -> dict[str, Array]:
     """So many rows, the examples over and over."""
     return {name: np.resize(array, (rows, *array.shape[1:])) for name, array in examples.items()}
+
+
+def _differ(examples: Inputs) -> bool:
+    return any((array != array[:1]).any() for array in examples.values())
 
 
 def _seconds(session: ort.InferenceSession, inputs: Inputs, size: int) -> float:
