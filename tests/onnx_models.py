@@ -1,5 +1,9 @@
-"""A tiny real artifact with an answer that can be told beforehand: the mean pixel decides between dark and light."""
+"""Tiny real models with answers that can be told beforehand.
 
+The one artifact with a card: the mean pixel decides between dark and light. Beside it graphs of any nodes, without one.
+"""
+
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +12,9 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from app.card import Card, DatasetFacts, Golden, ImageInput, Tensor, Training, write_metadata
+
+# Type and shape by name.
+Tensors = Mapping[str, tuple[int, Sequence[int | str] | None]]
 
 SIDE = 2
 LABELS = ["dark", "light"]
@@ -95,3 +102,60 @@ def write_model(folder: Path, model: onnx.ModelProto, name: str, version: int = 
     path.parent.mkdir(parents=True)
     path.write_bytes(model.SerializeToString())
     return path
+
+
+def graph_of(
+    nodes: Sequence[onnx.NodeProto], inputs: Tensors, outputs: Tensors, **constants: np.ndarray[Any, Any]
+) -> onnx.ModelProto:
+    """A model of these nodes, without a card."""
+    made = helper.make_graph(
+        nodes,
+        "made",
+        [helper.make_tensor_value_info(name, *tensor) for name, tensor in inputs.items()],
+        [helper.make_tensor_value_info(name, *tensor) for name, tensor in outputs.items()],
+        [numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )
+    return helper.make_model(made, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+
+
+def doubling_graph(width: int = 3) -> onnx.ModelProto:
+    """float x [batch, width] → y, twice as much."""
+    return graph_of(
+        [helper.make_node("Add", ["x", "x"], ["y"])],
+        {"x": (TensorProto.FLOAT, ["batch", width])},
+        {"y": (TensorProto.FLOAT, ["batch", width])},
+    )
+
+
+def slow_graph(layers: int, width: int = 256) -> onnx.ModelProto:
+    """float x [batch, width] → y, the same again, after so many multiplications by the identity."""
+    names = ["x", *(f"h{layer}" for layer in range(1, layers)), "y"]
+    return graph_of(
+        [helper.make_node("MatMul", [names[layer], "same"], [names[layer + 1]]) for layer in range(layers)],
+        {"x": (TensorProto.FLOAT, ["batch", width])},
+        {"y": (TensorProto.FLOAT, ["batch", width])},
+        same=np.eye(width, dtype=np.float32),
+    )
+
+
+def picking_graph() -> onnx.ModelProto:
+    """int64 index [batch, 1] → y, ten times the index; what is beyond 4 raises."""
+    return graph_of(
+        [helper.make_node("Gather", ["tens", "index"], ["y"], axis=0)],
+        {"index": (TensorProto.INT64, ["batch", 1])},
+        {"y": (TensorProto.FLOAT, ["batch", 1])},
+        tens=np.arange(0, 50, 10, dtype=np.float32),
+    )
+
+
+def mixing_graph() -> onnx.ModelProto:
+    """float x [batch, 3] → y, less the mean of all rows."""
+    return graph_of(
+        [
+            helper.make_node("ReduceMean", ["x", "axes"], ["mean"], keepdims=1),
+            helper.make_node("Sub", ["x", "mean"], ["y"]),
+        ],
+        {"x": (TensorProto.FLOAT, ["batch", 3])},
+        {"y": (TensorProto.FLOAT, ["batch", 3])},
+        axes=np.array([0], np.int64),
+    )
