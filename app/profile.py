@@ -28,12 +28,13 @@ SAME = 1e-5
 @dataclass(frozen=True)
 class Profile:
     """Seconds by number of rows, and what follows from them. `independent`: a row's answer is the same in any batch,
-    so rows may be split and put together; `merges`: that pays, too."""
+    so rows may be split and put together; `merges`: that pays, too; `batched`: the first axis counts rows."""
 
     seconds: Mapping[int, float]
     independent: bool
     merges: bool
     reason: str
+    batched: bool = True
 
     def estimate(self, rows: int) -> float:
         """Seconds that so many rows take: measured sizes, a straight line between them and beyond the last, which never
@@ -58,9 +59,10 @@ def measure(session: ort.InferenceSession, rows: Inputs | None) -> Profile:
     try:
         seconds = {1: _seconds(session, _take(rows, 1) if rows else random_rows(session, 1), 1)}
     except Exception as error:  # onnxruntime has no common class; examples that we made up may be none
-        return Profile({}, False, False, f"not merged: made-up rows cannot be run ({_first_line(error)})")
+        reason = f"not merged: made-up rows cannot be run ({_first_line(error)})"
+        return Profile({}, False, False, reason, has_batch_axis(session))
     if not has_batch_axis(session):
-        return Profile(seconds, False, False, "not merged: it has no batch axis")
+        return Profile(seconds, False, False, "not merged: it has no batch axis", batched=False)
     if seconds[1] > SLOW_SECONDS:
         return Profile(seconds, False, False, f"not merged: one row takes {seconds[1]:.2g} s")
     examples = rows or random_rows(session)

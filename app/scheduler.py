@@ -80,11 +80,13 @@ class Scheduler:
         self.metrics = metrics
         self.max_queue, self.max_batch, self.max_delay = max_queue, max_batch, max_delay
         self.admitted = 0
+        metrics.gauge("queued_rows", 0)  # another worker may have died in this one's place
         self._queues: dict[tuple[Any, ...], Queue] = {}
         self._free_slots = slots
         self._inference = ThreadPoolExecutor(slots, "inference")
         self._decoding = ThreadPoolExecutor(slots, "decoding")
         self._turn_is_due = False
+        self._timer: asyncio.TimerHandle | None = None
         # Fair queueing by time: the queue whose model has been served least goes first, and none saves up while idle.
         self._served: WeakKeyDictionary[Model, float] = WeakKeyDictionary()
         self._virtual_time = 0.0
@@ -124,19 +126,16 @@ class Scheduler:
         """Queue rows that are already right in type and shape. The job's future gets a Result, or raises what the
         model raised, or DeadlineExceeded; cancelling it drops the rows that no batch has taken yet."""
         loop = asyncio.get_running_loop()
-        rows = len(next(iter(inputs.values()))) if model.profile.independent else 1
+        rows = len(next(iter(inputs.values()))) if model.profile.batched else 1
         job = Job(inputs, rows, loop.create_future(), deadline, time.perf_counter())
         queue = self._queue(model, metrics, inputs, outputs)
         queue.jobs.append(job)
         queue.rows += rows
-        if self.max_delay and queue.rows < self.max_batch:
-            loop.call_later(self.max_delay, self._turn_soon)
-        else:
-            self._turn_soon()
+        self._turn_soon()
         return job
 
     def runs_inline(self, model: Model, rows: int) -> bool:
-        return model.profile.estimate(min(rows, self.max_batch)) <= INLINE_SECONDS
+        return model.profile.estimate(rows) <= INLINE_SECONDS
 
     def _queue(self, model: Model, metrics: ModelMetrics, inputs: dict[str, Array], outputs: list[str]) -> Queue:
         alike = tuple([(name, array.dtype, array.shape[1:]) for name, array in inputs.items()])
@@ -158,29 +157,48 @@ class Scheduler:
         self._turn_is_due = False
         waiting = sorted(self._queues.items(), key=lambda item: self._served[item[1].model])
         for key, queue in waiting:
-            if self.max_delay and not self._is_due(queue):
+            if self._wait(queue) != 0:
                 continue
-            inline = self.runs_inline(queue.model, queue.rows)
-            if not inline and not self._free_slots:
-                continue
+            inline = self._next_is_inline(queue)
             batch = self._take(queue)
             if not queue.jobs:
                 del self._queues[key]
             if not batch:
                 continue
-            self._virtual_time = self._served[queue.model]
+            # A queue that had to wait for a slot may lag behind; time does not go back to it.
+            self._virtual_time = max(self._virtual_time, self._served[queue.model])
             if inline:
                 self._finish(queue, *_run(queue.model, queue.outputs, batch, self.max_batch))
                 break
             self._start(queue, batch)
-        if self._queues and not self.max_delay and self._can_go_on():
+        self._come_back()
+
+    def _come_back(self) -> None:
+        """See to it that there is another turn, now or in time, if a queue can go on without a slot becoming free."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        waits = [wait for wait in map(self._wait, self._queues.values()) if wait is not None]
+        if not waits:
+            return
+        if (wait := min(waits)) > 0:
+            self._timer = asyncio.get_running_loop().call_later(wait, self._turn_soon)
+        else:
             self._turn_soon()
 
-    def _is_due(self, queue: Queue) -> bool:
-        return queue.rows >= self.max_batch or time.perf_counter() >= queue.jobs[0].entered + self.max_delay
+    def _wait(self, queue: Queue) -> float | None:
+        """Seconds until the next batch may begin; None if it needs a slot and there is none."""
+        if not self._free_slots and not self._next_is_inline(queue):
+            return None
+        if not self.max_delay or not queue.model.profile.merges or queue.rows >= self.max_batch:
+            return 0.0
+        return max(0.0, queue.jobs[0].entered + self.max_delay - time.perf_counter())
 
-    def _can_go_on(self) -> bool:
-        return self._free_slots > 0 or any(self.runs_inline(queue.model, queue.rows) for queue in self._queues.values())
+    def _next_is_inline(self, queue: Queue) -> bool:
+        rows = queue.jobs[0].rows
+        if queue.model.profile.merges:
+            rows = max(rows, min(queue.rows, self.max_batch))
+        return self.runs_inline(queue.model, rows)
 
     def _take(self, queue: Queue) -> list[Job]:
         """The next batch: at least one job, then as many as fit. Those whose caller has gone or whose time is over
@@ -260,7 +278,7 @@ def _run_together(model: Model, outputs: list[str], batch: Sequence[Job], max_ba
 
 def _run_in_parts(model: Model, outputs: list[str], job: Job, max_batch: int) -> list[Array]:
     """A job of very many rows goes in parts: its memory stays within bounds, and so do the processor's caches."""
-    if job.rows <= max_batch:
+    if job.rows <= max_batch or not model.profile.independent:
         return model.run(job.inputs, outputs)
     parts = [
         model.run({name: array[start : start + max_batch] for name, array in job.inputs.items()}, outputs)
