@@ -3,10 +3,11 @@ routing, dependencies and validation, by the same service; everything else goes 
 
 import asyncio
 
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.errors import AppError, CallerGone
-from app.problems import problem_response
+from app.problems import CLIENT_CLOSED_REQUEST, problem_response
 from app.routes.callers import TIMEOUT, deadline_of, gone
 from app.service import Answer, Service
 from app.uploads import IDLE_SECONDS, IMAGES, idle, split_form
@@ -37,7 +38,7 @@ class HotPath:
         except AppError as error:
             await problem_response(error, scope["request_id"])(scope, receive, send)
         except CallerGone:
-            return
+            await Response(status_code=CLIENT_CLOSED_REQUEST)(scope, receive, send)
         else:
             if answer is None:
                 await self.app(scope, _again(read, receive), send)
@@ -49,7 +50,7 @@ async def _answer(scope: Scope, receive: Receive) -> tuple[Answer | None, Messag
     """The answer; or None and what has been read of the body, if the request is not so simple."""
     service: Service = scope["state"]["service"]
     content_type, length, timeout = b"", b"", b""
-    for name, value in scope["headers"]:
+    for name, value in reversed(scope["headers"]):  # of several with one name the first counts
         if name == b"content-type":
             content_type = value
         elif name == b"content-length":
@@ -57,16 +58,18 @@ async def _answer(scope: Scope, receive: Receive) -> tuple[Answer | None, Messag
         elif name == TIMEOUT:
             timeout = value
     limit = min(MAX_BYTES, service.settings.max_body_bytes)
-    if not length.isdigit() or int(length) > limit:
+    named = scope["path"][len(PREFIX) :]
+    if not length.isdigit() or int(length) > limit or not named or "/" in named:
         return None, None
+    model = service.store.find(named)
     deadline = deadline_of(timeout.decode("latin-1"))
-    model = service.store.find(scope["path"][len(PREFIX) :])
     try:
         async with asyncio.timeout(IDLE_SECONDS):
             message = await receive()
     except TimeoutError:
         raise idle() from None
-    files = None if message.get("more_body") else _files(content_type, message.get("body", b""))
+    whole = message["type"] == "http.request" and not message.get("more_body")
+    files = _files(content_type, message.get("body", b"")) if whole else None
     if files is None or len(files) > service.settings.max_files:
         return None, message
     return await service.predict(model, files, None, deadline, lambda: gone(receive)), None
