@@ -245,6 +245,7 @@ class Scheduler:
             waited = started - job.entered
             queue.metrics.queue.observe(waited)
             if job.future.done():  # cancelled while it ran
+                queue.metrics.add("client_gone")
                 continue
             if outputs is None:
                 job.future.set_exception(error or RuntimeError("the model gave no answer"))

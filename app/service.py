@@ -91,6 +91,11 @@ class Service:
             if error.status < 500:
                 metrics.add("invalid")
             raise
+        except CallerGone:
+            raise
+        except Exception:
+            metrics.add("internal")
+            raise
         finally:
             self.scheduler.release(rows)
 
