@@ -28,56 +28,60 @@ SAME = 1e-5
 @dataclass(frozen=True)
 class Profile:
     """Seconds by number of rows, and what follows from them. `independent`: a row's answer is the same in any batch,
-    so rows may be split and put together; `merges`: that pays, too."""
+    so rows may be split and put together; `merges`: that pays, too; `batched`: the first axis counts rows."""
 
     seconds: Mapping[int, float]
     independent: bool
     merges: bool
     reason: str
+    batched: bool = True
     row_elements: int = 1  # numbers in one row of those that were measured, all inputs together
 
     def estimate(self, rows: float) -> float:
-        """Seconds that so many rows take: measured sizes, a straight line between them and beyond the last. Of a model
-        that could not be tried nothing is known, which is as good as for ever."""
-        sizes = sorted(self.seconds)
-        if not sizes:
+        """Seconds that so many rows take: measured sizes, a straight line between them and beyond the last, which never
+        falls. Infinite if nothing could be measured."""
+        if not self.seconds:
             return math.inf
+        sizes = sorted(self.seconds)
         if rows <= sizes[0] or len(sizes) == 1:
             return self.seconds[sizes[0]] * max(1.0, rows / sizes[0])
         upper = next((place for place, size in enumerate(sizes[1:], 1) if rows <= size), len(sizes) - 1)
         low, high = sizes[upper - 1], sizes[upper]
-        slope = (self.seconds[high] - self.seconds[low]) / (high - low)
+        slope = max(0.0, self.seconds[high] - self.seconds[low]) / (high - low)
         return self.seconds[low] + slope * (rows - low)
 
 
 def measure(session: ort.InferenceSession, rows: Inputs | None) -> Profile:
-    """`rows` are at least two examples that the model takes; without them random ones are tried.
+    """`rows` are examples that the model takes; without them random ones are tried.
 
     Rows are merged only if the model has a batch axis throughout, answers each row of a batch as it answers the row
     alone, and does it in less time.
     """
     batched = has_batch_axis(session)
     try:
-        examples = rows or random_rows(session)
-        one = _take(examples, 1) if batched else examples
+        one = _take(rows, 1) if rows else random_rows(session, 1)
         seconds = {1: _seconds(session, one, 1)}
     except Exception as error:  # onnxruntime has no common class; examples that we made up may be none
-        return Profile({}, False, False, f"not merged: made-up rows cannot be run ({_first_line(error)})")
-    independent, reason = _judge(session, examples, seconds) if batched else (False, "it has no batch axis")
+        return Profile({}, False, False, f"not merged: made-up rows cannot be run ({_first_line(error)})", batched)
+    independent, reason = _judge(session, rows, seconds) if batched else (False, "it has no batch axis")
     saved = 1 - min(seconds[size] / size for size in seconds) / seconds[1]
     merges = independent and saved >= WORTH
     if independent:
         reason = f"rows cost {saved:.0%} less together" if merges else "rows cost no less together"
     elements = max(1, sum(array.size for array in one.values()))
-    return Profile(seconds, independent, merges, f"{'merged' if merges else 'not merged'}: {reason}", elements)
+    reason = f"{'merged' if merges else 'not merged'}: {reason}"
+    return Profile(seconds, independent, merges, reason, batched, elements)
 
 
-def _judge(session: ort.InferenceSession, examples: Inputs, seconds: dict[int, float]) -> tuple[bool, str]:
+def _judge(session: ort.InferenceSession, rows: Inputs | None, seconds: dict[int, float]) -> tuple[bool, str]:
     """Whether rows are independent, and if not, why it is not known or not so. Adds larger batches to `seconds`."""
     if seconds[1] > SLOW_SECONDS:
         return False, f"one row takes {seconds[1]:.2g} s"
     try:
-        if not _answers_rows_alone(session, _take(examples, 4)):
+        examples = rows or random_rows(session)
+        # Rows that are all the same would not show that a model mixes them.
+        different = examples if _differ(examples) else random_rows(session)
+        if not _answers_rows_alone(session, _take(different, 4)):
             return False, "it answers a row differently in a batch"
         seconds |= {size: _seconds(session, _take(examples, size), size) for size in SIZES[1:]}
     except Exception as error:
@@ -115,6 +119,10 @@ def _random(generator: np.random.Generator, datatype: str, shape: Sequence[int])
 def _take(examples: Inputs, rows: int) -> dict[str, Array]:
     """So many rows, the examples over and over."""
     return {name: np.resize(array, (rows, *array.shape[1:])) for name, array in examples.items()}
+
+
+def _differ(examples: Inputs) -> bool:
+    return any((array != array[:1]).any() for array in examples.values())
 
 
 def _seconds(session: ort.InferenceSession, inputs: Inputs, size: int) -> float:

@@ -65,9 +65,14 @@ class Queue:
     model: Model
     outputs: list[str]
     metrics: ModelMetrics
+    alone: bool
     jobs: deque[Job] = field(default_factory=deque)
     rows: int = 0
     weight: float = 0.0
+
+    @property
+    def merges(self) -> bool:
+        return self.model.profile.merges and not self.alone
 
 
 class Scheduler:
@@ -86,11 +91,13 @@ class Scheduler:
         self.metrics = metrics
         self.max_queue, self.max_batch, self.max_delay = max_queue, max_batch, max_delay
         self.admitted = 0
+        metrics.gauge("queued_rows", 0)  # another worker may have died in this one's place
         self._queues: dict[tuple[Any, ...], Queue] = {}
         self._free_slots = slots
         self._inference = ThreadPoolExecutor(slots, "inference")
         self._decoding = ThreadPoolExecutor(slots, "decoding")
         self._turn_is_due = False
+        self._timer: asyncio.TimerHandle | None = None
         # Fair queueing by time: the queue whose model has been served least goes first, and none saves up while idle.
         self._served: WeakKeyDictionary[Model, float] = WeakKeyDictionary()
         self._virtual_time = 0.0
@@ -132,20 +139,19 @@ class Scheduler:
         """Queue inputs that are already right in type and shape. The job's future gets a Result, or raises what the
         model raised, or DeadlineExceeded; cancelling it drops what no batch has taken yet. A job that is to be run
         `alone` is neither put together with others nor split. Priority 1 is the highest; 0 is that of most jobs."""
-        loop = asyncio.get_running_loop()
-        rows = 0 if alone or not model.profile.independent else len(next(iter(inputs.values())))
-        alone, rows = rows == 0, rows or 1  # a batch of no rows goes alone, too: there is nothing to tell it by
+        first = next(iter(inputs.values()))
+        rows = len(first) if model.profile.batched and first.ndim else 1
+        alone = alone or not model.profile.independent or rows == 0
+        rows = max(1, rows)
         elements = sum([array.size for array in inputs.values()])
         weight = max(float(rows), elements / model.profile.row_elements)
-        job = Job(inputs, rows, weight, loop.create_future(), deadline, time.perf_counter(), priority or USUAL_PRIORITY)
+        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        job = Job(inputs, rows, weight, future, deadline, time.perf_counter(), priority or USUAL_PRIORITY)
         queue = self._queue(model, metrics, inputs, outputs, job if alone else None)
         _insert(queue.jobs, job)
         queue.rows += rows
         queue.weight += weight
-        if self.max_delay and queue.rows < self.max_batch:
-            loop.call_later(self.max_delay, self._turn_soon)
-        else:
-            self._turn_soon()
+        self._turn_soon()
         return job
 
     def runs_inline(self, model: Model, weight: float) -> bool:
@@ -158,7 +164,7 @@ class Scheduler:
         key = (model, alone, alike, *outputs)
         queue = self._queues.get(key)
         if queue is None:
-            queue = self._queues[key] = Queue(key, model, outputs, metrics)
+            queue = self._queues[key] = Queue(key, model, outputs, metrics, alone is not None)
             self._served[model] = max(self._served.get(model, 0.0), self._virtual_time)
         return queue
 
@@ -172,33 +178,47 @@ class Scheduler:
         """Start batches on free slots; of those that run on the loop one, then the loop looks after its callers."""
         self._turn_is_due = False
         for queue in sorted(self._queues.values(), key=lambda queue: self._served[queue.model]):
-            if not self._may_start(queue):
+            if self._wait(queue) != 0:
                 continue
-            inline, batch = self._is_inline(queue), self._take(queue)
+            inline, batch = self._next_is_inline(queue), self._take(queue)
             if not queue.jobs:
                 del self._queues[queue.key]
             if not batch:
                 continue
-            self._virtual_time = self._served[queue.model]
+            # A queue that had to wait for a slot may lag behind; time does not go back to it.
+            self._virtual_time = max(self._virtual_time, self._served[queue.model])
             if inline:
-                self._finish(queue, *_run(queue.model, queue.outputs, batch, self.max_batch))
+                self._finish(queue, *_run(queue, batch, self.max_batch))
                 break
             self._start(queue, batch)
-        if any(map(self._may_start, self._queues.values())):
+        if self._queues or self._timer:
+            self._come_back()
+
+    def _come_back(self) -> None:
+        """See to it that there is another turn, now or in time, if a queue can go on without a slot becoming free."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        waits = [wait for wait in map(self._wait, self._queues.values()) if wait is not None]
+        if not waits:
+            return
+        if (wait := min(waits)) > 0:
+            self._timer = asyncio.get_running_loop().call_later(wait, self._turn_soon)
+        else:
             self._turn_soon()
 
-    def _may_start(self, queue: Queue) -> bool:
-        return self._is_due(queue) and (self._free_slots > 0 or self._is_inline(queue))
+    def _wait(self, queue: Queue) -> float | None:
+        """Seconds until the next batch may begin; None if it needs a slot and there is none."""
+        if not self._free_slots and not self._next_is_inline(queue):
+            return None
+        if not self.max_delay or not queue.merges or queue.rows >= self.max_batch:
+            return 0.0
+        return max(0.0, queue.jobs[0].entered + self.max_delay - time.perf_counter())
 
-    def _is_due(self, queue: Queue) -> bool:
-        if not self.max_delay or queue.rows >= self.max_batch:
-            return True
-        return time.perf_counter() >= queue.jobs[0].entered + self.max_delay
-
-    def _is_inline(self, queue: Queue) -> bool:
-        """Whether the next batch runs on the loop. A job that is larger than a batch is a batch of its own."""
+    def _next_is_inline(self, queue: Queue) -> bool:
+        """A job that is larger than a batch is a batch of its own."""
         weight = queue.jobs[0].weight
-        if queue.model.profile.merges:
+        if queue.merges:
             weight = min(queue.weight, max(weight, self.max_batch * queue.weight / queue.rows))
         return self.runs_inline(queue.model, weight)
 
@@ -209,7 +229,7 @@ class Scheduler:
         rows, now = 0, time.perf_counter()
         while queue.jobs:
             job = queue.jobs[0]
-            if batch and (rows + job.rows > self.max_batch or not queue.model.profile.merges):
+            if batch and (rows + job.rows > self.max_batch or not queue.merges):
                 break
             queue.jobs.popleft()
             queue.rows -= job.rows
@@ -229,7 +249,7 @@ class Scheduler:
         self._free_slots -= 1
 
         def work() -> None:
-            done = _run(queue.model, queue.outputs, batch, self.max_batch)
+            done = _run(queue, batch, self.max_batch)
             loop.call_soon_threadsafe(self._slot_is_free, queue, *done)
 
         self._inference.submit(work)
@@ -248,6 +268,7 @@ class Scheduler:
             waited = started - job.entered
             queue.metrics.queue.observe(waited)
             if job.future.done():  # cancelled while it ran
+                queue.metrics.add("client_gone")
                 continue
             if outputs is None:
                 job.future.set_exception(error or RuntimeError("the model gave no answer"))
@@ -263,22 +284,22 @@ def _insert(jobs: deque[Job], job: Job) -> None:
     jobs.insert(place, job)
 
 
-def _run(model: Model, outputs: list[str], batch: Sequence[Job], max_batch: int) -> tuple[list[Done], float, float]:
+def _run(queue: Queue, batch: Sequence[Job], max_batch: int) -> tuple[list[Done], float, float]:
     """All jobs in one call of the model; if that fails each alone, so that a bad row harms no neighbour."""
     started = time.perf_counter()
     done: list[Done]
     try:
-        done = _run_together(model, outputs, batch, max_batch)
+        done = _run_together(queue, batch, max_batch)
     except Exception as error:  # onnxruntime has no common class for its exceptions
-        done = [Done(batch[0], None, error)] if len(batch) == 1 else _run_singly(model, outputs, batch, max_batch)
+        done = [Done(batch[0], None, error)] if len(batch) == 1 else _run_singly(queue, batch, max_batch)
     return done, started, time.perf_counter()
 
 
-def _run_together(model: Model, outputs: list[str], batch: Sequence[Job], max_batch: int) -> list[Done]:
+def _run_together(queue: Queue, batch: Sequence[Job], max_batch: int) -> list[Done]:
     if len(batch) == 1:
-        return [Done(batch[0], _run_in_parts(model, outputs, batch[0], max_batch), None)]
+        return [Done(batch[0], _run_in_parts(queue, batch[0], max_batch), None)]
     inputs = {name: np.concatenate([job.inputs[name] for job in batch]) for name in batch[0].inputs}
-    answers = model.run(inputs, outputs)
+    answers = queue.model.run(inputs, queue.outputs)
     done, start = [], 0
     for job in batch:
         end = start + job.rows
@@ -287,22 +308,22 @@ def _run_together(model: Model, outputs: list[str], batch: Sequence[Job], max_ba
     return done
 
 
-def _run_in_parts(model: Model, outputs: list[str], job: Job, max_batch: int) -> list[Array]:
+def _run_in_parts(queue: Queue, job: Job, max_batch: int) -> list[Array]:
     """A job of very many rows goes in parts: its memory stays within bounds, and so do the processor's caches."""
-    if job.rows <= max_batch:
-        return model.run(job.inputs, outputs)
+    if queue.alone or job.rows <= max_batch:
+        return queue.model.run(job.inputs, queue.outputs)
     parts = [
-        model.run({name: array[start : start + max_batch] for name, array in job.inputs.items()}, outputs)
+        queue.model.run({name: array[start : start + max_batch] for name, array in job.inputs.items()}, queue.outputs)
         for start in range(0, job.rows, max_batch)
     ]
     return [np.concatenate(columns) for columns in zip(*parts, strict=True)]
 
 
-def _run_singly(model: Model, outputs: list[str], batch: Sequence[Job], max_batch: int) -> list[Done]:
+def _run_singly(queue: Queue, batch: Sequence[Job], max_batch: int) -> list[Done]:
     done = []
     for job in batch:
         try:
-            done.append(Done(job, _run_in_parts(model, outputs, job, max_batch), None))
+            done.append(Done(job, _run_in_parts(queue, job, max_batch), None))
         except Exception as error:
             done.append(Done(job, None, error))
     return done

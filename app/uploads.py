@@ -68,19 +68,20 @@ def idle() -> RequestTimeout:
     return RequestTimeout(f"nothing of the body has come for {IDLE_SECONDS} seconds")
 
 
-# The heads that curl, browsers and Python's clients give to a part that is a file.
+# The boundaries and heads that curl, browsers and Python's clients give to a form and to a part that is a file.
+PLAIN_BOUNDARY = re.compile(rb"[0-9A-Za-z_-]{1,70}")
 PLAIN_HEAD = re.compile(
-    rb'Content-Disposition: form-data; name="file"(?:; filename="[^"\r\n]*")?(?:\r\nContent-Type: [^\r\n]+)?', re.I
+    rb'(?i:Content-Disposition): form-data; name="file"(?:; filename="[^"\r\n]{0,200}")?'
+    rb"(?:\r\n(?i:Content-Type): [^\r\n]{1,200})?"
 )
 
 
 def split_form(content_type: bytes, body: bytes) -> list[bytes] | None:
     """The files of a whole multipart body whose every part is plain. None for everything else, which MultipartFiles
     reads, and refuses if it is wrong."""
-    boundary = content_type[len(FORM) :]
-    if not content_type.startswith(FORM) or not boundary or b";" in boundary or b'"' in boundary:
+    if not content_type.startswith(FORM) or not PLAIN_BOUNDARY.fullmatch(content_type, len(FORM)):
         return None
-    delimiter = b"--" + boundary
+    delimiter = b"--" + content_type[len(FORM) :]
     if not body.startswith(delimiter):
         return None
     *parts, end = body[len(delimiter) :].split(b"\r\n" + delimiter)

@@ -1,6 +1,9 @@
-"""Tiny real models with answers that can be told beforehand. The one with a card: the mean pixel decides between dark
-and light. Those without: the input again, two inputs added, a sum without a batch, strings read as numbers."""
+"""Tiny real models with answers that can be told beforehand.
 
+The one artifact with a card: the mean pixel decides between dark and light. Beside it graphs of any nodes, without one.
+"""
+
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +12,10 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from app.card import Card, DatasetFacts, Golden, ImageInput, Tensor, Training, write_metadata
+
+# Type and shape by name; None is a rank that the model does not tell.
+Shape = Sequence[int | str] | None
+Tensors = Mapping[str, tuple[int, Shape]]
 
 SIDE = 2
 LABELS = ["dark", "light"]
@@ -98,34 +105,29 @@ def write_model(folder: Path, model: onnx.ModelProto, name: str, version: int = 
     return path
 
 
-Shape = list[int | str] | None  # None: a rank that the model does not tell
-
-
-def graph(
-    nodes: list[onnx.NodeProto],
-    inputs: dict[str, tuple[int, Shape]],
-    outputs: dict[str, tuple[int, Shape]],
-    constants: dict[str, Any] | None = None,
+def graph_of(
+    nodes: Sequence[onnx.NodeProto], inputs: Tensors, outputs: Tensors, **constants: np.ndarray[Any, Any]
 ) -> onnx.ModelProto:
+    """A model of these nodes, without a card."""
     made = helper.make_graph(
         nodes,
-        "graph",
-        [helper.make_tensor_value_info(name, *facts) for name, facts in inputs.items()],
-        [helper.make_tensor_value_info(name, *facts) for name, facts in outputs.items()],
-        [numpy_helper.from_array(value, name) for name, value in (constants or {}).items()],
+        "made",
+        [helper.make_tensor_value_info(name, *tensor) for name, tensor in inputs.items()],
+        [helper.make_tensor_value_info(name, *tensor) for name, tensor in outputs.items()],
+        [numpy_helper.from_array(value, name) for name, value in constants.items()],
     )
     return helper.make_model(made, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
 
 
 def identity_graph(kind: int = TensorProto.FLOAT, shape: Shape = None) -> onnx.ModelProto:
     """x → y, the same."""
-    return graph([helper.make_node("Identity", ["x"], ["y"])], {"x": (kind, shape)}, {"y": (kind, shape)})
+    return graph_of([helper.make_node("Identity", ["x"], ["y"])], {"x": (kind, shape)}, {"y": (kind, shape)})
 
 
 def addition_graph() -> onnx.ModelProto:
     """a + b + bias → sum, a x b → product; `bias` is 0 unless it is given."""
     row: Shape = ["batch", 2]
-    return graph(
+    return graph_of(
         [
             helper.make_node("Add", ["a", "b"], ["ab"]),
             helper.make_node("Add", ["ab", "bias"], ["sum"]),
@@ -133,13 +135,13 @@ def addition_graph() -> onnx.ModelProto:
         ],
         {"a": (TensorProto.FLOAT, row), "b": (TensorProto.FLOAT, row), "bias": (TensorProto.FLOAT, [1])},
         {"sum": (TensorProto.FLOAT, row), "product": (TensorProto.FLOAT, row)},
-        {"bias": np.zeros(1, np.float32)},
+        bias=np.zeros(1, np.float32),
     )
 
 
 def total_graph() -> onnx.ModelProto:
     """x [3] → total, a scalar: no batch axis anywhere."""
-    return graph(
+    return graph_of(
         [helper.make_node("ReduceSum", ["x"], ["total"], keepdims=0)],
         {"x": (TensorProto.INT64, [3])},
         {"total": (TensorProto.INT64, [])},
@@ -148,7 +150,7 @@ def total_graph() -> onnx.ModelProto:
 
 def parsing_graph() -> onnx.ModelProto:
     """text [n] → number: "1.5" → 1.5; what is no number fails while it runs."""
-    return graph(
+    return graph_of(
         [helper.make_node("Cast", ["text"], ["number"], to=TensorProto.FLOAT)],
         {"text": (TensorProto.STRING, ["n"])},
         {"number": (TensorProto.FLOAT, ["n"])},
@@ -157,16 +159,59 @@ def parsing_graph() -> onnx.ModelProto:
 
 def lookup_graph() -> onnx.ModelProto:
     """index [n] → word: 0 → "zero", 1 → "one"; there are no others."""
-    return graph(
+    return graph_of(
         [helper.make_node("Gather", ["words", "index"], ["word"])],
         {"index": (TensorProto.INT64, ["n"])},
         {"word": (TensorProto.STRING, ["n"])},
-        {"words": np.array(["zero", "one"], np.object_)},
+        words=np.array(["zero", "one"], np.object_),
+    )
+
+
+def doubling_graph(width: int = 3) -> onnx.ModelProto:
+    """float x [batch, width] → y, twice as much."""
+    return graph_of(
+        [helper.make_node("Add", ["x", "x"], ["y"])],
+        {"x": (TensorProto.FLOAT, ["batch", width])},
+        {"y": (TensorProto.FLOAT, ["batch", width])},
+    )
+
+
+def slow_graph(layers: int, width: int = 256) -> onnx.ModelProto:
+    """float x [batch, width] → y, the same again, after so many multiplications by the identity."""
+    names = ["x", *(f"h{layer}" for layer in range(1, layers)), "y"]
+    return graph_of(
+        [helper.make_node("MatMul", [names[layer], "same"], [names[layer + 1]]) for layer in range(layers)],
+        {"x": (TensorProto.FLOAT, ["batch", width])},
+        {"y": (TensorProto.FLOAT, ["batch", width])},
+        same=np.eye(width, dtype=np.float32),
+    )
+
+
+def picking_graph() -> onnx.ModelProto:
+    """int64 index [batch, 1] → y, ten times the index; what is beyond 4 raises."""
+    return graph_of(
+        [helper.make_node("Gather", ["tens", "index"], ["y"], axis=0)],
+        {"index": (TensorProto.INT64, ["batch", 1])},
+        {"y": (TensorProto.FLOAT, ["batch", 1])},
+        tens=np.arange(0, 50, 10, dtype=np.float32),
+    )
+
+
+def mixing_graph() -> onnx.ModelProto:
+    """float x [batch, 3] → y, less the mean of all rows."""
+    return graph_of(
+        [
+            helper.make_node("ReduceMean", ["x", "axes"], ["mean"], keepdims=1),
+            helper.make_node("Sub", ["x", "mean"], ["y"]),
+        ],
+        {"x": (TensorProto.FLOAT, ["batch", 3])},
+        {"y": (TensorProto.FLOAT, ["batch", 3])},
+        axes=np.array([0], np.int64),
     )
 
 
 def write_all(folder: Path) -> None:
-    """Every model of this file, the identities as `identity-fp32` and so on."""
+    """The identities as `identity-fp32` and so on."""
     kinds = {
         "bool": TensorProto.BOOL,
         "uint8": TensorProto.UINT8,

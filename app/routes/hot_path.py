@@ -6,11 +6,12 @@ Answered without FastAPI's routing, dependencies and validation, by the same fun
 import asyncio
 from collections.abc import Awaitable, Mapping
 
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.errors import AppError, CallerGone
 from app.open_inference import LENGTH_HEADER, Reply
-from app.problems import problem_response
+from app.problems import CLIENT_CLOSED_REQUEST, problem_response
 from app.protocol import Body, infer
 from app.routes.callers import TIMEOUT, deadline_of, gone
 from app.service import Service
@@ -40,7 +41,7 @@ class HotPath:
         except AppError as error:
             await problem_response(error, scope)(scope, receive, send)
         except CallerGone:
-            return
+            await Response(status_code=CLIENT_CLOSED_REQUEST)(scope, receive, send)
         else:
             if reply is None:
                 await self.app(scope, _again(read, receive), send)
@@ -55,7 +56,7 @@ async def _answer(scope: Scope, receive: Receive) -> tuple[Reply | None, Message
     if not predicts and not (path.startswith(MODELS) and path.endswith(INFER)):
         return None, None
     service: Service = scope["state"]["service"]
-    headers: Headers = dict(scope["headers"])
+    headers: Headers = dict(reversed(scope["headers"]))  # of several with one name the first counts
     length = headers.get(b"content-length", b"")
     if not length.isdigit() or int(length) > min(MAX_BYTES, service.settings.max_body_bytes):
         return None, None

@@ -19,7 +19,7 @@ from app.main import create_app
 from app.prediction import read_pictures
 from app.settings import Settings
 from tests.conftest import SAMPLES
-from tests.onnx_models import brightness_graph, graph, identity_graph, write_all, write_model
+from tests.onnx_models import brightness_graph, graph_of, identity_graph, write_all, write_model
 from tests.problems import assert_problem, assert_protocol_error
 
 LENGTH = "Inference-Header-Content-Length"
@@ -471,7 +471,7 @@ def test_answer_without_a_json_form_is_told_and_can_be_had_as_bytes(tiny: TestCl
 
 def test_input_of_a_type_without_a_name_is_told(tmp_path: Path) -> None:
     sequence = helper.make_sequence_type_proto(helper.make_tensor_type_proto(TensorProto.FLOAT, None))
-    model = graph(
+    model = graph_of(
         [helper.make_node("SequenceLength", ["s"], ["n"])],
         {},
         {"n": (TensorProto.INT64, [])},
