@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from benchmarks.arrivals import Summary
 from benchmarks.cases import CASES
 from benchmarks.comparison import IDLE, Cell, Failure, Median, Sample, Verdict, medians, ratio, verdicts
 from benchmarks.environments import ROOT
@@ -19,6 +20,10 @@ Written by the commands it names, from `docs/benchmark.json`; do not edit. Machi
 """
 HEADER = (
     "server", "requests/s", "images/s", "p50 ms", "p99 ms", "p99.9 ms", "errors", "memory MB", "start s", "Percept is"
+)  # fmt: skip
+RATE_HEADER = ("arrivals", "p50 ms", "p90 ms", "p99 ms", "p99.9 ms", "answers", "late ms")
+OVERLOAD_HEADER = (
+    "load", "served/s", "p50 ms", "p99 ms", "refused", "refused p50 ms", "refused p99 ms", "answers", "late ms"
 )  # fmt: skip
 BAR_HEADER = ("bar", "wanted", "measured", "reached")
 
@@ -106,4 +111,79 @@ def table(header: Sequence[str], body: Iterable[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in (header, rule, *body)) + "\n"
 
 
-SECTIONS = {"comparison": comparison}
+def about(title: str, result: Mapping[str, Any]) -> str:
+    return f"## {title}\n\n`{result['command']}` · {Machine(**result['machine']).sentence()}.\n"
+
+
+def open_loop(result: Mapping[str, Any]) -> str:
+    summaries = [Summary(**one) for one in result["summaries"]]
+    spacing = "evenly spaced" if result["even"] else "as independent callers come (Poisson)"
+    text = (
+        f"{result['server']}, {result['case']}: requests leave at times fixed beforehand, {spacing}, and a latency "
+        "counts from the time a request was to leave. The closed loop reached "
+        f"{result['capacity']:,.0f} requests/s. “Late” is how long after their time requests left, p99, by the "
+        "generator's own fault.\n"
+    )
+    return "\n".join([about("Latency at a fixed rate", result), text, table(RATE_HEADER, map(rate_row, summaries))])
+
+
+def rate_row(summary: Summary) -> list[str]:
+    latencies = [milliseconds(value) for value in (summary.p50, summary.p90, summary.p99, summary.p999)]
+    late = f"{summary.generator_late_p99:.2f}{'' if summary.kept_up else ' (could not keep up)'}"
+    return [f"{summary.offered_per_second:,.0f}/s", *latencies, statuses(summary), late]
+
+
+def milliseconds(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}"
+
+
+def statuses(summary: Summary) -> str:
+    return ", ".join(f"{count:,} × {status}" for status, count in summary.statuses.items())
+
+
+def overload(result: Mapping[str, Any]) -> str:
+    parts = [about("Overload", result)]
+    for run in result["runs"]:
+        calm, loaded = Summary(**run["unloaded"]), Summary(**run["overloaded"])
+        parts.append(
+            f"### {run['case']}\n\nCapacity in a closed loop {run['capacity']:,.0f} requests/s; then "
+            f"{loaded.offered_per_second:,.0f}/s for {run['seconds']:g} s. Memory (PSS) {run['memory_start']:.0f} MB "
+            f"at the start, at most {run['memory_most']:.0f}, at the end {run['memory_end']:.0f}.\n"
+        )
+        parts.append(table(OVERLOAD_HEADER, [overload_row("unloaded", calm), overload_row("overloaded", loaded)]))
+        parts.append(table(BAR_HEADER, [[*row[:3], "yes" if row[3] else "no"] for row in run["bars"]]))
+    return "\n".join(parts)
+
+
+def overload_row(title: str, summary: Summary) -> list[str]:
+    late = f"{summary.generator_late_p99:.2f}{'' if summary.kept_up else ' (could not keep up)'}"
+    return [
+        title,
+        f"{summary.served_per_second:,.0f}",
+        milliseconds(summary.p50),
+        milliseconds(summary.p99),
+        f"{summary.refused:,}",
+        milliseconds(summary.refused_p50),
+        milliseconds(summary.refused_p99),
+        statuses(summary),
+        late,
+    ]
+
+
+def robustness(result: Mapping[str, Any]) -> str:
+    return "\n".join([about("Reload and lost workers under load", result), table(BAR_HEADER, result["bars"])])
+
+
+def scaling(result: Mapping[str, Any]) -> str:
+    pictures = [f"![{title}](figures/{name}.png)\n" for name, title in result["figures"].items()]
+    notes = [f"- {note}" for note in result["notes"]]
+    return "\n".join([about("Scaling", result), *pictures, *notes, *([""] if notes else [])])
+
+
+SECTIONS = {
+    "comparison": comparison,
+    "open_loop": open_loop,
+    "overload": overload,
+    "robustness": robustness,
+    "scaling": scaling,
+}

@@ -1,4 +1,8 @@
-"""MLServer: its Open Inference endpoint over a runtime of our own, since it has none for ONNX."""
+"""MLServer: its Open Inference endpoint over a runtime of our own, since it has none for ONNX.
+
+settings.json keeps the model in the server's process: with two worker processes (`parallel_workers`) it answered a
+third fewer requests and held 400 MB instead of 170, and the peer is to be measured at its best.
+"""
 
 import os
 
