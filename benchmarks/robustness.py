@@ -109,13 +109,13 @@ def kills(count: int, connections: int) -> list[Bar]:
     with running(PERCEPT, Path(sys.executable), cores()) as process:
         asked = PERCEPT.questions(CASE)
         require_right_answers(asked, process)
-        before = answering(asked[0], process)
+        before = listening(process)
         if len(before) < 2:
-            raise Unavailable(f"{len(before)} worker processes answer: there is none to kill and another to go on")
+            raise Unavailable(f"{len(before)} worker processes listen: there is none to kill and another to go on")
         with background(asked, process.port, MOST_LOAD_SECONDS, connections) as wrk:
             time.sleep(SETTLE_SECONDS)
             try:
-                seconds = [kill_one(len(before), asked[0], process) for _ in range(count)]
+                seconds = [kill_one(asked[0], process) for _ in range(count)]
             finally:
                 load = finish(wrk)
     return kill_bars(count, connections, load, seconds)
@@ -138,17 +138,26 @@ def kill_bars(count: int, connections: int, load: Load, seconds: list[float]) ->
     ]
 
 
-def kill_one(workers: int, question: Question, process: Running) -> float:
-    """Seconds until as many workers answer as before."""
-    victim = min(answering(question, process))
+def kill_one(question: Question, process: Running) -> float:
+    """Seconds until as many workers answer as before: until one that was not there has answered."""
+    before = listening(process)
+    victim = min(before)
     begin = time.monotonic()
     os.kill(victim, signal.SIGKILL)
-    if not wait_for(lambda: len(answering(question, process) - {victim}) >= workers, REPLACED_SECONDS):
+    if not wait_for(lambda: bool(answering(question, process) - before), REPLACED_SECONDS):
         raise Unavailable(f"a killed worker was not replaced within {REPLACED_SECONDS:.0f} s")
     seconds = time.monotonic() - begin
     print(f"  killed {victim}, replaced after {seconds:.2f} s", flush=True)
     time.sleep(SETTLE_SECONDS)
     return seconds
+
+
+def listening(process: Running) -> set[int]:
+    """The worker processes that hold a listening socket of the port."""
+    held = held_sockets([child.pid for child in children(process.pid)])
+    table = parse_tcp((PROC / "net" / "tcp").read_text())
+    listeners = {one.inode for one in table if (one.local_port, one.remote_port) == (process.port, 0)}
+    return {pid for pid, inodes in held.items() if inodes & listeners}
 
 
 def answering(question: Question, process: Running) -> set[int]:
@@ -159,14 +168,12 @@ def answering(question: Question, process: Running) -> set[int]:
         for _ in range(LISTEN_BACKLOG_PROBES):
             connections.append(socket.create_connection(("127.0.0.1", process.port), 1.0))
             connections[-1].sendall(question.message.raw(process.port))
-        sockets = held_sockets([child.pid for child in children(process.pid)])
-        for connection in connections:
-            if receive(connection).status == 200:
-                inode = server_side(connection.getsockname()[1], process.port)
-                sockets = sockets if inode in sockets else held_sockets([one.pid for one in children(process.pid)])
-                workers |= {sockets[inode]} if inode in sockets else set()
+        answered = [connection for connection in connections if receive(connection).status == 200]
+        inodes = {server_side(connection.getsockname()[1], process.port) for connection in answered}
+        held = held_sockets([child.pid for child in children(process.pid)])
+        workers = {pid for pid, sockets in held.items() if sockets & inodes}
     except (OSError, http.client.HTTPException):
-        pass  # a connection that was given to the one that is gone; the next round is without it
+        pass  # a connection that was given to the one that is gone; the next look is without it
     finally:
         for connection in connections:
             connection.close()
@@ -197,15 +204,15 @@ def server_side(client_port: int, server_port: int) -> int | None:
     return None
 
 
-def held_sockets(pids: list[int]) -> dict[int, int]:
-    """Inode → the process that has it open."""
-    holders = {}
+def held_sockets(pids: list[int]) -> dict[int, set[int | None]]:
+    """Process → the inodes of its open sockets. A listening socket may have several holders."""
+    holders: dict[int, set[int | None]] = {pid: set() for pid in pids}
     for pid in pids:
         try:
             for descriptor in (PROC / str(pid) / "fd").iterdir():
                 found = re.fullmatch(r"socket:\[(\d+)\]", os.readlink(descriptor))
                 if found:
-                    holders[int(found[1])] = pid
+                    holders[pid].add(int(found[1]))
         except OSError:
             continue
     return holders
