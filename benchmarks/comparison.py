@@ -2,7 +2,7 @@
 
 import operator
 import statistics
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -47,6 +47,8 @@ class Median:
 
     rounds: int
     requests_per_second: float
+    slowest: float
+    fastest: float
     rows_per_second: float
     p50: float
     p99: float
@@ -71,6 +73,8 @@ def _median(group: list[Sample]) -> Median:
     return Median(
         rounds=len({sample.round for sample in group}),
         requests_per_second=rate,
+        slowest=min(sample.requests_per_second for sample in group),
+        fastest=max(sample.requests_per_second for sample in group),
         rows_per_second=rate * group[0].rows,
         p50=of("p50"),
         p99=of("p99"),
@@ -81,13 +85,17 @@ def _median(group: list[Sample]) -> Median:
     )
 
 
-def ratio(samples: Iterable[Sample], ours: Cell, theirs: Cell, measure: str = "requests_per_second") -> float | None:
-    """Ours by theirs: the median of the ratios within each round, so that a machine that drifts between rounds does
-    not count. None where no round has both."""
+def ratios(samples: Iterable[Sample], ours: Cell, theirs: Cell, measure: str = "requests_per_second") -> list[float]:
+    """Ours by theirs within each round, so that a machine that drifts between rounds does not count."""
     kept = list(samples)
     here, there = _by_round(kept, ours, measure), _by_round(kept, theirs, measure)
-    ratios = [here[number] / there[number] for number in here if there.get(number)]
-    return statistics.median(ratios) if ratios else None
+    return [here[number] / there[number] for number in here if there.get(number)]
+
+
+def ratio(samples: Iterable[Sample], ours: Cell, theirs: Cell, measure: str = "requests_per_second") -> float | None:
+    """The median of the rounds; None where no round has both."""
+    found = ratios(samples, ours, theirs, measure)
+    return statistics.median(found) if found else None
 
 
 def _by_round(samples: Iterable[Sample], cell: Cell, measure: str) -> dict[int, float]:
@@ -116,12 +124,22 @@ UNITS = {"p50": " ms", "p99": " ms", "memory": " MB", "start_seconds": " s"}
 @dataclass(frozen=True)
 class Verdict:
     bar: Bar
-    value: float | None  # None: not measured
+    rounds: list[float]  # what each gave; none: not measured
+
+    @property
+    def value(self) -> float | None:
+        return statistics.median(self.rounds) if self.rounds else None
+
+    @property
+    def in_every_round(self) -> bool:
+        return bool(self.rounds) and all(self._holds(value) for value in self.rounds)
 
     @property
     def reached(self) -> bool:
-        compare = operator.le if self.bar.at_most else operator.ge
-        return self.value is not None and compare(self.value, self.bar.wanted)
+        return self.value is not None and self._holds(self.value)
+
+    def _holds(self, value: float) -> bool:
+        return bool((operator.le if self.bar.at_most else operator.ge)(value, self.bar.wanted))
 
 
 BARS = (
@@ -147,14 +165,10 @@ BARS = (
 
 
 def verdicts(samples: list[Sample], bars: Iterable[Bar] = BARS) -> list[Verdict]:
-    found = medians(samples)
-    return [Verdict(bar, _value(bar, samples, found)) for bar in bars]
+    return [Verdict(bar, _rounds(bar, samples)) for bar in bars]
 
 
-def _value(bar: Bar, samples: list[Sample], found: Mapping[Cell, Median]) -> float | None:
+def _rounds(bar: Bar, samples: list[Sample]) -> list[float]:
     if bar.theirs is not None:
-        return ratio(samples, bar.ours, bar.theirs, bar.measure)
-    if bar.ours not in found:
-        return None
-    value: float = getattr(found[bar.ours], bar.measure)
-    return value
+        return ratios(samples, bar.ours, bar.theirs, bar.measure)
+    return list(_by_round(samples, bar.ours, bar.measure).values())

@@ -19,13 +19,14 @@ OPENING = """# Benchmark
 Written by the commands it names, from `docs/benchmark.json`; do not edit. Machines differ: compare within one run.
 """
 HEADER = (
-    "server", "requests/s", "images/s", "p50 ms", "p99 ms", "p99.9 ms", "errors", "memory MB", "start s", "Percept is"
+    "server", "requests/s", "slowest … fastest round", "images/s", "p50 ms", "p99 ms", "p99.9 ms", "errors", "memory MB", "start s", "Percept is"
 )  # fmt: skip
 RATE_HEADER = ("arrivals", "p50 ms", "p90 ms", "p99 ms", "p99.9 ms", "answers", "late ms")
 OVERLOAD_HEADER = (
     "load", "served/s", "p50 ms", "p99 ms", "refused", "refused p50 ms", "refused p99 ms", "answers", "late ms"
 )  # fmt: skip
 BAR_HEADER = ("bar", "wanted", "measured", "reached")
+VERDICT_HEADER = ("bar", "wanted", "measured", "lowest … highest round", "reached")
 
 
 def record(section: str, result: Mapping[str, Any]) -> None:
@@ -51,7 +52,7 @@ def comparison(result: Mapping[str, Any]) -> str:
         if body:
             parts.append(f"### {CASES[case].title if case in CASES else 'idle server, one connection'}\n")
             parts.append(table(HEADER, body))
-    parts += ["### Bars\n", table(BAR_HEADER, map(bar_row, verdicts(samples)))]
+    parts += ["### Bars\n", table(VERDICT_HEADER, map(bar_row, verdicts(samples)))]
     named = (f"{titles[server]} {version}" for server, version in versions.items())
     parts.append(f"Versions: {', '.join(named)}.\n")
     return "\n".join(parts)
@@ -67,7 +68,10 @@ def settings(result: Mapping[str, Any]) -> str:
         "idle. Figures are medians of the rounds, errors their sum, memory the PSS of the whole process tree after the "
         "load, start the time to the first 200, and “Percept is” the median of the ratios within the rounds "
         "(requests/s; for the idle server how many times lower its p50 is). wrk spreads the delay of a late answer "
-        "over the requests it held up, for all servers alike.\n"
+        "over the requests it held up, for all servers alike.\n\n"
+        "Which of several workers gets how many of the connections is the kernel's draw, once per run of wrk: where one "
+        "got nearly all, a server with two workers was seen at the speed of one. So rounds of the same server differ, "
+        "and “median only” marks a bar that did not hold in every round.\n"
     )
 
 
@@ -97,13 +101,18 @@ def median_row(title: str, median: Median, lead: float | None) -> list[str]:
     else:
         latencies = [f"{value:.2f}" for value in (median.p50, median.p99, median.p999)]
         memory = [f"{median.memory:.0f}", f"{median.start_seconds:.1f}"]
-    rates = [f"{median.requests_per_second:,.0f}", f"{median.rows_per_second:,.0f}"]
+    spread = f"{median.slowest:,.0f} … {median.fastest:,.0f}"
+    rates = [f"{median.requests_per_second:,.0f}", spread, f"{median.rows_per_second:,.0f}"]
     return [title, *rates, *latencies, str(median.errors), *memory, "" if lead is None else f"{lead:.2f} ×"]
 
 
 def bar_row(verdict: Verdict) -> list[str]:
-    measured = "not measured" if verdict.value is None else f"{verdict.value:.2f}"
-    return [verdict.bar.title, verdict.bar.target(), measured, "yes" if verdict.reached else "no"]
+    """A median on the right side with a round on the wrong one is told apart from a bar that always held."""
+    if verdict.value is None:
+        return [verdict.bar.title, verdict.bar.target(), "not measured", "", "no"]
+    spread = f"{min(verdict.rounds):.2f} … {max(verdict.rounds):.2f}"
+    reached = ("yes" if verdict.in_every_round else "median only") if verdict.reached else "no"
+    return [verdict.bar.title, verdict.bar.target(), f"{verdict.value:.2f}", spread, reached]
 
 
 def table(header: Sequence[str], body: Iterable[Sequence[str]]) -> str:

@@ -25,6 +25,7 @@ def test_median_is_of_the_rounds_and_errors_are_their_sum() -> None:
     median = medians(SAMPLES)[OURS]
 
     assert (median.rounds, median.requests_per_second, median.rows_per_second) == (3, 20, 1_280)
+    assert (median.slowest, median.fastest) == (10, 30)
     assert (median.p50, median.p99, median.p999, median.errors) == (5, 2, 3, 3)
 
 
@@ -39,18 +40,21 @@ def test_ratio_needs_a_round_that_has_both() -> None:
 
 
 @pytest.mark.parametrize(
-    ("bar", "value", "reached"),
+    ("bar", "rounds", "value", "reached", "in_every_round"),
     [
-        (Bar("reached exactly", OURS, 2.0, THEIRS), 2.0, True),
-        (Bar("not reached", OURS, 2.1, THEIRS), 2.0, False),
-        (Bar("at most", OURS, 4.9, measure="p50", at_most=True), 5.0, False),
-        (Bar("not measured", Cell("percept", "png_raw"), 1.0), None, False),
+        (Bar("reached exactly", OURS, 2.0, THEIRS), [2, 3, 1], 2.0, True, False),
+        (Bar("in every round", OURS, 1.0, THEIRS), [2, 3, 1], 2.0, True, True),
+        (Bar("not reached", OURS, 2.1, THEIRS), [2, 3, 1], 2.0, False, False),
+        (Bar("at most", OURS, 4.9, measure="p50", at_most=True), [4, 6, 5], 5.0, False, False),
+        (Bar("not measured", Cell("percept", "png_raw"), 1.0), [], None, False, False),
     ],
     ids=lambda value: value.title if isinstance(value, Bar) else "",
 )
-def test_bar(bar: Bar, value: float | None, reached: bool) -> None:
-    assert verdicts(SAMPLES, [bar]) == [Verdict(bar, value)]
-    assert Verdict(bar, value).reached is reached
+def test_bar(bar: Bar, rounds: list[float], value: float | None, reached: bool, in_every_round: bool) -> None:
+    [verdict] = verdicts(SAMPLES, [bar])
+
+    assert verdict == Verdict(bar, rounds)
+    assert (verdict.value, verdict.reached, verdict.in_every_round) == (value, reached, in_every_round)
 
 
 def test_target_names_sign_and_unit() -> None:

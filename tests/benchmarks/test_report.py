@@ -15,16 +15,16 @@ def test_rows_are_fastest_first_and_failures_come_last() -> None:
     failures = [Failure("ray_serve", "png_raw", "not started: ended with 1"), Failure("floor", "json_1", "elsewhere")]
 
     assert case_rows("png_raw", samples, failures, TITLES) == [
-        ["Percept", "2,500", "2,500", "1.50", "4.25", "10.00", "0", "120", "0.6", ""],
-        ["Floor", "1,000", "1,000", "1.50", "4.25", "10.00", "0", "120", "0.6", "2.50 ×"],
-        ["Ray Serve", "not started: ended with 1", *[""] * 8],
+        ["Percept", "2,500", "2,500 … 2,500", "2,500", "1.50", "4.25", "10.00", "0", "120", "0.6", ""],
+        ["Floor", "1,000", "1,000 … 1,000", "1,000", "1.50", "4.25", "10.00", "0", "120", "0.6", "2.50 ×"],
+        ["Ray Serve", "not started: ended with 1", *[""] * 9],
     ]
 
 
 def test_what_is_no_server_has_rates_only() -> None:
-    row = median_row("onnxruntime", Median(3, 120.4, 30_822.4, 0, 0, 0, 0, 0, 0), 0.9)
+    row = median_row("onnxruntime", Median(3, 120.4, 110, 128, 30_822.4, 0, 0, 0, 0, 0, 0), 0.9)
 
-    assert row == ["onnxruntime", "120", "30,822", "–", "–", "–", "0", "–", "–", "0.90 ×"]
+    assert row == ["onnxruntime", "120", "110 … 128", "30,822", "–", "–", "–", "0", "–", "–", "0.90 ×"]
 
 
 def test_table() -> None:
