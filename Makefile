@@ -9,13 +9,14 @@ TORCH_VERSION := 2.13.0
 # `make train TORCH=cuda` takes PyPI's own build, which on Linux brings several gigabytes of CUDA packages.
 TORCH  ?= cpu
 
-.PHONY: help serve test check train gpu table lock clean
+.PHONY: help serve test check train bench gpu table lock clean
 
 help:
 	@echo "make serve    answer on http://127.0.0.1:$(PORT) (PORT=… changes it)"
 	@echo "make test     run all tests; PERCEPT_DATA=… names the folder of the data sets"
 	@echo "make check    lint, format and types, read-only"
 	@echo "make train    train every model again: MODELS=\"mnist-cnn …\" for some, TORCH=cuda for a GPU"
+	@echo "make bench    Percept against other servers: BENCH=\"scaling overload …\" for other runs"
 	@echo "make gpu      put onnxruntime-gpu in the place of onnxruntime"
 	@echo "make table    write the README's table of models from the cards"
 	@echo "make lock     resolve constraints.txt anew"
@@ -35,6 +36,11 @@ MODELS ?= --all
 train: $(VENV)/dev.stamp
 	$(BIN)/percept train $(MODELS)
 
+# Needs wrk on PATH; the other servers get environments of their own below .venv-bench.
+BENCH ?= serving
+bench: $(VENV)/dev.stamp
+	@for run in $(BENCH); do $(BIN)/python -m benchmarks.$$run || exit; done
+
 # Both packages are called onnxruntime when imported, so the one has to go before the other comes.
 gpu: $(VENV)/serve.stamp
 	$(PIP) install -c constraints.txt -e '.[gpu]'
@@ -51,7 +57,7 @@ lock: $(VENV)/serve.stamp
 	    --upgrade --no-annotate --no-header --output-file constraints.txt
 
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) .venv-bench
 
 $(VENV)/serve.stamp: pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
