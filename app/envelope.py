@@ -31,7 +31,7 @@ class Envelope:
         request_id = _given(scope) or b"%b%08x" % (self.prefix, next(self.numbers))
         scope["request_id"] = request_id.decode()
 
-        status = 500
+        status = 0
         started = time.perf_counter() if ACCESS.isEnabledFor(logging.INFO) else 0.0
 
         async def send_with_id(message: Message) -> None:
@@ -44,11 +44,9 @@ class Envelope:
 
         try:
             await self.app(scope, receive, send_with_id)
-        except Exception:
-            self.count(500)  # answered further out, by Starlette's last resort, and logged there
-            raise
-        if started:
-            _log(scope, status, time.perf_counter() - started)
+        finally:
+            if started:
+                _log(scope, status, time.perf_counter() - started)
 
 
 def _log(scope: Scope, status: int, seconds: float) -> None:

@@ -10,9 +10,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypedDict
+from typing import Any, TypedDict
 
 from fastapi import FastAPI
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.envelope import Envelope
 from app.errors import ConfigurationError
@@ -36,6 +37,17 @@ class State(TypedDict):
     service: Service
 
 
+class Percept(FastAPI):
+    """FastAPI behind `front`, which answers what it can before FastAPI's own layers: each costs every request."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.front: ASGIApp = super().__call__
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self.front(scope, receive, send)
+
+
 @dataclass(frozen=True)
 class Shared:
     """What workers have in common; made before they are."""
@@ -54,7 +66,7 @@ def create_app(
     shared: Shared | None = None,
     slot: int = 0,
     opened: Repository | None = None,
-) -> FastAPI:
+) -> Percept:
     """Settings come from the environment unless they are given. `shared` is what workers have in common, `slot` is this
     worker's place in it. Models are loaded when the application starts, unless a repository has been opened before."""
     settings = settings or read_settings()
@@ -82,7 +94,7 @@ def create_app(
             yield State(service=Service(settings, repository, scheduler, shared.metrics, worker))
         watch.cancel()
 
-    app = FastAPI(
+    app = Percept(
         title="Percept",
         version=importlib.metadata.version("percept"),
         lifespan=lifespan,
@@ -94,8 +106,7 @@ def create_app(
         redoc_url=None,
     )
     app.add_middleware(HeadAsGet)
-    app.add_middleware(HotPath)
-    app.add_middleware(Envelope, count=worker.response)  # the last is the outermost
+    app.front = Envelope(HotPath(app.front), count=worker.response)
     add_error_handlers(app)
     for router in (
         predict.router,

@@ -170,7 +170,7 @@ def _http_exception(request: Request, error: Exception) -> Response:
     detail = where if error.detail == phrase else f"{where}: {error.detail}"
     if error.status_code == 405 and error.headers:
         detail += f" is not allowed; allowed: {error.headers.get('Allow')}"
-    return _respond(request.scope, _plain(request, error.status_code, detail), error.headers)
+    return _respond(request.scope, _plain(request.scope, error.status_code, detail), error.headers)
 
 
 def _validation_error(request: Request, error: Exception) -> Response:
@@ -188,20 +188,21 @@ def _client_gone(request: Request, error: Exception) -> Response:
 
 def _unexpected(request: Request, error: Exception) -> Response:
     """The traceback goes to the log, never to the caller, who gets the id to find it by."""
-    request_id = request.scope["request_id"]
-    message = f"request {request_id} failed: {request.method} {request.url.path}"
+    return failure_response(error, request.scope)
+
+
+def failure_response(error: Exception, scope: Scope) -> Response:
+    """For an error that is no AppError, from whoever answers before there is a Request."""
+    request_id = scope["request_id"]
+    message = f"request {request_id} failed: {scope['method']} {scope['path']}"
     logger.error(message, exc_info=error, extra={"fields": {"request_id": request_id}})
-    problem = _plain(request, 500, "the service failed; the log says why")
-    # Starlette's last resort stands outside the middleware that adds the id to every other response.
-    return _respond(request.scope, problem, {"X-Request-ID": problem.request_id})
+    return _respond(scope, _plain(scope, 500, "the service failed; the log says why"))
 
 
-def _plain(request: Request, status: int, detail: str) -> Problem:
+def _plain(scope: Scope, status: int, detail: str) -> Problem:
     """A problem that says no more than its HTTP status (RFC 9457, section 4.2.1)."""
     phrase = HTTPStatus(status).phrase
-    return Problem(
-        type="about:blank", title=phrase, status=status, detail=detail, request_id=request.scope["request_id"]
-    )
+    return Problem(type="about:blank", title=phrase, status=status, detail=detail, request_id=scope["request_id"])
 
 
 def _respond(scope: Scope, problem: Problem, headers: Mapping[str, str] | None = None) -> Response:

@@ -27,13 +27,13 @@ def run(settings: Settings) -> int:
     """Serve until Ctrl-C or SIGTERM; returns the exit code. Raises ConfigurationError if the address is not to be had.
 
     The models are loaded in the workers: sessions, and CUDA above all, do not outlive a fork."""
-    listening = listen(settings.host, settings.port)
     workers = worker_count(settings)
+    sockets = listen(settings.host, settings.port, workers)
     shared = shared_by(workers)
-    address = f"http://{_host_of(listening)}:{listening.getsockname()[1]}"
+    address = f"http://{_host_of(sockets[0])}:{sockets[0].getsockname()[1]}"
 
     def work(slot: int, ready: Callable[[], object], life: int) -> int:
-        return serve(settings, shared, slot, listening, ready, life)
+        return serve(settings, shared, slot, sockets[slot], ready, life)
 
     def announce() -> None:
         print(f"Percept answers on {address} with {workers} worker{'s' * (workers > 1)}", flush=True)
@@ -44,10 +44,20 @@ def run(settings: Settings) -> int:
     return code
 
 
-def listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int, workers: int) -> list[socket.socket]:
+    """A socket for each worker, all on one address: the kernel then spreads connections evenly, where workers around
+    one socket would take as many as they are quick. They belong to the supervisor: while a worker that died is being
+    replaced, its connections wait. Raises ConfigurationError."""
     try:
         [*_, (family, _, _, _, address)] = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        return socket.create_server(address[:2], family=family, backlog=BACKLOG)
+        # Sockets that share an address would share it with those of another service, too; this one says if it is taken.
+        with socket.create_server(address[:2], family=family) as probe:
+            address = probe.getsockname()
+        if workers == 1 or sys.platform != "linux":  # elsewhere the kernel does not spread them
+            return [socket.create_server(address[:2], family=family, backlog=BACKLOG)] * workers
+        return [
+            socket.create_server(address[:2], family=family, backlog=BACKLOG, reuse_port=True) for _ in range(workers)
+        ]
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else str(error)
         raise ConfigurationError(f"cannot listen on {host}:{port}: {reason}") from error

@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.errors import AppError, CallerGone
 from app.open_inference import LENGTH_HEADER, Reply
-from app.problems import CLIENT_CLOSED_REQUEST, problem_response
+from app.problems import CLIENT_CLOSED_REQUEST, failure_response, problem_response
 from app.protocol import Body, infer
 from app.routes.callers import TIMEOUT, deadline_of, gone
 from app.service import Service
@@ -42,6 +42,9 @@ class HotPath:
             await problem_response(error, scope)(scope, receive, send)
         except CallerGone:
             await Response(status_code=CLIENT_CLOSED_REQUEST)(scope, receive, send)
+        except Exception as error:
+            await failure_response(error, scope)(scope, receive, send)
+            raise
         else:
             if reply is None:
                 await self.app(scope, _again(read, receive), send)

@@ -16,14 +16,13 @@ def subclasses(kind: type[AppError]) -> list[type[AppError]]:
 
 def app_that_raises(error: Exception) -> TestClient:
     app = FastAPI()
-    app.add_middleware(Envelope, count=lambda status: None)
     add_error_handlers(app)
 
     @app.get("/")
     def fail() -> None:
         raise error
 
-    return TestClient(app, raise_server_exceptions=False)
+    return TestClient(Envelope(app, count=lambda status: None), raise_server_exceptions=False)
 
 
 @pytest.mark.parametrize("kind", subclasses(AppError))

@@ -9,14 +9,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from python_multipart.multipart import parse_options_header
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app import scheduler
+from app.envelope import Envelope
 from app.errors import AppError
-from app.main import create_app
+from app.main import Percept, create_app
 from app.routes.hot_path import MAX_BYTES, HotPath
 from app.settings import Settings
 from app.uploads import MultipartFiles, split_form
@@ -133,12 +133,12 @@ class Way:
         return Asked(starts[0]["status"], list(starts[0]["headers"]), body, bool(self.seen))
 
 
-def application(with_hot_path: bool, seen: list[str]) -> FastAPI:
+def application(with_hot_path: bool, seen: list[str]) -> Percept:
     app = create_app(Settings(max_files=MAX_FILES, max_pixels=2_000_000))
     app.add_middleware(Recorder, seen=seen)
-    app.user_middleware.append(app.user_middleware.pop(0))  # the innermost
     if not with_hot_path:
-        app.user_middleware = [each for each in app.user_middleware if each.cls is not HotPath]
+        assert isinstance(app.front, Envelope) and isinstance(app.front.app, HotPath)
+        app.front.app = app.front.app.app
     return app
 
 
