@@ -49,7 +49,8 @@ def listen(host: str, port: int) -> socket.socket:
         [*_, (family, _, _, _, address)] = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         return socket.create_server(address[:2], family=family, backlog=BACKLOG)
     except OSError as error:
-        reason = os.strerror(error.errno) if error.errno else str(error)
+        unknown = isinstance(error, socket.gaierror)  # its numbers are others
+        reason = str(error.strerror) if unknown or not error.errno else os.strerror(error.errno)
         raise ConfigurationError(f"cannot listen on {host}:{port}: {reason}") from error
 
 
