@@ -23,17 +23,21 @@ class Envelope:
             return
         request_id = _given(scope) or secrets.token_hex(8).encode()
         scope["request_id"] = request_id.decode()
+        counted = False
 
         async def send_with_id(message: Message) -> None:
+            nonlocal counted
             if message["type"] == "http.response.start":
                 message["headers"] = [*message["headers"], (HEADER, request_id)]
                 self.count(message["status"])
+                counted = True
             await send(message)
 
         try:
             await self.app(scope, receive, send_with_id)
         except Exception:
-            self.count(500)  # answered further out, by Starlette's last resort
+            if not counted:
+                self.count(500)  # answered further out, by Starlette's last resort
             raise
 
 
