@@ -3,6 +3,7 @@
 import asyncio
 import json
 import random
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -397,10 +398,13 @@ def test_caller_who_leaves_while_the_model_runs_is_counted_both_ways_alike(
     monkeypatch.setattr("app.scheduler.INLINE_SECONDS", 0.0)  # as if the model were slow
 
     async def leave(way: Way) -> tuple[Asked, float]:
-        metrics = way.client.app_state["service"].metrics
+        service = way.client.app_state["service"]
+        metrics, held = service.metrics, threading.Event()
         await way.asked("/predict/mnist-dnn", SEVEN)
         before = metrics.model_totals()["mnist-dnn", "1"].value("client_gone")
+        service.scheduler._inference.submit(held.wait)  # it takes for ever
         answer = await way.asked("/predict/mnist-dnn", SEVEN, DISCONNECT)
+        held.set()
         await way.asked("/predict/mnist-dnn", SEVEN)  # a slot is free again
         return answer, metrics.model_totals()["mnist-dnn", "1"].value("client_gone") - before
 
