@@ -44,6 +44,10 @@ class Envelope:
 
         try:
             await self.app(scope, receive, send_with_id)
+        except Exception:
+            if not status:
+                self.count(500)  # the server will answer so
+            raise
         finally:
             if started:
                 _log(scope, status, time.perf_counter() - started)

@@ -59,7 +59,8 @@ def listen(host: str, port: int, workers: int) -> list[socket.socket]:
             socket.create_server(address[:2], family=family, backlog=BACKLOG, reuse_port=True) for _ in range(workers)
         ]
     except OSError as error:
-        reason = os.strerror(error.errno) if error.errno else str(error)
+        unknown = isinstance(error, socket.gaierror)  # its numbers are others
+        reason = str(error.strerror) if unknown or not error.errno else os.strerror(error.errno)
         raise ConfigurationError(f"cannot listen on {host}:{port}: {reason}") from error
 
 

@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -36,9 +37,13 @@ def supervise(count: int, work: Work, on_ready: Callable[[], None], grace_second
     A worker killed while others serve is forked anew from this process, which has imported everything and loaded
     nothing."""
     signal.pthread_sigmask(signal.SIG_BLOCK, HEEDED)
+    # Whoever started us may have ignored it, and then nobody would be told of the dead.
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     try:
         return _Workers(count, work, on_ready, grace_seconds).run()
     finally:
+        while signal.sigtimedwait(HEEDED, 0):
+            pass  # asked again and again; it has been done
         signal.pthread_sigmask(signal.SIG_UNBLOCK, HEEDED)
 
 
@@ -86,6 +91,8 @@ class _Workers:
                 if time.monotonic() - worker.started < EARLY_SECONDS and signal.sigtimedwait(STOPPING, EARLY_SECONDS):
                     return 0
                 self._fork(worker.slot)
+            with contextlib.suppress(BlockingIOError):
+                os.read(self.ready_pipe[0], 1_024)  # what successors say, lest the pipe be full some day
 
     def _fork(self, slot: int) -> None:
         process = os.fork()
@@ -99,6 +106,10 @@ class _Workers:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, HEEDED)
             os.close(self.life_pipe[1])
             code = self.work(slot, lambda: os.write(self.ready_pipe[1], b"."), self.life_pipe[0])
+        except SystemExit as error:
+            code = error.code if isinstance(error.code, int) else 1
+        except Exception:
+            traceback.print_exc()
         finally:
             sys.stdout.flush()
             sys.stderr.flush()

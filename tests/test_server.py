@@ -10,14 +10,15 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from app.server import GRACE_SECONDS
+from app.errors import ConfigurationError
+from app.server import GRACE_SECONDS, listen
 from tests.conftest import ROOT, SAMPLES
 from tests.problems import assert_problem
 
@@ -37,7 +38,7 @@ class Answer:
 
 
 class Server:
-    def __init__(self, log: Path) -> None:
+    def __init__(self, log: Path, **settings: str) -> None:
         self.log = log
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
@@ -45,7 +46,7 @@ class Server:
         command = [sys.executable, "-m", "app.cli", "serve", "--port", str(self.port)]
         self.temporary = log.parent / "temporary"
         self.temporary.mkdir()
-        environment = os.environ | {"TMPDIR": str(self.temporary)}
+        environment = os.environ | {"TMPDIR": str(self.temporary)} | settings
         with log.open("w") as output:
             self.process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT)
         self.url = f"http://127.0.0.1:{self.port}"
@@ -62,6 +63,12 @@ class Server:
         request = urllib.request.Request(f"{self.url}/predict/digits", body, {"Content-Type": "image/png"})
         answer = json.load(urllib.request.urlopen(request, timeout=PATIENCE))
         return str(answer["predictions"][0]["label"])
+
+    def metrics(self) -> dict[str, float]:
+        """Values by name and labels, as the text has them."""
+        text = urllib.request.urlopen(f"{self.url}/metrics", timeout=PATIENCE).read().decode()
+        lines = [line.rpartition(" ") for line in text.splitlines() if not line.startswith("#")]
+        return {name: float(value) for name, _, value in lines}
 
     def connect(self) -> socket.socket:
         return socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE)
@@ -220,3 +227,145 @@ def test_port_that_is_taken_is_told() -> None:
 
     assert done.returncode != 0
     assert "Address already in use" in done.stderr
+
+
+def test_host_that_is_none_is_told() -> None:
+    with pytest.raises(ConfigurationError, match="cannot listen on no such host:0: Name or service not known"):
+        listen("no such host", 0, 1)
+
+
+def test_service_that_cannot_start_says_why_and_ends(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "app.cli", "serve", "--port", "0"]
+    environment = os.environ | {"PERCEPT_ARTIFACTS": str(tmp_path / "nowhere"), "PERCEPT_WORKERS": "2"}
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=PATIENCE
+    )
+
+    assert done.returncode == 2
+    assert f"percept: PERCEPT_ARTIFACTS={tmp_path}/nowhere: there is no such folder\n" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "answers on" not in done.stdout
+
+
+# Workers.
+
+
+def gone(process: int) -> bool:
+    """A zombie is no worker any more."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
+
+
+def until(condition: Callable[[], object]) -> float:
+    """Seconds until it is so."""
+    started = time.monotonic()
+    while not condition():
+        assert time.monotonic() - started < PATIENCE
+        time.sleep(0.005)
+    return time.monotonic() - started
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_as_many_workers_answer_as_are_wanted(tmp_path: Path, count: int) -> None:
+    server = Server(tmp_path / "log", PERCEPT_WORKERS=str(count))
+    until(lambda: "answers on" in server.log.read_text())
+
+    assert len(server.workers()) == count
+    assert f"answers on {server.url} with {count} worker{'s' * (count > 1)}\n" in server.log.read_text()
+    assert server.metrics()["percept_workers"] == count
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Two workers."""
+    server = Server(tmp_path_factory.mktemp("pair") / "log", PERCEPT_WORKERS="2")
+    until(lambda: "answers on" in server.log.read_text())
+    yield server
+    server.stop()
+
+
+PREDICTIONS = 'percept_predictions_total{model="mnist-cnn",version="1"}'
+
+
+def predict_many(server: Server, requests: int) -> list[str]:
+    """Over a connection of their own."""
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=PATIENCE)
+    labels = []
+    for _ in range(requests):
+        connection.request("POST", "/predict/mnist-cnn", SEVEN, {"Content-Type": "image/png"})
+        labels.append(json.load(connection.getresponse())["predictions"][0]["label"])
+    connection.close()
+    return labels
+
+
+def test_workers_count_together(pair: Server) -> None:
+    before = pair.metrics()
+    with ThreadPoolExecutor(20) as clients:
+        answers = list(clients.map(lambda _: predict_many(pair, 15), range(20)))
+    # Whichever worker is asked.
+    seen = [pair.metrics() for _ in range(10)]
+
+    assert answers == [["7"] * 15] * 20
+    assert [after[PREDICTIONS] - before.get(PREDICTIONS, 0) for after in seen] == [300] * 10
+    labels = 'model="mnist-cnn",version="1"'
+    for name in ("percept_batch_rows_sum", "percept_request_seconds_count", "percept_queue_seconds_count"):
+        assert seen[-1][f"{name}{{{labels}}}"] - before.get(f"{name}{{{labels}}}", 0) == 300
+    ok = 'percept_responses_total{status="200"}'
+    assert [after[ok] - before[ok] for after in seen] == list(range(301, 311))
+    assert seen[-1]["percept_queued_rows"] == 0
+
+
+def test_worker_that_is_killed_is_replaced_while_the_others_answer(pair: Server) -> None:
+    predict_many(pair, 5)
+    first, second = pair.workers()
+    before = pair.metrics()[PREDICTIONS]
+    os.kill(first, signal.SIGKILL)
+    killed_at = time.monotonic()
+    while len(pair.workers()) < 2 or first in pair.workers():
+        try:
+            assert pair.predict() == "7"
+        except OSError:
+            continue  # it was on its way to the dead one
+
+    assert time.monotonic() - killed_at < 2
+    assert second in pair.workers()
+    assert f"worker {first} was ended by SIGKILL; another takes its place" in pair.log.read_text()
+    assert predict_many(pair, 5) == ["7"] * 5
+    assert pair.metrics()[PREDICTIONS] >= before + 5  # what the dead one had counted is not lost
+
+
+def test_both_workers_killed_are_both_replaced_and_what_they_counted_stays(pair: Server) -> None:
+    predict_many(pair, 5)
+    before, dead = pair.metrics()[PREDICTIONS], pair.workers()
+    for process in dead:
+        os.kill(process, signal.SIGKILL)
+    until(lambda: len(pair.workers()) == 2 and not set(pair.workers()) & set(dead))
+
+    assert predict_many(pair, 5) == ["7"] * 5  # the socket has waited
+    assert pair.metrics()[PREDICTIONS] == before + 5
+
+
+def test_workers_end_by_themselves_when_the_supervisor_is_killed(tmp_path: Path) -> None:
+    server = Server(tmp_path / "log", PERCEPT_WORKERS="2")
+    workers = server.workers()
+    assert len(workers) == 2
+    server.stop(signal.SIGKILL)
+    until(lambda: all(map(gone, workers)))
+
+    with pytest.raises(ConnectionRefusedError):
+        server.connect()
+
+
+def test_server_may_be_stopped_before_it_answers(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "app.cli", "serve", "--port", "0"]
+    with (tmp_path / "log").open("w") as log:
+        process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    until(children.read_text)
+    process.send_signal(signal.SIGTERM)
+
+    assert process.wait(PATIENCE) == 0
+    assert "Traceback" not in (tmp_path / "log").read_text()

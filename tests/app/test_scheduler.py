@@ -586,11 +586,11 @@ def overlap(jobs: Sequence[Job], results: Sequence[Result]) -> int:
 @pytest.mark.parametrize("slots", [1, 2, 3])
 def test_as_many_slow_batches_run_at_once_as_there_are_slots(slow: Model, slots: int) -> None:
     async def at_once(bench: Bench) -> None:
-        jobs = [bench.submit_array(slow, ONE) for _ in range(8)]
+        jobs = [bench.submit_array(slow, np.ones((32, SLOW_WIDTH), np.float32)) for _ in range(8)]
         results = await asyncio.gather(*(job.future for job in jobs))
 
         assert min(slots, 2) <= overlap(jobs, results) <= slots
-        assert bench.batches(slow) == {1: 8}
+        assert bench.batches(slow) == {32: 8}
 
     run(at_once, slots=slots)
 

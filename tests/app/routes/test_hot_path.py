@@ -3,7 +3,7 @@
 import asyncio
 import json
 import random
-import time
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,7 +13,6 @@ from fastapi.testclient import TestClient
 from python_multipart.multipart import parse_options_header
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app import scheduler
 from app.envelope import Envelope
 from app.errors import AppError
 from app.main import Percept, create_app
@@ -396,19 +395,16 @@ def ten_times(way: Way, **request_: Any) -> set[int]:
 def test_caller_who_leaves_while_the_model_runs_is_counted_both_ways_alike(
     ways: tuple[Way, Way], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def slowly(*job: Any) -> Any:
-        time.sleep(0.05)
-        return run(*job)
-
-    run = scheduler._run
-    monkeypatch.setattr(scheduler, "_run", slowly)
-    monkeypatch.setattr(scheduler, "INLINE_SECONDS", 0.0)
+    monkeypatch.setattr("app.scheduler.INLINE_SECONDS", 0.0)  # as if the model were slow
 
     async def leave(way: Way) -> tuple[Asked, float]:
-        metrics = way.client.app_state["service"].metrics
+        service = way.client.app_state["service"]
+        metrics, held = service.metrics, threading.Event()
         await way.asked("/predict/mnist-dnn", SEVEN)
         before = metrics.model_totals()["mnist-dnn", "1"].value("client_gone")
+        service.scheduler._inference.submit(held.wait)  # it takes for ever
         answer = await way.asked("/predict/mnist-dnn", SEVEN, DISCONNECT)
+        held.set()
         await way.asked("/predict/mnist-dnn", SEVEN)  # a slot is free again
         return answer, metrics.model_totals()["mnist-dnn", "1"].value("client_gone") - before
 
