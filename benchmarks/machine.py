@@ -4,10 +4,13 @@ import datetime
 import os
 import platform
 import subprocess
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.environments import ROOT
+
+STAT = Path("/proc/stat")
 
 
 @dataclass(frozen=True)
@@ -19,15 +22,21 @@ class Machine:
     python: str
     date: str
     commit: str
+    busy: list[float]  # share of all cores that other work took, before and after the run
 
     def sentence(self) -> str:
+        shares = ", ".join(f"{share:.0%}" for share in self.busy)
+        other = f"took {shares} of the cores before and after" if self.busy else "on the cores was not recorded"
+        return f"{self._what()}; other work {other}"
+
+    def _what(self) -> str:
         return (
             f"{self.date}, commit {self.commit}: {self.processor}, {self.cores} cores, {self.memory_gb:.0f} GB, "
             f"{self.system}, Python {self.python}"
         )
 
 
-def this_machine() -> Machine:
+def this_machine(*busy: float) -> Machine:
     return Machine(
         processor=processor(Path("/proc/cpuinfo").read_text()),
         cores=cores(),
@@ -36,6 +45,7 @@ def this_machine() -> Machine:
         python=platform.python_version(),
         date=datetime.datetime.now(datetime.UTC).date().isoformat(),
         commit=commit(),
+        busy=list(busy),
     )
 
 
@@ -46,6 +56,20 @@ def processor(cpuinfo: str) -> str:
     known = set(values.get("flags", "").split())
     has = [title for flag, title in (("avx2", "AVX2"), ("avx512f", "AVX-512"), ("amx_tile", "AMX")) if flag in known]
     return " ".join([values.get("model name", platform.machine()), *([f"({', '.join(has)})"] if has else [])])
+
+
+def busy_share() -> float:
+    """Of all cores, over a second in which this process does nothing: what others would take away from a run."""
+    first = processor_time(STAT.read_text())
+    time.sleep(1.0)
+    second = processor_time(STAT.read_text())
+    return (second[0] - first[0]) / max(1, second[1] - first[1])
+
+
+def processor_time(stat: str) -> tuple[int, int]:
+    """Busy and all, in ticks; waiting for a disk is idle, what the hypervisor took is busy."""
+    ticks = [int(field) for field in stat.split("\n", 1)[0].split()[1:9]]
+    return sum(ticks) - ticks[3] - ticks[4], sum(ticks)
 
 
 def cores() -> int:

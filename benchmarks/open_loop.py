@@ -16,7 +16,7 @@ from typing import Any
 from benchmarks.arrivals import Summary, offer, schedule
 from benchmarks.cases import CASES, Question
 from benchmarks.environments import InstallationFailed
-from benchmarks.machine import cores, this_machine
+from benchmarks.machine import busy_share, cores, this_machine
 from benchmarks.processes import terminated_as_interrupted
 from benchmarks.report import record
 from benchmarks.servers import SERVERS, CannotStart, Running, Server, check, python_of, running
@@ -85,6 +85,7 @@ def main() -> None:
     server = SERVERS[options.server]
     if options.case not in server.endpoints:
         parser.error(f"{server.title} answers {', '.join(server.endpoints)}")
+    before = busy_share()
     try:
         with terminated_as_interrupted():
             result = measure(server, options)
@@ -94,7 +95,10 @@ def main() -> None:
         sys.exit("benchmarks.open_loop: interrupted; nothing is written")
     if not options.no_write:
         about = {"server": server.title, "case": CASES[options.case].title, "even": options.even}
-        record("open_loop", about | {"command": command("open_loop"), "machine": asdict(this_machine())} | result)
+        record(
+            "open_loop",
+            about | {"command": command("open_loop"), "machine": asdict(this_machine(before, busy_share()))} | result,
+        )
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from typing import Any
 
 from benchmarks.arrivals import Summary, offer, offering, schedule, summarise
 from benchmarks.cases import CASES
-from benchmarks.machine import cores, this_machine
+from benchmarks.machine import busy_share, cores, this_machine
 from benchmarks.open_loop import capacity, command, require_right_answers, sentence
 from benchmarks.processes import terminated_as_interrupted
 from benchmarks.report import overload, record
@@ -109,6 +109,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--no-write", action="store_true", help="print only, leave docs/ as it is")
     options = parser.parse_args()
+    before = busy_share()
     try:
         with terminated_as_interrupted():
             runs = [measure(case, options) for case in options.cases]
@@ -116,7 +117,7 @@ def main() -> None:
         sys.exit(f"benchmarks.overload: {error}")
     except KeyboardInterrupt:
         sys.exit("benchmarks.overload: interrupted; nothing is written")
-    result = {"command": command("overload"), "machine": asdict(this_machine()), "runs": runs}
+    result = {"command": command("overload"), "machine": asdict(this_machine(before, busy_share())), "runs": runs}
     print(overload(result))
     if not options.no_write:
         record("overload", result)

@@ -19,7 +19,8 @@ OPENING = """# Benchmark
 Written by the commands it names, from `docs/benchmark.json`; do not edit. Machines differ: compare within one run.
 """
 HEADER = (
-    "server", "requests/s", "slowest … fastest round", "images/s", "p50 ms", "p99 ms", "p99.9 ms", "errors", "memory MB", "start s", "Percept is"
+    "server", "requests/s", "slowest … fastest round", "images/s", "p50 ms", "p99 ms", "p99.9 ms", "errors",
+    "memory MB", "start s", "Percept is"
 )  # fmt: skip
 RATE_HEADER = ("arrivals", "p50 ms", "p90 ms", "p99 ms", "p99.9 ms", "answers", "late ms")
 OVERLOAD_HEADER = (
@@ -69,9 +70,9 @@ def settings(result: Mapping[str, Any]) -> str:
         "load, start the time to the first 200, and “Percept is” the median of the ratios within the rounds "
         "(requests/s; for the idle server how many times lower its p50 is). wrk spreads the delay of a late answer "
         "over the requests it held up, for all servers alike.\n\n"
-        "Which of several workers gets how many of the connections is the kernel's draw, once per run of wrk: where one "
-        "got nearly all, a server with two workers was seen at the speed of one. So rounds of the same server differ, "
-        "and “median only” marks a bar that did not hold in every round.\n"
+        "Which of several workers gets how many of the connections is the kernel's draw, once per run of wrk: where "
+        "one got nearly all, Percept with two workers was seen near the speed of one. That and other work on the same "
+        "cores make rounds of one server differ; “median only” marks a bar that did not hold in every round.\n"
     )
 
 

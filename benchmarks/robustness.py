@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.cases import MODEL, Question
-from benchmarks.machine import cores, this_machine
+from benchmarks.machine import busy_share, cores, this_machine
 from benchmarks.model_folders import add_version, remove_version
 from benchmarks.open_loop import command, require_right_answers
 from benchmarks.processes import PROC, children, terminated_as_interrupted
@@ -239,6 +239,7 @@ def main() -> None:
     parser.add_argument("--connections", type=int, default=16)
     parser.add_argument("--no-write", action="store_true", help="print only, leave docs/ as it is")
     options = parser.parse_args()
+    before = busy_share()
     try:
         with terminated_as_interrupted():
             bars = attempt("reload under load", lambda: reloads(options.reloads, options.connections))
@@ -248,7 +249,7 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit("benchmarks.robustness: interrupted; nothing is written")
     written = [[*bar[:3], "yes" if bar[3] else "no"] for bar in bars]
-    result = {"command": command("robustness"), "machine": asdict(this_machine()), "bars": written}
+    result = {"command": command("robustness"), "machine": asdict(this_machine(before, busy_share())), "bars": written}
     print(robustness(result))
     if not options.no_write:
         record("robustness", result)

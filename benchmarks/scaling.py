@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from benchmarks.cases import CASES, Question, questions, rows
 from benchmarks.environments import InstallationFailed
 from benchmarks.in_process import rows_per_second
-from benchmarks.machine import cores, this_machine
+from benchmarks.machine import busy_share, cores, this_machine
 from benchmarks.model_folders import add_version, renamed
 from benchmarks.open_loop import command, require_right_answers
 from benchmarks.processes import terminated_as_interrupted
@@ -124,8 +124,8 @@ def by_models(options: argparse.Namespace) -> Scaling:
     kept = ratio_of_ends(one)
     reached = "reached" if kept >= WANTED_WITH_MANY_MODELS else "not reached"
     notes = [
-        f"{max(one)} models loaded against {min(one)}, one worker, requests to one of them: {kept:.2f} × the requests/s "
-        f"(rounds {listed(one)}; wanted ≥ {WANTED_WITH_MANY_MODELS:g}: {reached}); to all in turn: "
+        f"{max(one)} models loaded against {min(one)}, one worker, requests to one of them: {kept:.2f} × the "
+        f"requests/s (rounds {listed(one)}; wanted ≥ {WANTED_WITH_MANY_MODELS:g}: {reached}); to all in turn: "
         f"{ratio_of_ends(turn):.2f} × (rounds {listed(turn)})."
     ]
     series = [Series("Percept, one of them asked", one), Series("Percept, all asked in turn", turn)]
@@ -226,6 +226,7 @@ def main() -> None:
     parser.add_argument("--models", type=int, nargs="+", default=list(MODELS))
     parser.add_argument("--no-write", action="store_true", help="print only, leave docs/ as it is")
     options = parser.parse_args()
+    before = busy_share()
     try:
         with terminated_as_interrupted():
             found = {name: attempt(name, options) for name in options.runs}
@@ -235,7 +236,7 @@ def main() -> None:
         sys.exit("benchmarks.scaling: interrupted; nothing is written")
     result = {
         "command": command("scaling"),
-        "machine": asdict(this_machine()),
+        "machine": asdict(this_machine(before, busy_share())),
         "figures": {name: one.title for name, one in found.items() if isinstance(one, Scaling)},
         "notes": [note for one in found.values() for note in ([one] if isinstance(one, str) else one.notes)],
         "runs": {name: asdict(one) for name, one in found.items() if isinstance(one, Scaling)},

@@ -18,7 +18,7 @@ from pathlib import Path
 from benchmarks.cases import CASES
 from benchmarks.comparison import IDLE, IN_PROCESS, Failure, Sample
 from benchmarks.environments import InstallationFailed, versions
-from benchmarks.machine import cores, this_machine
+from benchmarks.machine import busy_share, cores, this_machine
 from benchmarks.processes import terminated_as_interrupted
 from benchmarks.report import comparison, record
 from benchmarks.servers import PERCEPT, SERVERS, CannotStart, Running, Server, check, python_of, running
@@ -181,6 +181,7 @@ def main() -> None:
     parser.add_argument("--no-write", action="store_true", help="print only, leave docs/ as it is")
     options = parser.parse_args()
     run = Run(options.rounds, options.seconds, options.connections, cores(), options.cases)
+    before = busy_share()
     try:
         require_wrk()
         with terminated_as_interrupted():
@@ -191,7 +192,7 @@ def main() -> None:
         sys.exit("benchmarks.serving: interrupted; nothing is written")
     result = {
         "command": shlex.join(["python", "-m", "benchmarks.serving", *sys.argv[1:]]),
-        "machine": asdict(this_machine()),
+        "machine": asdict(this_machine(before, busy_share())),
         "rounds": run.rounds,
         "seconds": run.seconds,
         "warm_up": WARM_UP_SECONDS,
