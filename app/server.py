@@ -15,6 +15,7 @@ from app.errors import AppError, ConfigurationError
 from app.main import Shared, create_app, open_repository, shared_by
 from app.settings import Settings, worker_count
 from app.supervisor import supervise
+from app.transport import OneWriteProtocol
 
 STARTUP_FAILED = 3
 MISCONFIGURED = 2
@@ -80,7 +81,12 @@ def serve(
         return MISCONFIGURED
     logs.configure(settings.access_log)
     config = uvicorn.Config(
-        app, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=GRACE_SECONDS
+        app,
+        http=OneWriteProtocol,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=GRACE_SECONDS,
     )
     server = Server(config, ready, life)
     # SIGINT has already been answered by a graceful stop when uvicorn raises it again.

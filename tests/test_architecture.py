@@ -29,7 +29,7 @@ FLOORS = [
     {"protocol"},
     {"table", "openapi"},
     {"routes"},
-    {"main", "supervisor"},
+    {"main", "supervisor", "transport"},
     {"server"},
     {"cli"},
 ]
