@@ -70,7 +70,9 @@ def _families(metrics: Metrics, build: dict[str, str]) -> Iterator[Metric]:
     for status, count in zip((*map(str, STATUSES), "other"), worker.values("responses"), strict=True):
         responses.add_metric((status,), count)
     yield responses
-    yield GaugeMetricFamily("percept_queued_rows", "Rows under way, over all workers.", worker.value("queued_rows"))
+    yield GaugeMetricFamily(
+        "percept_queued_requests", "Requests under way, over all workers.", worker.value("queued_requests")
+    )
     loaded = max(part.numbers()[WORKER_FIELDS["models"].start] for part in metrics.workers)
     yield GaugeMetricFamily("percept_models_loaded", "Versions of models that a worker has loaded.", loaded)
     yield GaugeMetricFamily("percept_workers", "Processes that answer.", len(metrics.workers))

@@ -80,6 +80,7 @@ def create_app(
             worker,
             slots=max(1, cores() // worker_count(settings)),
             max_queue=settings.max_queue,
+            max_wait=settings.max_wait_ms / 1_000,
             max_batch=settings.max_batch,
             max_delay=settings.max_delay_ms / 1_000,
         )

@@ -102,7 +102,7 @@ DOCUMENTED_PROTOCOL: dict[int, tuple[str, AppError]] = {
 }
 OVERLOADED = (
     "More is waiting than may wait; Retry-After says when to come again.",
-    Overloaded("128 rows are waiting, and 128 may wait (PERCEPT_MAX_QUEUE); try again"),
+    Overloaded("128 requests are under way, and 128 may be (PERCEPT_MAX_QUEUE); try again"),
 )
 EXAMPLE_ID = "f0801f50f66f0534"
 

@@ -17,7 +17,8 @@ from app.errors import BadRequest, ContentTooLarge, InvalidRequest, NotReady
 from app.model import Array, Model
 from app.open_inference import PICTURE, InferRequest, Json, Reply, read_request, write_response
 from app.prediction import stack
-from app.service import Gone, Service, Timings
+from app.scheduler import weight
+from app.service import Admission, Gone, Service, Timings, cost
 from app.store import Store
 from app.tensors import Datatype, TensorSpec
 
@@ -60,14 +61,14 @@ async def infer(
     service: Service, model: Model, body: Body, deadline: float | None = None, gone: Gone | None = None
 ) -> Reply:
     """Raises an AppError that says what was wrong and what is allowed."""
-    with service.admit(model, 1) as admission:
+    with service.admit(model) as admission:
         request = await _read(service, model, body)
-        inputs = await _with_pictures(service, model, request)
+        inputs = await _with_pictures(service, model, request, admission)
         decode_seconds = time.perf_counter() - admission.started
         admission.metrics.decode.observe(decode_seconds)
         if request.timeout_us:
             deadline = min(deadline or math.inf, time.perf_counter() + request.timeout_us / 1e6)
-        admission.grow(_rows(model, inputs))
+        admission.undertake(cost(model, weight(model, inputs)))
         with _refusals(model):
             result = await service.run(
                 model,
@@ -93,7 +94,9 @@ async def _read(service: Service, model: Model, body: Body) -> InferRequest:
     return await service.scheduler.decode(read_request, content, body.header_length, model.signature)
 
 
-async def _with_pictures(service: Service, model: Model, request: InferRequest) -> dict[str, Array]:
+async def _with_pictures(
+    service: Service, model: Model, request: InferRequest, admission: Admission
+) -> dict[str, Array]:
     """The inputs, encoded pictures among them decoded."""
     files, most = request.pictures, service.settings.max_files
     if not files:
@@ -103,7 +106,7 @@ async def _with_pictures(service: Service, model: Model, request: InferRequest) 
             f"input {PICTURE!r} has {len(files)} files; at most {most} are allowed (PERCEPT_MAX_FILES)"
         )
     try:
-        pictures = await service.read_pictures(files, model.require_card())
+        pictures = await service.read_pictures(files, model.require_card(), admission)
     except InvalidRequest as error:
         raise BadRequest(f"input {PICTURE!r}: {error.detail}") from error
     return {**request.inputs, PICTURE: stack(pictures)}
@@ -114,11 +117,6 @@ def _is_batch(model: Model, inputs: Mapping[str, Array]) -> bool:
     model does not need, whose axes say nothing of rows."""
     required = model.signature.required
     return len(inputs) == len(required) and len({array.shape[:1] for array in inputs.values()}) == 1
-
-
-def _rows(model: Model, inputs: Mapping[str, Array]) -> int:
-    shape = inputs[model.signature.required[0]].shape if model.signature.required else ()
-    return max(1, shape[0]) if model.signature.batched and shape else 1
 
 
 async def _reply(

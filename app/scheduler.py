@@ -5,9 +5,10 @@ waits. Knows models and arrays; no HTTP, no pictures.
 """
 
 import asyncio
+import math
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar
@@ -85,13 +86,14 @@ class Scheduler:
         *,
         slots: int = 1,
         max_queue: int = 128,
+        max_wait: float = 0.25,
         max_batch: int = 64,
         max_delay: float = 0.0,
     ) -> None:
-        self.metrics = metrics
-        self.max_queue, self.max_batch, self.max_delay = max_queue, max_batch, max_delay
-        self.admitted = 0
-        metrics.gauge("queued_rows", 0)  # another worker may have died in this one's place
+        self.metrics, self.slots = metrics, slots
+        self.max_queue, self.max_wait, self.max_batch, self.max_delay = max_queue, max_wait, max_batch, max_delay
+        self.admitted, self.work = 0, 0.0  # requests under way, and the seconds that they are expected to take
+        metrics.gauge("queued_requests", 0)  # another worker may have died in this one's place
         self._queues: dict[tuple[Any, ...], Queue] = {}
         self._free_slots = slots
         self._inference = ThreadPoolExecutor(slots, "inference")
@@ -106,21 +108,37 @@ class Scheduler:
         for pool in (self._inference, self._decoding):
             pool.shutdown(wait=False, cancel_futures=True)
 
-    def admit(self, rows: int, metrics: ModelMetrics) -> None:
-        """Before work is put into a request. Raises Overloaded if more rows are under way than may wait; a request of
-        many rows is taken when nothing else waits. Every admission is followed by a `release`."""
-        if self.admitted and self.admitted + rows > self.max_queue:
-            metrics.add("queue_full")
-            raise Overloaded(
-                f"{self.admitted} rows are waiting, and {self.max_queue} may wait (PERCEPT_MAX_QUEUE); try again",
-                {"Retry-After": "1"},
+    def admit(self, metrics: ModelMetrics) -> None:
+        """Before any work is put into a request. Raises Overloaded if as many are under way as may be. Every admission
+        is followed by a `release`."""
+        if self.admitted >= self.max_queue:
+            raise self._refusal(
+                f"{self.admitted} requests are under way, and {self.max_queue} may be (PERCEPT_MAX_QUEUE)", metrics
             )
-        self.admitted += rows
-        self.metrics.gauge("queued_rows", self.admitted)
+        self.admitted += 1
+        self.metrics.gauge("queued_requests", self.admitted)
 
-    def release(self, rows: int) -> None:
-        self.admitted -= rows
-        self.metrics.gauge("queued_rows", self.admitted)
+    def undertake(self, seconds: float, metrics: ModelMetrics) -> None:
+        """When it is known what an admitted request will cost. Raises Overloaded if what is under way would make it
+        wait too long; when little is, a request of any size is taken."""
+        wait = self.work / self.slots
+        if wait > self.max_wait:
+            raise self._refusal(
+                f"the work under way takes {1_000 * wait:,.0f} ms, and a request waits {1_000 * self.max_wait:,.0f} ms "
+                "at most (PERCEPT_MAX_WAIT_MS)",
+                metrics,
+            )
+        self.work += seconds
+
+    def release(self, seconds: float) -> None:
+        """`seconds` are those that were undertaken."""
+        self.admitted -= 1
+        self.work = self.work - seconds if self.admitted else 0.0  # so that rounding does not add up
+        self.metrics.gauge("queued_requests", self.admitted)
+
+    def _refusal(self, reason: str, metrics: ModelMetrics) -> Overloaded:
+        metrics.add("queue_full")
+        return Overloaded(f"{reason}; try again", {"Retry-After": str(max(1, math.ceil(self.work / self.slots)))})
 
     async def decode(self, function: Callable[..., Value], *arguments: Any) -> Value:
         """Run work that is not inference in a thread; as many at once as there are slots."""
@@ -143,14 +161,14 @@ class Scheduler:
         rows = len(first) if model.profile.batched and first.ndim else 1
         alone = alone or not model.profile.independent or rows == 0
         rows = max(1, rows)
-        elements = sum([array.size for array in inputs.values()])
-        weight = max(float(rows), elements / model.profile.row_elements)
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-        job = Job(inputs, rows, weight, future, deadline, time.perf_counter(), priority or USUAL_PRIORITY)
+        job = Job(
+            inputs, rows, weight(model, inputs), future, deadline, time.perf_counter(), priority or USUAL_PRIORITY
+        )
         queue = self._queue(model, metrics, inputs, outputs, job if alone else None)
         _insert(queue.jobs, job)
         queue.rows += rows
-        queue.weight += weight
+        queue.weight += job.weight
         self._turn_soon()
         return job
 
@@ -274,6 +292,11 @@ class Scheduler:
                 job.future.set_exception(error or RuntimeError("the model gave no answer"))
             else:
                 job.future.set_result(Result(outputs, waited, seconds))
+
+
+def weight(model: Model, inputs: Mapping[str, Array]) -> float:
+    """Rows of the size that was measured; at least one."""
+    return max(1.0, sum([array.size for array in inputs.values()]) / model.profile.row_elements)
 
 
 def _insert(jobs: deque[Job], job: Job) -> None:

@@ -1,6 +1,7 @@
 """The way of a request: admitted, decoded, queued, run, described. Knows no HTTP; every route that predicts uses it."""
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,11 @@ from app.store import Store
 
 # So many pixels are decoded on the event loop, in less than a millisecond: a trip to a thread would not pay.
 INLINE_PIXELS = 128 * 128
+
+# What decoding a photograph takes, roughly; it is to tell long queues from short ones.
+PIXEL_SECONDS = 8e-9
+# The same for a call of a model that could not be measured.
+UNMEASURED_SECONDS = 0.01
 
 # Waits until the caller has gone.
 Gone = Callable[[], Awaitable[None]]
@@ -53,29 +59,33 @@ class Answer(NamedTuple):
         )
 
 
+def cost(model: Model, weight: float) -> float:
+    """Seconds that so many rows are expected to take."""
+    seconds = model.profile.estimate(weight)
+    return seconds if seconds < math.inf else UNMEASURED_SECONDS
+
+
 class Admission:
-    """A context: rows under way from the first work on them to the answer, and how it ended, counted."""
+    """A context: a request under way from the first work on it to the answer, and how it ended, counted."""
 
-    __slots__ = ("metrics", "rows", "scheduler", "started")
+    __slots__ = ("metrics", "scheduler", "seconds", "started")
 
-    def __init__(self, scheduler: Scheduler, metrics: ModelMetrics, rows: int) -> None:
-        self.scheduler, self.metrics, self.rows = scheduler, metrics, rows
+    def __init__(self, scheduler: Scheduler, metrics: ModelMetrics) -> None:
+        self.scheduler, self.metrics, self.seconds = scheduler, metrics, 0.0
 
     def __enter__(self) -> "Admission":
         """Raises Overloaded."""
-        self.scheduler.admit(self.rows, self.metrics)
+        self.scheduler.admit(self.metrics)
         self.started = time.perf_counter()
         return self
 
-    def grow(self, rows: int) -> None:
-        """When it is known how many there are. Raises Overloaded."""
-        self.scheduler.release(self.rows)
-        self.rows = 0
-        self.scheduler.admit(rows, self.metrics)
-        self.rows = rows
+    def undertake(self, seconds: float) -> None:
+        """When it is known how long the work will take. Raises Overloaded."""
+        self.scheduler.undertake(seconds, self.metrics)
+        self.seconds += seconds
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        self.scheduler.release(self.rows)
+        self.scheduler.release(self.seconds)
         if error is None:
             self.metrics.success(time.perf_counter() - self.started)
         elif isinstance(error, AppError):
@@ -103,8 +113,8 @@ class Service:
     def metrics_of(self, model: Model) -> ModelMetrics:
         return self.worker.model(model.name, str(model.version))
 
-    def admit(self, model: Model, rows: int) -> Admission:
-        return Admission(self.scheduler, self.metrics_of(model), rows)
+    def admit(self, model: Model) -> Admission:
+        return Admission(self.scheduler, self.metrics_of(model))
 
     async def predict(
         self,
@@ -117,8 +127,9 @@ class Service:
         """Raises an AppError for what is no picture, for too much of it, and beyond the deadline (on the clock of
         `time.perf_counter`); CallerGone if `gone` returns before the model has begun."""
         card = model.require_card()
-        with self.admit(model, len(files)) as admission:
-            pictures = await self.read_pictures(files, card)
+        with self.admit(model) as admission:
+            pictures = await self.read_pictures(files, card, admission)
+            admission.undertake(cost(model, len(pictures)))
             decode_seconds = time.perf_counter() - admission.started
             admission.metrics.decode.observe(decode_seconds)
             result = await self.run(model, {"image": stack(pictures)}, ["probabilities"], deadline, gone)
@@ -130,12 +141,14 @@ class Service:
         if not self.settings.model_control:
             raise Forbidden("loading and unloading are not allowed here; PERCEPT_MODEL_CONTROL=true allows them")
 
-    async def read_pictures(self, files: Sequence[bytes], card: Card) -> list[Picture]:
+    async def read_pictures(self, files: Sequence[bytes], card: Card, admission: Admission) -> list[Picture]:
         """Decoded and fitted, on the event loop if they are small. Raises an AppError that says which file is at
         fault."""
         opened = open_pictures(files, self.settings.max_pixels)
-        if undecoded_pixels(opened) <= INLINE_PIXELS:
+        pixels = undecoded_pixels(opened)
+        if pixels <= INLINE_PIXELS:
             return fit_pictures(opened, card.input)
+        admission.undertake(pixels * PIXEL_SECONDS)
         return await self.scheduler.decode(fit_pictures, opened, card.input)
 
     async def run(

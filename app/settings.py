@@ -44,7 +44,11 @@ class Settings:
         default=False, metadata={"help": "Whether every request is a line in the log: `true` or `false`."}
     )
     max_queue: int = field(
-        default=128, metadata={"help": "Most rows that may be under way in one worker; further requests get a 503."}
+        default=128, metadata={"help": "Most requests that may be under way in one worker; further ones get a 503."}
+    )
+    max_wait_ms: float = field(
+        default=250.0,
+        metadata={"help": "Work under way, in expected milliseconds, from which on a worker refuses more with a 503."},
     )
     max_batch: int = field(default=64, metadata={"help": "Most rows that are run together."})
     max_delay_ms: float = field(
@@ -68,6 +72,8 @@ class Settings:
             raise _invalid("reload_seconds", self.reload_seconds, f"0 to {MAX_RELOAD_SECONDS:g}")
         if self.workers < 0:
             raise _invalid("workers", self.workers, "0 and more")
+        if not self.max_wait_ms > 0:
+            raise _invalid("max_wait_ms", self.max_wait_ms, "more than 0")
         if not 0 <= self.max_delay_ms <= MAX_DELAY_MS:
             raise _invalid("max_delay_ms", self.max_delay_ms, f"0 to {MAX_DELAY_MS:g}")
 

@@ -315,7 +315,7 @@ def test_workers_count_together(pair: Server) -> None:
         assert seen[-1][f"{name}{{{labels}}}"] - before.get(f"{name}{{{labels}}}", 0) == 300
     ok = 'percept_responses_total{status="200"}'
     assert [after[ok] - before[ok] for after in seen] == list(range(301, 311))
-    assert seen[-1]["percept_queued_rows"] == 0
+    assert seen[-1]["percept_queued_requests"] == 0
 
 
 def test_worker_that_is_killed_is_replaced_while_the_others_answer(pair: Server) -> None:

@@ -71,7 +71,7 @@ def test_every_family_is_there_with_its_type() -> None:
         "percept_predictions": "counter",
         "percept_rejections": "counter",
         "percept_responses": "counter",
-        "percept_queued_rows": "gauge",
+        "percept_queued_requests": "gauge",
         "percept_models_loaded": "gauge",
         "percept_workers": "gauge",
         "percept_build_info": "gauge",
@@ -152,7 +152,7 @@ def test_responses_gauges_and_build_are_told() -> None:
     for worker, rows, models in zip(metrics.workers, (1, 2, 3), (6, 6, 0), strict=True):
         worker.response(200)
         worker.response(418)
-        worker.gauge("queued_rows", rows)
+        worker.gauge("queued_requests", rows)
         worker.gauge("models", models)
     found = samples(exposition(metrics, BUILD, "")[0].decode())
 
@@ -160,7 +160,7 @@ def test_responses_gauges_and_build_are_told() -> None:
         dict.fromkeys(STATUSES, 0) | {200: 3}
     )
     assert value(found, "percept_responses_total", status="other") == 3
-    assert value(found, "percept_queued_rows") == 6
+    assert value(found, "percept_queued_requests") == 6
     assert value(found, "percept_models_loaded") == 6
     assert value(found, "percept_workers") == 3
     assert value(found, "percept_build_info", percept="1.2.3") == 1
@@ -222,7 +222,7 @@ def test_what_was_sent_is_what_is_told(service: TestClient) -> None:
     assert more("nv_inference_request_success", **labels) == 5
     assert more("nv_inference_count", **labels) == 9
     assert more("percept_request_seconds_sum", **labels) >= more("percept_inference_seconds_sum", **labels) > 0
-    assert value(after, "percept_queued_rows") == 0
+    assert value(after, "percept_queued_requests") == 0
     assert value(after, "percept_models_loaded") == 6
     assert value(after, "percept_workers") == 1
 
@@ -312,4 +312,4 @@ def test_failure_of_a_model_is_counted_and_told_as_ours(tmp_path: Path) -> None:
     assert value(found, "percept_predictions_total", model="fragile", version="1") == 0
     assert value(found, "nv_inference_request_failure", model="fragile", version="1", reason="BACKEND") == 2
     assert value(found, "percept_responses_total", status="500") == 2
-    assert value(found, "percept_queued_rows") == 0
+    assert value(found, "percept_queued_requests") == 0

@@ -137,13 +137,13 @@ def test_workers_add_up() -> None:
         model.add("invalid", amount=10**number)
         worker.model("only", str(number)).add("deadline")
         worker.response(200)
-        worker.gauge("queued_rows", number)
+        worker.gauge("queued_requests", number)
 
     assert numbers(metrics)["success"] == [3.0]
     assert numbers(metrics)["invalid"] == [1_110.0]
     assert numbers(metrics)["request"][-1] == pytest.approx(0.006)
     assert sorted(metrics.model_totals()) == [MODEL, ("only", "1"), ("only", "2"), ("only", "3")]
-    assert metrics.worker_totals().value("queued_rows") == 6
+    assert metrics.worker_totals().value("queued_requests") == 6
     assert metrics.worker_totals().values("responses")[0] == 3
 
 
@@ -277,7 +277,7 @@ def test_what_a_process_writes_another_reads() -> None:
         for _ in range(1_000):
             worker.model(*MODEL).success(0.1)
             worker.response(503)
-        worker.gauge("queued_rows", 4)
+        worker.gauge("queued_requests", 4)
         worker.model("new", "2").add("internal")
 
     in_another_process(write)
@@ -285,7 +285,7 @@ def test_what_a_process_writes_another_reads() -> None:
     assert metrics.model_totals()[MODEL].value("success") == 1_001
     assert metrics.model_totals()["new", "2"].value("internal") == 1
     assert metrics.worker_totals().values("responses")[STATUSES.index(503)] == 1_000
-    assert metrics.worker_totals().value("queued_rows") == 4
+    assert metrics.worker_totals().value("queued_requests") == 4
 
 
 def test_process_that_takes_the_place_of_a_dead_one_finds_its_names() -> None:

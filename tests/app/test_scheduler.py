@@ -72,7 +72,7 @@ class Bench:
         return {rows: int(count) for rows, count in enumerate(counts) if count}
 
     def gauge(self) -> float:
-        return self.metrics.worker_totals().value("queued_rows")
+        return self.metrics.worker_totals().value("queued_requests")
 
 
 def run(
@@ -480,45 +480,55 @@ def test_time_that_is_over_behind_a_slow_model_is_over(slow: Model) -> None:
 # Too much is refused.
 
 
-def test_rows_beyond_the_bound_are_refused_until_others_have_gone(doubling: Model) -> None:
+def test_requests_beyond_the_bound_are_refused_until_others_have_gone(doubling: Model) -> None:
     async def bounded(bench: Bench) -> None:
         scheduler, metrics = bench.scheduler, bench._of(doubling)
-        scheduler.admit(3, metrics)
-        scheduler.admit(1, metrics)
-        with pytest.raises(Overloaded, match=r"4 rows are waiting, and 4 may wait \(PERCEPT_MAX_QUEUE\)") as error:
-            scheduler.admit(1, metrics)
+        for _ in range(2):
+            scheduler.admit(metrics)
+        with pytest.raises(Overloaded, match=r"2 requests are under way, and 2 may be \(PERCEPT_MAX_QUEUE\)") as error:
+            scheduler.admit(metrics)
 
         assert error.value.headers == {"Retry-After": "1"}
-        assert (scheduler.admitted, bench.gauge()) == (4, 4)
-        scheduler.release(1)
-        scheduler.admit(1, metrics)
+        assert (scheduler.admitted, bench.gauge()) == (2, 2)
+        scheduler.release(0.0)
+        scheduler.admit(metrics)
         with pytest.raises(Overloaded):
-            scheduler.admit(1, metrics)
-        scheduler.release(3)
-        scheduler.release(1)
+            scheduler.admit(metrics)
+        scheduler.release(0.0)
+        scheduler.release(0.0)
         assert (scheduler.admitted, bench.gauge()) == (0, 0)
         assert bench.totals(doubling).value("queue_full") == 2
 
-    run(bounded, max_queue=4)
+    run(bounded, max_queue=2)
 
 
-def test_request_of_more_rows_than_may_wait_is_taken_when_nothing_waits(doubling: Model) -> None:
-    async def large(bench: Bench) -> None:
-        bench.scheduler.admit(100, bench._of(doubling))
-        with pytest.raises(Overloaded):
-            bench.scheduler.admit(1, bench._of(doubling))
+def test_work_that_would_wait_too_long_is_refused(doubling: Model) -> None:
+    async def bounded(bench: Bench) -> None:
+        scheduler, metrics = bench.scheduler, bench._of(doubling)
+        for _ in range(3):
+            scheduler.admit(metrics)
+        scheduler.undertake(5.0, metrics)  # of any size, when nothing else is under way
+        with pytest.raises(
+            Overloaded, match=r"under way takes 2,500 ms, and a request waits 1,000 ms at most"
+        ) as error:
+            scheduler.undertake(0.001, metrics)
 
-        assert bench.gauge() == 100
+        assert error.value.headers == {"Retry-After": "3"}
+        scheduler.release(0.0)
+        scheduler.release(5.0)
+        scheduler.undertake(0.5, metrics)
+        scheduler.release(0.5)
+        assert (scheduler.work, scheduler.admitted) == (0.0, 0)
 
-    run(large, max_queue=4)
+    run(bounded, max_wait=1.0, slots=2)
 
 
-def test_rows_of_a_worker_that_died_are_forgotten_by_its_successor() -> None:
+def test_requests_of_a_worker_that_died_are_forgotten_by_its_successor() -> None:
     metrics = Metrics()
-    metrics.workers[0].gauge("queued_rows", 7)
+    metrics.workers[0].gauge("queued_requests", 7)
     Scheduler(metrics.workers[0]).close()
 
-    assert metrics.worker_totals().value("queued_rows") == 0
+    assert metrics.worker_totals().value("queued_requests") == 0
 
 
 # Where work runs.
