@@ -4,6 +4,7 @@ error responses and documents them."""
 import logging
 import re
 from collections.abc import Mapping
+from functools import cache
 from http import HTTPStatus
 from typing import Any
 
@@ -142,15 +143,19 @@ def _documented(meaning: str, error: AppError) -> dict[str, Any]:
 
 
 def _problem(error: AppError, request_id: str) -> Problem:
-    """The type is the fault's name: `NotFound` → `urn:percept:problem:not-found`."""
-    kind = re.sub(r"(?<!^)(?=[A-Z])", "-", type(error).__name__).lower()
     return Problem(
-        type=f"urn:percept:problem:{kind}",
+        type=_type_of(type(error).__name__),
         title=error.title,
         status=error.status,
         detail=error.detail,
         request_id=request_id,
     )
+
+
+@cache
+def _type_of(fault: str) -> str:
+    """`NotFound` → `urn:percept:problem:not-found`."""
+    return "urn:percept:problem:" + re.sub(r"(?<!^)(?=[A-Z])", "-", fault).lower()
 
 
 def problem_response(error: AppError, scope: Scope) -> Response:

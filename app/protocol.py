@@ -88,10 +88,10 @@ async def _read(service: Service, model: Model, body: Body) -> InferRequest:
     content = body.content
     if body.content_encoding:
         limit = service.settings.max_body_bytes
-        content = await service.scheduler.decode(decompress, content, body.content_encoding, limit)
+        content = await service.scheduler.decode(0, decompress, content, body.content_encoding, limit)
     if len(content) <= INLINE_BYTES:
         return read_request(content, body.header_length, model.signature)
-    return await service.scheduler.decode(read_request, content, body.header_length, model.signature)
+    return await service.scheduler.decode(0, read_request, content, body.header_length, model.signature)
 
 
 async def _with_pictures(
@@ -124,7 +124,7 @@ async def _reply(
 ) -> Reply:
     if sum([output.nbytes for output in outputs]) <= INLINE_BYTES:
         return _write(request, outputs, model, accept_encoding)
-    return await service.scheduler.decode(_write, request, outputs, model, accept_encoding)
+    return await service.scheduler.decode(0, _write, request, outputs, model, accept_encoding)
 
 
 @contextmanager

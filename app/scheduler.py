@@ -27,6 +27,8 @@ Value = TypeVar("Value")
 # What is expected to take less runs at once, on the event loop: a trip to a thread and back costs more, and no other
 # caller waits noticeably for it.
 INLINE_SECONDS = 0.002
+# How much the last job says of the pace, beside those before.
+PACE_SHARE = 0.1
 # The Open Inference Protocol's 0, "the default", lies between what goes before (1 to 99) and behind.
 USUAL_PRIORITY = 100
 
@@ -93,6 +95,7 @@ class Scheduler:
         self.metrics, self.slots = metrics, slots
         self.max_queue, self.max_wait, self.max_batch, self.max_delay = max_queue, max_wait, max_batch, max_delay
         self.admitted, self.work = 0, 0.0  # requests under way, and the seconds that they are expected to take
+        self.pace = 1.0  # seconds that an expected second takes
         metrics.gauge("queued_requests", 0)  # another worker may have died in this one's place
         self._queues: dict[tuple[Any, ...], Queue] = {}
         self._free_slots = slots
@@ -108,26 +111,29 @@ class Scheduler:
         for pool in (self._inference, self._decoding):
             pool.shutdown(wait=False, cancel_futures=True)
 
-    def admit(self, metrics: ModelMetrics) -> None:
-        """Before any work is put into a request. Raises Overloaded if as many are under way as may be. Every admission
-        is followed by a `release`."""
+    def require_room(self, metrics: ModelMetrics) -> None:
+        """Raises Overloaded if a request that came now would be refused, whatever it costs."""
         if self.admitted >= self.max_queue:
             raise self._refusal(
                 f"{self.admitted} requests are under way, and {self.max_queue} may be (PERCEPT_MAX_QUEUE)", metrics
             )
-        self.admitted += 1
-        self.metrics.gauge("queued_requests", self.admitted)
-
-    def undertake(self, seconds: float, metrics: ModelMetrics) -> None:
-        """When it is known what an admitted request will cost. Raises Overloaded if what is under way would make it
-        wait too long; when little is, a request of any size is taken."""
-        wait = self.work / self.slots
+        wait = self.work * self.pace / self.slots
         if wait > self.max_wait:
             raise self._refusal(
                 f"the work under way takes {1_000 * wait:,.0f} ms, and a request waits {1_000 * self.max_wait:,.0f} ms "
                 "at most (PERCEPT_MAX_WAIT_MS)",
                 metrics,
             )
+
+    def admit(self, metrics: ModelMetrics) -> None:
+        """Before any work is put into a request. Raises Overloaded as `require_room` does. Every admission is followed
+        by a `release`."""
+        self.require_room(metrics)
+        self.admitted += 1
+        self.metrics.gauge("queued_requests", self.admitted)
+
+    def undertake(self, seconds: float) -> None:
+        """When it is known what an admitted request will cost; one of any size is taken once it is admitted."""
         self.work += seconds
 
     def release(self, seconds: float) -> None:
@@ -138,11 +144,17 @@ class Scheduler:
 
     def _refusal(self, reason: str, metrics: ModelMetrics) -> Overloaded:
         metrics.add("queue_full")
-        return Overloaded(f"{reason}; try again", {"Retry-After": str(max(1, math.ceil(self.work / self.slots)))})
+        return Overloaded(
+            f"{reason}; try again", {"Retry-After": str(max(1, math.ceil(self.work * self.pace / self.slots)))}
+        )
 
-    async def decode(self, function: Callable[..., Value], *arguments: Any) -> Value:
-        """Run work that is not inference in a thread; as many at once as there are slots."""
-        return await asyncio.get_running_loop().run_in_executor(self._decoding, function, *arguments)
+    async def decode(self, seconds: float, function: Callable[..., Value], *arguments: Any) -> Value:
+        """Run work that is not inference in a thread; as many at once as there are slots. From what it takes, and was
+        expected to take, it is learned how quick this machine is at this moment."""
+        value, taken = await asyncio.get_running_loop().run_in_executor(self._decoding, _timed, function, *arguments)
+        if seconds:
+            self.pace += PACE_SHARE * (taken / seconds - self.pace)
+        return value
 
     def submit(
         self,
@@ -292,6 +304,12 @@ class Scheduler:
                 job.future.set_exception(error or RuntimeError("the model gave no answer"))
             else:
                 job.future.set_result(Result(outputs, waited, seconds))
+
+
+def _timed(function: Callable[..., Value], *arguments: Any) -> tuple[Value, float]:
+    started = time.perf_counter()
+    value = function(*arguments)
+    return value, time.perf_counter() - started
 
 
 def weight(model: Model, inputs: Mapping[str, Array]) -> float:

@@ -80,8 +80,8 @@ class Admission:
         return self
 
     def undertake(self, seconds: float) -> None:
-        """When it is known how long the work will take. Raises Overloaded."""
-        self.scheduler.undertake(seconds, self.metrics)
+        """When it is known how long the work will take."""
+        self.scheduler.undertake(seconds)
         self.seconds += seconds
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
@@ -112,6 +112,10 @@ class Service:
 
     def metrics_of(self, model: Model) -> ModelMetrics:
         return self.worker.model(model.name, str(model.version))
+
+    def require_room(self, model: Model) -> None:
+        """Before a body is read. Raises Overloaded."""
+        self.scheduler.require_room(self.metrics_of(model))
 
     def admit(self, model: Model) -> Admission:
         return Admission(self.scheduler, self.metrics_of(model))
@@ -148,8 +152,9 @@ class Service:
         pixels = undecoded_pixels(opened)
         if pixels <= INLINE_PIXELS:
             return fit_pictures(opened, card.input)
-        admission.undertake(pixels * PIXEL_SECONDS)
-        return await self.scheduler.decode(fit_pictures, opened, card.input)
+        seconds = pixels * PIXEL_SECONDS
+        admission.undertake(seconds)
+        return await self.scheduler.decode(seconds, fit_pictures, opened, card.input)
 
     async def run(
         self,

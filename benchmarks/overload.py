@@ -35,7 +35,8 @@ MOST_REFUSAL_MILLISECONDS = 10.0
 
 def measure(case: str, options: argparse.Namespace) -> dict[str, Any]:
     asked = PERCEPT.questions(case)
-    with running(PERCEPT, Path(sys.executable), cores()) as process:
+    environment = dict(setting.split("=", 1) for setting in options.settings)
+    with running(PERCEPT, Path(sys.executable), options.workers, environment) as process:
         require_right_answers(asked, process)
         most = capacity(asked, process.port, CAPACITY_SECONDS)
         raw = [question.message.raw(process.port) for question in asked]
@@ -106,6 +107,10 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--connections", type=int, default=512, help="at most")
     parser.add_argument("--processes", type=int, default=1, help="that generate the load")
+    parser.add_argument("--workers", type=int, default=cores(), help="of Percept")
+    parser.add_argument(
+        "--settings", nargs="+", default=[], metavar="PERCEPT_…=…", help="of Percept, else the defaults"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--no-write", action="store_true", help="print only, leave docs/ as it is")
     options = parser.parse_args()

@@ -67,6 +67,7 @@ async def _answer(scope: Scope, receive: Receive) -> tuple[Reply | None, Message
     if not name or "/" in name:
         return None, None
     model = service.store.find_text(name, version)
+    service.require_room(model)
     deadline = deadline_of(headers.get(TIMEOUT, b"").decode("latin-1"))
     message = _without_waiting(receive) or await _with_patience(receive)
     if message["type"] == "http.disconnect":

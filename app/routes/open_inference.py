@@ -118,6 +118,15 @@ async def _model(model: Name, request: Request, store: StoreDep) -> Model:
 ModelDep = Annotated[Model, Depends(_model)]
 
 
+async def _roomy_model(model: ModelDep, service: ServiceDep) -> Model:
+    service.require_room(model)
+    return model
+
+
+# Who would be refused afterwards need not send them either.
+RoomyModelDep = Annotated[Model, Depends(_roomy_model)]
+
+
 def _json(document: object) -> Response:
     return Response(orjson.dumps(document), media_type="application/json")
 
@@ -185,7 +194,7 @@ async def config(model: ModelDep) -> Response:
 
 @router.post(f"{VERSION}/infer", summary="Ask a version", responses=INFER_RESPONSES, openapi_extra=INFER_VERSION)
 @router.post(f"{MODEL}/infer", summary="Ask a model", responses=INFER_RESPONSES, openapi_extra=INFER)
-async def ask(model: ModelDep, deadline: DeadlineDep, request: Request, service: ServiceDep) -> Response:
+async def ask(model: RoomyModelDep, deadline: DeadlineDep, request: Request, service: ServiceDep) -> Response:
     """Tensors in, tensors out. Models of pictures also take them as files: datatype `BYTES`, shape `[N]`, each file
     after its length in four bytes."""
     headers = request.headers

@@ -45,12 +45,15 @@ class Predictions(BaseModel):
 async def _model(
     model: Annotated[str, Path(description="A model's name, or an alias.", openapi_examples=NAMES)],
     store: StoreDep,
+    service: ServiceDep,
     instead: Annotated[
         str | None, Query(alias="model", description="Another model with the same labels.", examples=["mnist-lenet"])
     ] = None,
     version: Annotated[int | None, Query(description="Not the highest version, but this one.")] = None,
 ) -> Model:
-    return store.find_instead(model, instead, version) if instead else store.find(model, version)
+    found = store.find_instead(model, instead, version) if instead else store.find(model, version)
+    service.require_room(found)
+    return found
 
 
 @router.post(

@@ -505,19 +505,20 @@ def test_requests_beyond_the_bound_are_refused_until_others_have_gone(doubling: 
 def test_work_that_would_wait_too_long_is_refused(doubling: Model) -> None:
     async def bounded(bench: Bench) -> None:
         scheduler, metrics = bench.scheduler, bench._of(doubling)
-        for _ in range(3):
+        for _ in range(2):
             scheduler.admit(metrics)
-        scheduler.undertake(5.0, metrics)  # of any size, when nothing else is under way
+        scheduler.undertake(5.0)  # of any size, when nothing else is under way
         with pytest.raises(
             Overloaded, match=r"under way takes 2,500 ms, and a request waits 1,000 ms at most"
         ) as error:
-            scheduler.undertake(0.001, metrics)
+            scheduler.admit(metrics)
 
         assert error.value.headers == {"Retry-After": "3"}
-        scheduler.release(0.0)
         scheduler.release(5.0)
-        scheduler.undertake(0.5, metrics)
+        scheduler.admit(metrics)
+        scheduler.undertake(0.5)
         scheduler.release(0.5)
+        scheduler.release(0.0)
         assert (scheduler.work, scheduler.admitted) == (0.0, 0)
 
     run(bounded, max_wait=1.0, slots=2)
@@ -633,11 +634,11 @@ def test_loop_turns_while_slow_models_run(slow: Model) -> None:
 
 def test_pictures_are_decoded_in_threads_and_what_they_raise_is_raised() -> None:
     async def decoded(bench: Bench) -> None:
-        name = await bench.scheduler.decode(lambda: threading.current_thread().name)
+        name = await bench.scheduler.decode(0, lambda: threading.current_thread().name)
 
         assert name.startswith("decoding")
         with pytest.raises(ValueError, match="invalid literal"):
-            await bench.scheduler.decode(int, "seven")
+            await bench.scheduler.decode(0, int, "seven")
 
     run(decoded)
 
