@@ -5,6 +5,8 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -40,15 +42,24 @@ class Profile:
     def estimate(self, rows: float) -> float:
         """Seconds that so many rows take: measured sizes, a straight line between them and beyond the last, which never
         falls. Infinite if nothing could be measured."""
-        if not self.seconds:
-            return math.inf
-        sizes = sorted(self.seconds)
-        if rows <= sizes[0] or len(sizes) == 1:
-            return self.seconds[sizes[0]] * max(1.0, rows / sizes[0])
-        upper = next((place for place, size in enumerate(sizes[1:], 1) if rows <= size), len(sizes) - 1)
-        low, high = sizes[upper - 1], sizes[upper]
-        slope = max(0.0, self.seconds[high] - self.seconds[low]) / (high - low)
-        return self.seconds[low] + slope * (rows - low)
+        for low, seconds, high, slope in self._lines:
+            if rows <= high:
+                return seconds + slope * max(0.0, rows - low)
+        return math.inf
+
+    @cached_property
+    def _lines(self) -> list[tuple[float, float, float, float]]:
+        """From which size with how many seconds to which size, and how steep; the last goes on for ever. Several are
+        asked for with every request."""
+        points = sorted(self.seconds.items())
+        if len(points) == 1:
+            [(size, seconds)] = points
+            return [(size, seconds, math.inf, seconds / size)]
+        lines = [
+            (low, below, high, max(0.0, above - below) / (high - low))
+            for (low, below), (high, above) in pairwise(points)
+        ]
+        return [*lines[:-1], (*lines[-1][:2], math.inf, lines[-1][3])] if lines else []
 
 
 def measure(session: ort.InferenceSession, rows: Inputs | None) -> Profile:
