@@ -67,7 +67,7 @@ $(VENV)/serve.stamp: pyproject.toml constraints.txt
 
 $(VENV)/dev.stamp: $(VENV)/serve.stamp $(VENV)/torch-$(TORCH).stamp
 	@echo "installing the train and dev extras into $(VENV)"
-	@$(PIP) install -c constraints.txt -e '.[train,dev]'
+	@$(PIP) install -c constraints.txt -e '.[train,tracing,dev]'
 	@test ! -e $(VENV)/gpu.stamp || $(MAKE) gpu
 	@touch $@
 

@@ -7,12 +7,13 @@ import asyncio
 import importlib.metadata
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager, closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from fastapi import FastAPI
+from fastapi.routing import APIRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.envelope import Envelope
@@ -29,6 +30,19 @@ from app.scheduler import Scheduler
 from app.service import Service
 from app.settings import Settings, cores, read_settings, worker_count
 from app.store import Store, load_store
+
+if TYPE_CHECKING:
+    from app.tracing import Tracing
+
+# In the order in which FastAPI looks at them.
+ROUTERS = (
+    predict.router,
+    open_inference.router,
+    models.router,
+    health.router,
+    metrics_route.router,
+    docs.router,
+)
 
 
 class State(TypedDict):
@@ -72,6 +86,7 @@ def create_app(
     settings = settings or read_settings()
     shared = shared or shared_by(1)
     worker = shared.metrics.workers[slot]
+    tracing = open_tracing() if settings.tracing else None
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[State]:
@@ -91,13 +106,14 @@ def create_app(
         count_models(repository.store)
         repository.on_change = count_models
         watch = asyncio.create_task(repository.watch(settings.reload_seconds))
-        with closing(scheduler), closing(repository):
+        # Spans last: those of the requests that end meanwhile are to leave, too.
+        with closing(tracing) if tracing else nullcontext(), closing(scheduler), closing(repository):
             yield State(service=Service(settings, repository, scheduler, shared.metrics, worker))
         watch.cancel()
 
     app = Percept(
         title="Percept",
-        version=importlib.metadata.version("percept"),
+        version=version(),
         lifespan=lifespan,
         # FastAPI would export spans and metrics if the environment asked for it; nothing leaves this host unasked.
         telemetry={"auto_configure": False, "tracing": False, "metrics": False, "logs": False},
@@ -109,17 +125,35 @@ def create_app(
     app.add_middleware(HeadAsGet)
     app.front = Envelope(HotPath(app.front), count=worker.response)
     add_error_handlers(app)
-    for router in (
-        predict.router,
-        open_inference.router,
-        models.router,
-        health.router,
-        metrics_route.router,
-        docs.router,
-    ):
+    for router in ROUTERS:
         app.include_router(router)
     app.mount(docs.ASSETS, docs.assets())
+    if tracing:
+        app.front = tracing.around(app.front, paths())
     return app
+
+
+def open_tracing() -> "Tracing":
+    """Raises ConfigurationError if the extra is not installed, or told what it cannot do."""
+    try:
+        from app.tracing import Tracing
+    except ModuleNotFoundError as error:
+        if not str(error.name).startswith("opentelemetry"):
+            raise
+        raise ConfigurationError(
+            f"PERCEPT_TRACING=true: {error.name} is not installed; pip install 'percept[tracing]' brings it"
+        ) from error
+    return Tracing(version())
+
+
+def version() -> str:
+    return importlib.metadata.version("percept")
+
+
+def paths() -> list[str]:
+    """Of all routes, as they are written: `/predict/{model}`."""
+    routes = [route.path for router in ROUTERS for route in router.routes if isinstance(route, APIRoute)]
+    return [*routes, f"{docs.ASSETS}/{{file:path}}"]
 
 
 def open_store(settings: Settings) -> Store:

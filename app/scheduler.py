@@ -58,6 +58,7 @@ class Job:
     deadline: float | None
     entered: float
     priority: int
+    alarm: asyncio.TimerHandle | None = None  # for the deadline, once the job has to wait
 
 
 @dataclass(eq=False, slots=True)
@@ -103,6 +104,8 @@ class Scheduler:
         self._decoding = ThreadPoolExecutor(slots, "decoding")
         self._turn_is_due = False
         self._timer: asyncio.TimerHandle | None = None
+        # Jobs with a deadline that no turn has seen yet: most are run in the next one and need no alarm.
+        self._unseen: dict[Job, Queue] = {}
         # Fair queueing by time: the queue whose model has been served least goes first, and none saves up while idle.
         self._served: WeakKeyDictionary[Model, float] = WeakKeyDictionary()
         self._virtual_time = 0.0
@@ -181,6 +184,8 @@ class Scheduler:
         _insert(queue.jobs, job)
         queue.rows += rows
         queue.weight += job.weight
+        if deadline is not None:
+            self._unseen[job] = queue
         self._turn_soon()
         return job
 
@@ -221,6 +226,8 @@ class Scheduler:
                 self._finish(queue, *_run(queue, batch, self.max_batch))
                 break
             self._start(queue, batch)
+        if self._unseen:
+            self._set_alarms()
         if self._queues or self._timer:
             self._come_back()
 
@@ -264,15 +271,44 @@ class Scheduler:
             queue.jobs.popleft()
             queue.rows -= job.rows
             queue.weight -= job.weight
+            if job.deadline is not None:
+                self._unset_alarm(job)
             if job.future.cancelled():
                 queue.metrics.add("client_gone")
             elif job.deadline is not None and now > job.deadline:
-                queue.metrics.add("deadline")
-                job.future.set_exception(DeadlineExceeded("the time that the caller allows was over in the queue"))
+                _tell_that_time_is_over(queue, job)
             else:
                 batch.append(job)
                 rows += job.rows
         return batch
+
+    def _set_alarms(self) -> None:
+        """A job that has to wait is told when its time is over, not when its queue is looked at again."""
+        loop, now = asyncio.get_running_loop(), time.perf_counter()
+        for job, queue in self._unseen.items():
+            assert job.deadline is not None
+            job.alarm = loop.call_later(max(0.0, job.deadline - now), self._give_up, queue, job)
+        self._unseen.clear()
+
+    def _unset_alarm(self, job: Job) -> None:
+        self._unseen.pop(job, None)
+        if job.alarm is not None:
+            job.alarm.cancel()
+            job.alarm = None
+
+    def _give_up(self, queue: Queue, job: Job) -> None:
+        """The time of a job that still waits is over. One that is cancelled, too, is dropped by `_take`."""
+        job.alarm = None
+        if job.future.done():
+            return
+        queue.jobs.remove(job)
+        queue.rows -= job.rows
+        queue.weight -= job.weight
+        if queue.jobs:
+            self._turn_soon()  # what is first now may need no slot
+        else:
+            del self._queues[queue.key]
+        _tell_that_time_is_over(queue, job)
 
     def _start(self, queue: Queue, batch: list[Job]) -> None:
         loop = asyncio.get_running_loop()
@@ -315,6 +351,11 @@ def _timed(function: Callable[..., Value], *arguments: Any) -> tuple[Value, floa
 def weight(model: Model, inputs: Mapping[str, Array]) -> float:
     """Rows of the size that was measured; at least one."""
     return max(1.0, sum([array.size for array in inputs.values()]) / model.profile.row_elements)
+
+
+def _tell_that_time_is_over(queue: Queue, job: Job) -> None:
+    queue.metrics.add("deadline")
+    job.future.set_exception(DeadlineExceeded("the time that the caller allows was over in the queue"))
 
 
 def _insert(jobs: deque[Job], job: Job) -> None:

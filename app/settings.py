@@ -43,6 +43,10 @@ class Settings:
     access_log: bool = field(
         default=False, metadata={"help": "Whether every request is a line in the log: `true` or `false`."}
     )
+    tracing: bool = field(
+        default=False,
+        metadata={"help": "Whether every request is a trace for OpenTelemetry (section Tracing): `true` or `false`."},
+    )
     max_queue: int = field(
         default=128, metadata={"help": "Most requests that may be under way in one worker; further ones get a 503."}
     )

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 
 # A worker that dies sooner than this is not replaced at once, lest a fault at start become a storm of processes.
 EARLY_SECONDS = 1.0
+# So long it takes until a process that could not be had is asked for again.
+RETRY_SECONDS = 1.0
 STOPPING = {signal.SIGINT, signal.SIGTERM}
 HEEDED = {*STOPPING, signal.SIGCHLD}
 
@@ -76,25 +78,42 @@ class _Workers:
             if heard and heard.si_signo in STOPPING:
                 return 0
             for _, status in self._reap():
-                return os.waitstatus_to_exitcode(status) or 1
+                return _exit_code(status) or 1
             with contextlib.suppress(BlockingIOError):
                 ready += len(os.read(self.ready_pipe[0], self.count))
         return None
 
     def _replace_until_told_to_stop(self) -> int:
+        missing: list[int] = []  # slots for which there was no process to be had
         while True:
-            heard = signal.sigwait(HEEDED)
-            if heard in STOPPING:
+            heard = signal.sigtimedwait(HEEDED, RETRY_SECONDS) if missing else signal.sigwaitinfo(HEEDED)
+            if heard and heard.si_signo in STOPPING:
                 return 0
+            missing = [slot for slot in missing if not self._replace(slot)]
             for worker, status in self._reap():
                 print(f"worker {worker.process} {_end(status)}; another takes its place", file=sys.stderr, flush=True)
                 if time.monotonic() - worker.started < EARLY_SECONDS and signal.sigtimedwait(STOPPING, EARLY_SECONDS):
                     return 0
-                self._fork(worker.slot)
+                if not self._replace(worker.slot):
+                    missing.append(worker.slot)
             with contextlib.suppress(BlockingIOError):
                 os.read(self.ready_pipe[0], 1_024)  # what successors say, lest the pipe be full some day
 
+    def _replace(self, slot: int) -> bool:
+        """Whether there is one now. A machine may be short of processes or of memory for a while; the others serve."""
+        try:
+            self._fork(slot)
+        except OSError as error:
+            print(
+                f"no process for worker {slot}: {error.strerror}; asked for again in {RETRY_SECONDS:g} s",
+                file=sys.stderr,
+                flush=True,
+            )
+            return False
+        return True
+
     def _fork(self, slot: int) -> None:
+        """Raises OSError."""
         process = os.fork()
         if process:
             self.workers[process] = Worker(slot, process, time.monotonic())
@@ -139,6 +158,12 @@ class _Workers:
     def _signal(self, number: signal.Signals) -> None:
         for process in self.workers:
             os.kill(process, number)
+
+
+def _exit_code(status: int) -> int:
+    """As a shell tells it: a negative one would come out as some other number."""
+    code = os.waitstatus_to_exitcode(status)
+    return 128 - code if code < 0 else code
 
 
 def _end(status: int) -> str:

@@ -18,7 +18,7 @@ FLOORS = [
     {"card", "errors", "logs"},
     {"settings", "metrics"},
     {
-        *("runtime", "profile", "images", "png", "uploads", "envelope", "head", "problems", "exposition"),
+        *("runtime", "profile", "images", "png", "uploads", "envelope", "tracing", "head", "problems", "exposition"),
         *("encodings", "tensors"),
     },
     {"open_inference"},

@@ -477,6 +477,89 @@ def test_time_that_is_over_behind_a_slow_model_is_over(slow: Model) -> None:
     run(late)
 
 
+LONG = np.ones((1_024, SLOW_WIDTH), np.float32)  # a fraction of a second of the slow model
+
+
+def test_job_behind_a_slow_model_is_told_when_its_time_is_over(slow: Model) -> None:
+    async def waiting(bench: Bench) -> None:
+        first = bench.submit_array(slow, LONG)
+        second = bench.submit_array(slow, ONE, time.perf_counter() + 0.01)
+        third = bench.submit_array(slow, 3 * ONE, time.perf_counter() + PATIENCE)
+        [error] = await answers(second)
+
+        assert not first.future.done()
+        assert isinstance(error, DeadlineExceeded)
+        assert (await answers(third))[0][0][0] == 3
+        assert sum(bench.batches(slow).values()) == 2
+        assert bench.totals(slow).value("deadline") == 1
+        assert (bench.scheduler._queues, bench.scheduler._unseen) == ({}, {})
+        assert third.alarm is None
+
+    run(waiting)
+
+
+@pytest.mark.parametrize("loop_factory", [None, uvloop.new_event_loop])
+def test_job_that_waits_alone_leaves_no_queue_behind_when_its_time_is_over(
+    slow: Model, doubling: Model, loop_factory: Callable[[], asyncio.AbstractEventLoop] | None
+) -> None:
+    dear = replace(doubling, profile=DEAR)
+
+    async def waiting(bench: Bench) -> None:
+        first = bench.submit_array(slow, LONG)
+        await asyncio.sleep(0)
+        [error] = await answers(bench.submit(dear, [1], deadline=time.perf_counter() + 0.01))
+
+        assert not first.future.done()
+        assert isinstance(error, DeadlineExceeded)
+        assert bench.scheduler._queues == {}
+        assert (await answers(first, bench.submit(dear, [2])))[1] == [[4]]
+        assert bench.batches(dear) == {1: 1}
+
+    run(waiting, loop_factory)
+
+
+def test_job_that_needs_no_slot_does_not_wait_behind_one_whose_time_is_over(slow: Model, doubling: Model) -> None:
+    uneven = replace(doubling, profile=Profile({1: 1e-5, 16: 1.0}, independent=True, merges=False, reason=""))
+
+    async def waiting(bench: Bench) -> None:
+        long = bench.submit_array(slow, LONG)
+        await asyncio.sleep(0)
+        many = bench.submit(uneven, *[[0]] * 16, deadline=time.perf_counter() + 0.01)
+        error, answer = await answers(many, bench.submit(uneven, [1]))
+
+        assert not long.future.done()
+        assert isinstance(error, DeadlineExceeded)
+        assert answer == [[2]]
+
+    run(waiting)
+
+
+def test_what_has_begun_in_time_is_answered(slow: Model) -> None:
+    async def begun(bench: Bench) -> None:
+        started = time.perf_counter()
+        [answer] = await answers(bench.submit_array(slow, LONG, started + 0.01))
+
+        assert time.perf_counter() - started > 0.01
+        assert answer[0][0] == 1
+        assert bench.totals(slow).value("deadline") == 0
+
+    run(begun)
+
+
+def test_caller_who_has_gone_is_not_told_that_his_time_is_over(slow: Model) -> None:
+    async def gone(bench: Bench) -> None:
+        first = bench.submit_array(slow, LONG)
+        second = bench.submit_array(slow, ONE, time.perf_counter() + 0.01)
+        await asyncio.sleep(0)
+        second.future.cancel()
+        await answers(first)
+        await asyncio.sleep(0.02)
+
+        assert [bench.totals(slow).value(count) for count in ("client_gone", "deadline")] == [1, 0]
+
+    run(gone)
+
+
 # Too much is refused.
 
 
@@ -865,9 +948,12 @@ def test_thousand_jobs_of_many_models_are_all_answered(
                 case 7:
                     [answer] = await answers(bench.submit_array(slow, rows * ONE))
                     assert answer[0][0] == rows
+                case 8:
+                    [answer] = await answers(bench.submit_array(slow, ONE, time.perf_counter() + 1e-3 * rows))
+                    assert isinstance(answer, DeadlineExceeded) or answer[0][0] == 1
 
         tasks = []
-        kinds = generator.choice(8, 1_000, p=[0.2, 0.2, 0.19, 0.1, 0.1, 0.1, 0.1, 0.01]).tolist()
+        kinds = generator.choice(9, 1_000, p=[0.2, 0.2, 0.18, 0.1, 0.1, 0.1, 0.1, 0.01, 0.01]).tolist()
         for kind, rows in zip(kinds, generator.integers(1, 8, 1_000).tolist(), strict=True):
             tasks.append(asyncio.ensure_future(one(kind, rows)))
             if rows == 1:
@@ -877,7 +963,7 @@ def test_thousand_jobs_of_many_models_are_all_answered(
 
         for model in (doubling, picking):
             assert bench.totals(model).values("batch_rows")[-1] == asked[model.name]
-        assert bench.scheduler._queues == {}
+        assert (bench.scheduler._queues, bench.scheduler._unseen) == ({}, {})
 
     run(many, slots=2, max_batch=16)
 

@@ -4,6 +4,7 @@ Each test is a process of its own that supervises workers which print what happe
 """
 
 import contextlib
+import errno
 import os
 import signal
 import subprocess
@@ -190,6 +191,58 @@ def test_worker_that_dies_at_once_again_and_again_is_no_storm(supervised: Callab
     assert it.end() in (0, 4)  # 4 if it was gone before it was known to be ready
 
 
+FORK_FAILS = """
+work, fork, forks = serve, os.fork, []
+
+def failing():
+    forks.append(time.monotonic())
+    if len(forks) in {which}:
+        told("refused")
+        raise OSError({code}, os.strerror({code}))
+    return fork()
+
+os.fork = failing
+"""
+
+
+@pytest.mark.parametrize("code", [errno.EAGAIN, errno.ENOMEM])
+def test_process_that_is_not_to_be_had_is_asked_for_again(supervised: Callable[..., Supervised], code: int) -> None:
+    it = supervised(FORK_FAILS.format(which=(3, 4), code=code))
+    before = it.until_ready(2)
+    time.sleep(1.1)  # no early death
+    killed_at = time.monotonic()
+    os.kill(before[1][0], signal.SIGKILL)
+    it.until(lambda: len(it.workers()[1]) == 2)
+
+    assert 2 <= time.monotonic() - killed_at < 4
+    assert len(it.lines("refused")) == 2
+    assert it.workers()[0] == before[0]
+    told = f"no process for worker 1: {os.strerror(code)}; asked for again in 1 s"
+    assert it.errors.read_text().splitlines()[1:] == [told, told]
+    assert it.end() == 0
+
+
+def test_all_that_wait_for_a_process_get_one(supervised: Callable[..., Supervised]) -> None:
+    it = supervised(FORK_FAILS.format(which=(4, 5, 6), code=errno.EAGAIN), count=3)
+    before = it.until_ready(3)
+    for [process] in before.values():
+        os.kill(process, signal.SIGKILL)
+    it.until(lambda: all(len(processes) == 2 for processes in it.workers().values()))
+
+    assert sorted(it.workers()) == [0, 1, 2]
+    assert it.end() == 0
+
+
+def test_supervisor_that_waits_for_a_process_may_be_told_to_stop(supervised: Callable[..., Supervised]) -> None:
+    it = supervised(FORK_FAILS.format(which=range(3, 1_000), code=errno.EAGAIN))
+    before = it.until_ready(2)
+    os.kill(before[0][0], signal.SIGKILL)
+    it.until(lambda: it.lines("refused"))
+
+    assert it.end() == 0
+    assert not lives(before[1][0])
+
+
 def test_all_end_by_themselves_when_the_supervisor_is_killed(supervised: Callable[..., Supervised]) -> None:
     it = supervised(count=3)
     workers = it.until_ready(3)
@@ -237,6 +290,13 @@ def test_worker_that_exits_is_taken_at_its_word(supervised: Callable[..., Superv
 
 def test_worker_that_exits_with_words_is_a_failure(supervised: Callable[..., Supervised]) -> None:
     assert supervised(FAILS.format("sys.exit('no')")).end(None) == 1
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSEGV])
+def test_worker_that_is_killed_before_all_are_ready_is_told_as_a_shell_would(
+    supervised: Callable[..., Supervised], how: signal.Signals
+) -> None:
+    assert supervised(FAILS.format(f"os.kill(os.getpid(), {how.value})")).end(None) == 128 + how
 
 
 def test_what_a_worker_raises_is_told(supervised: Callable[..., Supervised]) -> None:
