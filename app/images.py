@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, PngImagePlugin
 
 from app.card import ImageInput
 from app.errors import ContentTooLarge, InvalidRequest
@@ -37,6 +37,7 @@ FULL_SCALES = (1, 255, 1_023, 4_095, 16_383, 65_535)
 
 # No side is longer in a JPEG, and a picture one pixel wide costs more than its pixels.
 MAX_SIDE = 65_535
+MAX_TEXT_BYTES = 262_144
 # A progressive JPEG has about ten scans; each costs a pass over the whole picture, in bytes next to nothing.
 MAX_JPEG_SCANS = 100
 START_OF_SCAN = b"\xff\xda"
@@ -63,6 +64,8 @@ def open_limited(data: bytes, max_pixels: int) -> Image.Image:
         raise InvalidRequest("is empty")
     # Pillow's own limit is one for all; ours is an argument.
     Image.MAX_IMAGE_PIXELS = None
+    # Text beside a picture is inflated while the header is read; nobody reads it here.
+    PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY = MAX_TEXT_BYTES
     try:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
     except Exception as error:

@@ -63,7 +63,7 @@ async def infer(
     """Raises an AppError that says what was wrong and what is allowed."""
     with service.admit(model) as admission:
         request = await _read(service, model, body)
-        inputs = await _with_pictures(service, model, request, admission)
+        inputs = await _with_pictures(service, model, request, admission, gone)
         decode_seconds = time.perf_counter() - admission.started
         admission.metrics.decode.observe(decode_seconds)
         if request.timeout_us:
@@ -95,7 +95,7 @@ async def _read(service: Service, model: Model, body: Body) -> InferRequest:
 
 
 async def _with_pictures(
-    service: Service, model: Model, request: InferRequest, admission: Admission
+    service: Service, model: Model, request: InferRequest, admission: Admission, gone: Gone | None
 ) -> dict[str, Array]:
     """The inputs, encoded pictures among them decoded."""
     files, most = request.pictures, service.settings.max_files
@@ -106,7 +106,7 @@ async def _with_pictures(
             f"input {PICTURE!r} has {len(files)} files; at most {most} are allowed (PERCEPT_MAX_FILES)"
         )
     try:
-        pictures = await service.read_pictures(files, model.require_card(), admission)
+        pictures = await service.read_pictures(files, model.require_card(), admission, gone)
     except InvalidRequest as error:
         raise BadRequest(f"input {PICTURE!r}: {error.detail}") from error
     return {**request.inputs, PICTURE: stack(pictures)}

@@ -9,6 +9,7 @@ import fcntl
 import json
 import logging
 import mmap
+import os
 import tempfile
 import time
 import weakref
@@ -17,9 +18,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
-from app.errors import InvalidRequest, NotFound
+from app.errors import InvalidRequest, NotFound, NotReady
 from app.model import Model, measured
 from app.runtime import Providers
 from app.store import Artifact, Refused, Store, artifacts_in, store_of, try_to_load
@@ -31,7 +32,7 @@ HEED_SECONDS = 0.05
 # How long a load or unload waits until every worker has followed.
 FOLLOW_SECONDS = 30.0
 # Measured again on the event loop, since in a thread beside a busy loop everything seems slow; but not if it is.
-QUICK_SECONDS = 0.02
+QUICK_SECONDS = 0.003
 
 
 class Signature(NamedTuple):
@@ -51,7 +52,7 @@ class Wishes:
     _NUMBER = 8
 
     def __init__(self, workers: int = 1) -> None:
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115
+        self._file = _file_in_memory()
         weakref.finalize(self, self._file.close)
         self._file.truncate((1 + workers) * self._NUMBER + self.SIZE)
         self._memory = mmap.mmap(self._file.fileno(), 0)
@@ -92,6 +93,13 @@ class Wishes:
             fcntl.lockf(self._file, fcntl.LOCK_UN)
 
 
+def _file_in_memory() -> BinaryIO:
+    """Without a name, for its lock; on Linux without a disk either, which may be read-only."""
+    if hasattr(os, "memfd_create"):
+        return os.fdopen(os.memfd_create("percept-wishes"), "r+b")
+    return tempfile.TemporaryFile()
+
+
 class Entry(NamedTuple):
     """What is known of an artifact: its file as it was read, the model if it is served, the reason if it is not. Both,
     if a file that is served was overwritten by one that cannot be."""
@@ -128,6 +136,8 @@ class Repository:
         number = self.wishes.number
         self.store = self._look(hasten=True) or self.store
         self._follow(number)
+        if self.slot == 0:  # the others would say the same
+            _log(Store(), self.store)
         return self.store
 
     def close(self) -> None:
@@ -152,7 +162,7 @@ class Repository:
             number = self.wishes.number
             store = await asyncio.get_running_loop().run_in_executor(self._thread, self._look, hasten)
             if store is not None:
-                before, self.store = self.store, self._measured(store)
+                before, self.store = self.store, await self._measured(store)
                 _log(before, self.store)
                 self.on_change(self.store)
             self._follow(number)
@@ -182,6 +192,8 @@ class Repository:
         deadline = time.monotonic() + FOLLOW_SECONDS
         while not self.wishes.all_have_followed(number) and time.monotonic() < deadline:
             await asyncio.sleep(HEED_SECONDS / 5)
+        if not self.wishes.all_have_followed(number):
+            raise NotReady(f"not every worker has followed within {FOLLOW_SECONDS:g} s; /v2/repository/index tells")
 
     def _look(self, hasten: bool) -> Store | None:
         """Look at the folder; the store as it should be, or None if nothing has changed.
@@ -194,7 +206,7 @@ class Repository:
         entries = {}
         for artifact, signature in wanted.items():
             entry = self._entries.get(artifact)
-            if entry is None or entry.signature != signature:
+            if entry is None or entry.signature != signature or (hasten and entry.refused):
                 settled = hasten or self._seen.get(artifact) == signature
                 entry = self._load(artifact, signature, entry) if settled else entry
             if entry is not None:
@@ -212,16 +224,17 @@ class Repository:
         result = try_to_load(artifact, self.providers)
         if isinstance(result, Model):
             return Entry(signature, result, None)
-        late = signature.changed_ns > self.started_ns
+        late = _came_ns(artifact.path) > self.started_ns
         return Entry(signature, before.model if before else None, replace(result, late=late))
 
-    def _measured(self, store: Store) -> Store:
+    async def _measured(self, store: Store) -> Store:
         """New models measured once more, on the event loop: in a thread beside a busy loop everything seems slow."""
         before = set(self.store.all())
         for artifact, entry in self._entries.items():
             model = entry.model
             if model and model not in before and model.profile.estimate(1) < QUICK_SECONDS:
                 self._entries[artifact] = entry._replace(model=measured(model))
+                await asyncio.sleep(0)  # callers come between two models
         return store_of(_results(self._entries), store.unloaded)
 
 
@@ -240,6 +253,11 @@ def _results(entries: Mapping[Artifact, Entry]) -> Iterator[tuple[Artifact, Mode
             yield artifact, entry.model
         if entry.refused:
             yield artifact, entry.refused
+
+
+def _came_ns(path: Path) -> int:
+    """When the file, or a folder that it came with, was written or moved here."""
+    return max(_signature(place).changed_ns for place in (path, path.parent, path.parent.parent))
 
 
 def _signature(path: Path) -> Signature:

@@ -29,6 +29,8 @@ Value = TypeVar("Value")
 INLINE_SECONDS = 0.002
 # How much the last job says of the pace, beside those before.
 PACE_SHARE = 0.1
+# Within these, so that no odd picture makes a worker refuse others.
+PACES = (0.5, 4.0)
 # The Open Inference Protocol's 0, "the default", lies between what goes before (1 to 99) and behind.
 USUAL_PRIORITY = 100
 
@@ -96,7 +98,7 @@ class Scheduler:
         self.metrics, self.slots = metrics, slots
         self.max_queue, self.max_wait, self.max_batch, self.max_delay = max_queue, max_wait, max_batch, max_delay
         self.admitted, self.work = 0, 0.0  # requests under way, and the seconds that they are expected to take
-        self.pace = 1.0  # seconds that an expected second takes
+        self.pace = 1.0  # seconds that an expected second of decoding takes
         metrics.gauge("queued_requests", 0)  # another worker may have died in this one's place
         self._queues: dict[tuple[Any, ...], Queue] = {}
         self._free_slots = slots
@@ -120,7 +122,7 @@ class Scheduler:
             raise self._refusal(
                 f"{self.admitted} requests are under way, and {self.max_queue} may be (PERCEPT_MAX_QUEUE)", metrics
             )
-        wait = self.work * self.pace / self.slots
+        wait = self.work / self.slots
         if wait > self.max_wait:
             raise self._refusal(
                 f"the work under way takes {1_000 * wait:,.0f} ms, and a request waits {1_000 * self.max_wait:,.0f} ms "
@@ -147,16 +149,14 @@ class Scheduler:
 
     def _refusal(self, reason: str, metrics: ModelMetrics) -> Overloaded:
         metrics.add("queue_full")
-        return Overloaded(
-            f"{reason}; try again", {"Retry-After": str(max(1, math.ceil(self.work * self.pace / self.slots)))}
-        )
+        return Overloaded(f"{reason}; try again", {"Retry-After": str(max(1, math.ceil(self.work / self.slots)))})
 
     async def decode(self, seconds: float, function: Callable[..., Value], *arguments: Any) -> Value:
         """Run work that is not inference in a thread; as many at once as there are slots. From what it takes, and was
         expected to take, it is learned how quick this machine is at this moment."""
         value, taken = await asyncio.get_running_loop().run_in_executor(self._decoding, _timed, function, *arguments)
         if seconds:
-            self.pace += PACE_SHARE * (taken / seconds - self.pace)
+            self.pace += PACE_SHARE * (min(max(taken / seconds, PACES[0]), PACES[1]) - self.pace)
         return value
 
     def submit(
@@ -212,7 +212,7 @@ class Scheduler:
     def _turn(self) -> None:
         """Start batches on free slots; of those that run on the loop one, then the loop looks after its callers."""
         self._turn_is_due = False
-        for queue in sorted(self._queues.values(), key=lambda queue: self._served[queue.model]):
+        for queue in sorted(self._queues.values(), key=self._turn_of):
             if self._wait(queue) != 0:
                 continue
             inline, batch = self._next_is_inline(queue), self._take(queue)
@@ -230,6 +230,10 @@ class Scheduler:
             self._set_alarms()
         if self._queues or self._timer:
             self._come_back()
+
+    def _turn_of(self, queue: Queue) -> tuple[float, int, float]:
+        """Less served models first; of one model's queues the one whose next job has priority, or has come before."""
+        return self._served[queue.model], queue.jobs[0].priority, queue.jobs[0].entered
 
     def _come_back(self) -> None:
         """See to it that there is another turn, now or in time, if a queue can go on without a slot becoming free."""

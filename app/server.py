@@ -36,13 +36,19 @@ def run(settings: Settings) -> int:
     address = f"http://{_host_of(sockets[0])}:{sockets[0].getsockname()[1]}"
 
     def work(slot: int, ready: Callable[[], object], life: int) -> int:
+        close([other for other in sockets if other is not sockets[slot]])
         return serve(settings, shared, slot, sockets[slot], ready, life)
+
+    def close(given_up: list[socket.socket]) -> None:
+        """A connection is accepted as long as anybody holds the socket, and answered only by its worker."""
+        for listening in given_up:
+            listening.close()
 
     def announce() -> None:
         print(f"Percept answers on {address} with {workers} worker{'s' * (workers > 1)}", flush=True)
 
     gc.freeze()  # what is imported is shared by all workers as long as no collector touches it
-    code = supervise(workers, work, announce, GRACE_SECONDS + 2)
+    code = supervise(workers, work, announce, GRACE_SECONDS + 2, lambda: close(sockets))
     print("Percept has stopped", flush=True)
     return code
 
@@ -76,12 +82,12 @@ def serve(
     settings: Settings, shared: Shared, slot: int, listening: socket.socket, ready: Callable[[], object], life: int
 ) -> int:
     """One worker. Tells `ready` when it answers; ends when `life` does, whose other end the supervisor has."""
+    logs.configure(settings.access_log)
     try:
         app = create_app(settings, shared, slot, open_repository(settings, shared, slot))
     except AppError as error:
         print(f"percept: {error.detail}", file=sys.stderr)
         return MISCONFIGURED
-    logs.configure(settings.access_log)
     sys.setswitchinterval(SWITCH_SECONDS)
     config = uvicorn.Config(
         app,

@@ -5,7 +5,7 @@ import math
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import orjson
 
@@ -22,12 +22,15 @@ from app.store import Store
 
 # So many pixels are decoded on the event loop, in less than a millisecond: a trip to a thread would not pay.
 INLINE_PIXELS = 128 * 128
+# The same of so many files, however small.
+INLINE_FILES = 8
 
 # What decoding a photograph takes, roughly; it is to tell long queues from short ones.
 PIXEL_SECONDS = 8e-9
 # The same for a call of a model that could not be measured.
 UNMEASURED_SECONDS = 0.01
 
+Value = TypeVar("Value")
 # Waits until the caller has gone.
 Gone = Callable[[], Awaitable[None]]
 
@@ -132,7 +135,7 @@ class Service:
         `time.perf_counter`); CallerGone if `gone` returns before the model has begun."""
         card = model.require_card()
         with self.admit(model) as admission:
-            pictures = await self.read_pictures(files, card, admission)
+            pictures = await self.read_pictures(files, card, admission, gone)
             admission.undertake(cost(model, len(pictures)))
             decode_seconds = time.perf_counter() - admission.started
             admission.metrics.decode.observe(decode_seconds)
@@ -145,16 +148,23 @@ class Service:
         if not self.settings.model_control:
             raise Forbidden("loading and unloading are not allowed here; PERCEPT_MODEL_CONTROL=true allows them")
 
-    async def read_pictures(self, files: Sequence[bytes], card: Card, admission: Admission) -> list[Picture]:
-        """Decoded and fitted, on the event loop if they are small. Raises an AppError that says which file is at
-        fault."""
-        opened = open_pictures(files, self.settings.max_pixels)
+    async def read_pictures(
+        self, files: Sequence[bytes], card: Card, admission: Admission, gone: Gone | None = None
+    ) -> list[Picture]:
+        """Decoded and fitted, on the event loop if they are few and small. Raises an AppError that says which file is
+        at fault; CallerGone if `gone` returns before a thread has begun."""
+        scheduler, most = self.scheduler, self.settings.max_pixels
+        if len(files) > INLINE_FILES:
+            opened = await scheduler.decode(0, open_pictures, files, most)
+        else:
+            opened = open_pictures(files, most)
         pixels = undecoded_pixels(opened)
-        if pixels <= INLINE_PIXELS:
+        if len(files) <= INLINE_FILES and pixels <= INLINE_PIXELS:
             return fit_pictures(opened, card.input)
-        seconds = pixels * PIXEL_SECONDS
-        admission.undertake(seconds)
-        return await self.scheduler.decode(seconds, fit_pictures, opened, card.input)
+        expected = pixels * PIXEL_SECONDS
+        admission.undertake(expected * scheduler.pace)
+        decoding = asyncio.ensure_future(scheduler.decode(expected, fit_pictures, opened, card.input))
+        return await _unless_gone(decoding, gone)
 
     async def run(
         self,
@@ -169,14 +179,21 @@ class Service:
         """Through the queue. Jobs that run on the loop are over before a caller could leave; the others are dropped
         when theirs does."""
         job = self.scheduler.submit(model, self.metrics_of(model), inputs, outputs, deadline, alone, priority)
-        if gone is None or self.scheduler.runs_inline(model, job.weight):
+        if self.scheduler.runs_inline(model, job.weight):
             return await job.future
-        watch = asyncio.ensure_future(gone())
-        try:
-            await asyncio.wait((job.future, watch), return_when=asyncio.FIRST_COMPLETED)
-            if not job.future.done():
-                raise CallerGone
-            return job.future.result()
-        finally:
-            watch.cancel()
-            job.future.cancel()
+        return await _unless_gone(job.future, gone)
+
+
+async def _unless_gone(future: "asyncio.Future[Value]", gone: Gone | None) -> Value:
+    """Its result. Raises CallerGone, and cancels it, if `gone` returns before."""
+    if gone is None:
+        return await future
+    watch = asyncio.ensure_future(gone())
+    try:
+        await asyncio.wait((future, watch), return_when=asyncio.FIRST_COMPLETED)
+        if not future.done():
+            raise CallerGone
+        return future.result()
+    finally:
+        watch.cancel()
+        future.cancel()

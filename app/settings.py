@@ -10,6 +10,7 @@ from app.errors import ConfigurationError
 
 PREFIX = "PERCEPT_"
 READ_ELSEWHERE = {"PERCEPT_DATA"}  # by training
+CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 MAX_DELAY_MS = 1_000.0
 MAX_RELOAD_SECONDS = 86_400.0
 BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
@@ -98,8 +99,13 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
 
 
 def cores() -> int:
-    """Those that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Those that this process may use: by its affinity, and by a container's share of processor time."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = CPU_QUOTA.read_text().split()
+        return max(1, min(allowed, int(quota) // int(period)))
+    except (OSError, ValueError):  # no container, or one without a limit ("max")
+        return allowed
 
 
 def worker_count(settings: Settings) -> int:

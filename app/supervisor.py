@@ -33,7 +33,13 @@ class Worker:
 Work = Callable[[int, Callable[[], object], int], int]
 
 
-def supervise(count: int, work: Work, on_ready: Callable[[], None], grace_seconds: float) -> int:
+def supervise(
+    count: int,
+    work: Work,
+    on_ready: Callable[[], None],
+    grace_seconds: float,
+    on_stop: Callable[[], None] = lambda: None,
+) -> int:
     """Runs until SIGINT or SIGTERM, or until a worker ends before all have been ready once; returns the exit code.
 
     A worker killed while others serve is forked anew from this process, which has imported everything and loaded
@@ -42,7 +48,7 @@ def supervise(count: int, work: Work, on_ready: Callable[[], None], grace_second
     # Whoever started us may have ignored it, and then nobody would be told of the dead.
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     try:
-        return _Workers(count, work, on_ready, grace_seconds).run()
+        return _Workers(count, work, on_ready, grace_seconds, on_stop).run()
     finally:
         while signal.sigtimedwait(HEEDED, 0):
             pass  # asked again and again; it has been done
@@ -50,8 +56,16 @@ def supervise(count: int, work: Work, on_ready: Callable[[], None], grace_second
 
 
 class _Workers:
-    def __init__(self, count: int, work: Work, on_ready: Callable[[], None], grace_seconds: float) -> None:
-        self.count, self.work, self.on_ready, self.grace_seconds = count, work, on_ready, grace_seconds
+    def __init__(
+        self,
+        count: int,
+        work: Work,
+        on_ready: Callable[[], None],
+        grace_seconds: float,
+        on_stop: Callable[[], None],
+    ) -> None:
+        self.count, self.work, self.grace_seconds = count, work, grace_seconds
+        self.on_ready, self.on_stop = on_ready, on_stop
         self.workers: dict[int, Worker] = {}
         self.ready = False
         # Workers write to the first when they answer; of the second they see the end, since only this process holds it.
@@ -144,6 +158,7 @@ class _Workers:
 
     def _stop(self) -> None:
         """Ask, wait for as long as requests may take to end, then insist."""
+        self.on_stop()
         self._signal(signal.SIGTERM)
         deadline = time.monotonic() + self.grace_seconds
         while self.workers and (left := deadline - time.monotonic()) > 0:

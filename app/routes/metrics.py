@@ -2,6 +2,7 @@
 
 import importlib.metadata
 
+from anyio.to_thread import run_sync
 from fastapi import APIRouter, Request, Response
 
 from app.exposition import exposition
@@ -19,5 +20,6 @@ router = APIRouter(tags=["metrics"])
 async def metrics(service: ServiceDep, request: Request) -> Response:
     """Latency by stage, rows per batch, queue, rejections and responses, of all workers together."""
     build = {package: importlib.metadata.version(package) for package in ("percept", "onnxruntime", "fastapi")}
-    text, content_type = exposition(service.metrics, build, request.headers.get("accept", ""))
+    accept = request.headers.get("accept", "")
+    text, content_type = await run_sync(exposition, service.metrics, build, accept)  # many models take milliseconds
     return Response(text, headers={"Content-Type": content_type})

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, PngImagePlugin
 
 from app import images
 from app.card import ImageInput
@@ -324,3 +324,13 @@ def test_large_photograph_is_reduced_before_it_is_analysed() -> None:
     assert max(decode(photo, 10_000_000).shape) <= images.WORKING_SIDE
     small = read(encode(drawn_l()), DIGIT, PIXELS).pixels.astype(int)
     assert np.abs(read(photo, DIGIT, 10_000_000).pixels - small).mean() < 6
+
+
+def test_text_that_inflates_beside_a_picture_is_refused_before_it_does() -> None:
+    file, text = io.BytesIO(), PngImagePlugin.PngInfo()
+    text.add_text("comment", "a" * 10_000_000, zip=True)
+    Image.new("RGB", (2, 2)).save(file, "PNG", pnginfo=text)
+    assert len(file.getvalue()) < 20_000
+
+    with pytest.raises(InvalidRequest, match="is not an image that can be decoded"):
+        images.open_limited(file.getvalue(), 1_000)

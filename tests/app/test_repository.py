@@ -1,6 +1,7 @@
 """The store follows the folder and the wishes of callers, and what is served goes on being served."""
 
 import asyncio
+import errno
 import gc
 import os
 import shutil
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from app.errors import InvalidRequest, NotFound
+from app.errors import InvalidRequest, NotFound, NotReady
 from app.repository import Repository, Wishes
 from app.runtime import CPU
 from tests.onnx_models import write_brightness
@@ -226,3 +227,61 @@ def test_wishes_are_shared_with_processes_that_are_forked_later() -> None:
     assert not wishes.all_have_followed(3)
     wishes.followed(0, 3)
     assert wishes.all_have_followed(3)
+
+
+def test_folder_that_is_moved_in_later_is_late(tmp_path: Path) -> None:
+    """Staged before the service began, as `mv` keeps the file's own times."""
+    folder, staged = tmp_path / "artifacts", tmp_path / "staged"
+    write_brightness(folder)
+    (staged / "1").mkdir(parents=True)
+    (staged / "1" / "model.onnx").write_bytes(b"no graph")
+    time.sleep(0.02)
+    repository = opened(folder)
+    time.sleep(0.02)
+    staged.rename(folder / "broken")
+    refresh(repository, hasten=True)
+
+    assert [(refused.model, refused.late) for refused in repository.store.refused] == [("broken", True)]
+
+
+def test_load_tries_again_what_was_refused_though_its_file_is_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_brightness(tmp_path)
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    repository = opened(tmp_path)
+    assert [refused.reason for refused in repository.store.refused] == ["cannot be read: Input/output error"]
+    monkeypatch.undo()
+    asyncio.run(repository.load("brightness"))
+
+    assert (versions(repository), repository.store.refused) == ({"brightness": [1]}, ())
+
+
+def refuse(path: Path) -> bytes:
+    """As a disk that fails."""
+    raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
+def test_wish_that_a_worker_does_not_follow_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.repository.FOLLOW_SECONDS", 0.05)
+    write_brightness(tmp_path)
+    repository = opened(tmp_path, Wishes(2))
+
+    with pytest.raises(NotReady, match="not every worker has followed within"):
+        asyncio.run(repository.unload("brightness"))
+
+
+def test_what_is_served_and_refused_at_the_start_is_logged_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_brightness(tmp_path)
+    (tmp_path / "broken.onnx").write_bytes(b"no graph")
+    caplog.set_level("INFO", "percept")
+    wishes = Wishes(2)
+    for slot in range(2):
+        opened(tmp_path, wishes, slot)
+
+    assert [message.split(":")[0] for message in caplog.messages] == [
+        "brightness version 1 is served",
+        "broken version 1 is refused",
+    ]

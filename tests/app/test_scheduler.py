@@ -979,3 +979,38 @@ def test_pictures_of_an_artifact_are_rows(load: Callable[..., Model]) -> None:
         assert bench.batches(model) == {3: 1}
 
     run(pictures)
+
+
+# Queues of one model.
+
+
+def test_busy_queue_does_not_starve_another_of_the_same_model(doubling: Model) -> None:
+    """Other shapes are another queue; the model has been served the same for both."""
+
+    async def starved(bench: Bench) -> None:
+        over = asyncio.Event()
+
+        async def crowd() -> None:
+            while not over.is_set():
+                await bench.submit(doubling, [1]).future
+
+        callers = [asyncio.create_task(crowd()) for _ in range(4)]
+        await asyncio.sleep(0.01)
+        single = bench.scheduler.submit(doubling, bench._of(doubling), {"x": np.zeros((1, 1), np.float32)}, ["y", "y"])
+        await asyncio.wait_for(single.future, 5)
+        over.set()
+        await asyncio.gather(*callers)
+
+    run(starved, max_batch=1)
+
+
+def test_pace_stays_within_bounds() -> None:
+    async def odd(bench: Bench) -> None:
+        for _ in range(50):
+            await bench.scheduler.decode(1e-9, time.sleep, 0.0001)
+        assert bench.scheduler.pace <= 4.0
+        for _ in range(50):
+            await bench.scheduler.decode(1_000.0, int, 1)
+        assert bench.scheduler.pace >= 0.5
+
+    run(odd)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from app.errors import ConfigurationError
-from app.settings import Settings, read_settings, variable
+from app.settings import Settings, cores, read_settings, variable
 from tests.conftest import ROOT
 
 
@@ -51,3 +51,17 @@ def test_readme_explains_each_setting(setting: object) -> None:
 
     assert f"| `{variable(setting.name)}` |" in readme  # type: ignore[attr-defined]
     assert setting.metadata["help"] in readme  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("limit", "expected"), [("max 100000", None), ("100000 100000", 1), ("50000 100000", 1), ("nonsense", None)]
+)
+def test_cores_are_those_that_a_container_has(
+    limit: str, expected: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.settings.CPU_QUOTA", tmp_path / "none")
+    allowed = cores()
+    (tmp_path / "cpu.max").write_text(limit)
+    monkeypatch.setattr("app.settings.CPU_QUOTA", tmp_path / "cpu.max")
+
+    assert cores() == (expected or allowed)
