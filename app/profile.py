@@ -24,7 +24,7 @@ SLOW_SECONDS = 0.25
 # Less than this share saved on each row is noise.
 WORTH = 0.03
 # As far as rows of a batch may be from the same rows alone: kernels add up in another order.
-SAME = 1e-5
+SAME = 1e-6
 
 
 @dataclass(frozen=True)
