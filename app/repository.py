@@ -224,7 +224,7 @@ class Repository:
         result = try_to_load(artifact, self.providers)
         if isinstance(result, Model):
             return Entry(signature, result, None)
-        late = _came_ns(artifact.path) > self.started_ns
+        late = _came_ns(artifact.path, self.folder) > self.started_ns
         return Entry(signature, before.model if before else None, replace(result, late=late))
 
     async def _measured(self, store: Store) -> Store:
@@ -255,9 +255,11 @@ def _results(entries: Mapping[Artifact, Entry]) -> Iterator[tuple[Artifact, Mode
             yield artifact, entry.refused
 
 
-def _came_ns(path: Path) -> int:
-    """When the file, or a folder that it came with, was written or moved here."""
-    return max(_signature(place).changed_ns for place in (path, path.parent, path.parent.parent))
+def _came_ns(path: Path, folder: Path) -> int:
+    """When the file, or a folder of its own that it came with, was written or moved into `folder`, whose own time, and
+    that of what it lies in, says nothing of this file."""
+    came_with = [parent for parent in path.parents if folder in parent.parents]
+    return max(_signature(place).changed_ns for place in (path, *came_with))
 
 
 def _signature(path: Path) -> Signature:

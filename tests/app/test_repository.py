@@ -285,3 +285,17 @@ def test_what_is_served_and_refused_at_the_start_is_logged_once(
         "brightness version 1 is served",
         "broken version 1 is refused",
     ]
+
+
+def test_other_files_beside_it_do_not_make_a_bad_one_late(tmp_path: Path) -> None:
+    folder = tmp_path / "artifacts"
+    folder.mkdir()
+    (folder / "broken.onnx").write_bytes(b"no graph")
+    started = time.time() + 0.02
+    time.sleep(0.04)
+    (folder / "notes.txt").write_text("changes the folder")
+    (tmp_path / "elsewhere").write_text("changes what it lies in")
+    repository = Repository(folder, [CPU], started=started)
+    repository.open()
+
+    assert [refused.late for refused in repository.store.refused] == [False]
