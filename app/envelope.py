@@ -16,19 +16,30 @@ HEADER = b"x-request-id"
 HARMLESS = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 
 
+class RequestIds:
+    """Ids need to be unique, not secret: chance tells the processes apart, a number their requests."""
+
+    def __init__(self) -> None:
+        self.prefix, self.numbers = secrets.token_hex(4).encode(), itertools.count()
+
+    def choose(self, given: bytes | None) -> bytes:
+        """The caller's own, if it is harmless."""
+        if given is not None and HARMLESS.fullmatch(given):
+            return given
+        return b"%b%08x" % (self.prefix, next(self.numbers))
+
+
 class Envelope:
     """Middleware. The id is in `scope["request_id"]` for whatever runs inside; `count` is told every status."""
 
-    def __init__(self, app: ASGIApp, count: Callable[[int], None]) -> None:
-        self.app, self.count = app, count
-        # Ids need to be unique, not secret: chance tells the processes apart, a number their requests.
-        self.prefix, self.numbers = secrets.token_hex(4).encode(), itertools.count()
+    def __init__(self, app: ASGIApp, count: Callable[[int], None], ids: RequestIds | None = None) -> None:
+        self.app, self.count, self.ids = app, count, ids or RequestIds()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        request_id = _given(scope) or b"%b%08x" % (self.prefix, next(self.numbers))
+        request_id = self.ids.choose(_given(scope))
         scope["request_id"] = request_id.decode()
 
         status = 0
@@ -50,10 +61,10 @@ class Envelope:
             raise
         finally:
             if started:
-                _log(scope, status, time.perf_counter() - started)
+                log_request(scope, status, time.perf_counter() - started)
 
 
-def _log(scope: Scope, status: int, seconds: float) -> None:
+def log_request(scope: Scope, status: int, seconds: float) -> None:
     fields = {
         "request_id": scope["request_id"],
         "method": scope["method"],
@@ -65,7 +76,5 @@ def _log(scope: Scope, status: int, seconds: float) -> None:
 
 
 def _given(scope: Scope) -> bytes | None:
-    for name, value in scope["headers"]:
-        if name == HEADER:
-            return value if HARMLESS.fullmatch(value) else None
-    return None
+    headers: list[tuple[bytes, bytes]] = scope["headers"]
+    return next((value for name, value in headers if name == HEADER), None)

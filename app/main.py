@@ -16,7 +16,7 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.envelope import Envelope
+from app.envelope import Envelope, RequestIds
 from app.errors import ConfigurationError
 from app.head import HeadAsGet
 from app.metrics import Metrics
@@ -46,9 +46,11 @@ ROUTERS = (
 
 
 class State(TypedDict):
-    """What the lifespan yields; routes find it in `request.state`."""
+    """What the lifespan yields; routes find it in `request.state`, connections are made with it."""
 
     service: Service
+    request_ids: RequestIds
+    short_way: bool  # whether connections may answer by themselves
 
 
 class Percept(FastAPI):
@@ -87,6 +89,7 @@ def create_app(
     shared = shared or shared_by(1)
     worker = shared.metrics.workers[slot]
     tracing = open_tracing() if settings.tracing else None
+    request_ids = RequestIds()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[State]:
@@ -108,7 +111,8 @@ def create_app(
         watch = asyncio.create_task(repository.watch(settings.reload_seconds))
         # Spans last: those of the requests that end meanwhile are to leave, too.
         with closing(tracing) if tracing else nullcontext(), closing(scheduler), closing(repository):
-            yield State(service=Service(settings, repository, scheduler, shared.metrics, worker))
+            service = Service(settings, repository, scheduler, shared.metrics, worker)
+            yield State(service=service, request_ids=request_ids, short_way=tracing is None)
         watch.cancel()
 
     app = Percept(
@@ -123,7 +127,7 @@ def create_app(
         redoc_url=None,
     )
     app.add_middleware(HeadAsGet)
-    app.front = Envelope(HotPath(app.front), count=worker.response)
+    app.front = Envelope(HotPath(app.front), worker.response, request_ids)
     add_error_handlers(app)
     for router in ROUTERS:
         app.include_router(router)

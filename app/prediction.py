@@ -97,7 +97,7 @@ def open_pictures(files: Sequence[bytes], max_pixels: int) -> list[Opened]:
 
 
 def undecoded_pixels(opened: Sequence[Opened]) -> int:
-    return sum([0 if isinstance(picture, np.ndarray) else picture.width * picture.height for picture in opened])
+    return sum([picture.width * picture.height for picture in opened if not isinstance(picture, np.ndarray)])
 
 
 def fit_pictures(opened: Sequence[Opened], contract: ImageInput) -> list[Picture]:

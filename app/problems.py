@@ -204,6 +204,20 @@ def failure_response(error: Exception, scope: Scope) -> Response:
     return _respond(scope, _plain(scope, 500, "the service failed; the log says why"))
 
 
+def is_expected(error: Exception) -> bool:
+    """Whether it is an answer rather than a fault of the service."""
+    return isinstance(error, (AppError, CallerGone))
+
+
+def error_response(error: Exception, scope: Scope) -> Response:
+    """For whoever answers before there is a Request; a fault of the service is logged."""
+    if isinstance(error, AppError):
+        return problem_response(error, scope)
+    if isinstance(error, CallerGone):
+        return Response(status_code=CLIENT_CLOSED_REQUEST)
+    return failure_response(error, scope)
+
+
 def _plain(scope: Scope, status: int, detail: str) -> Problem:
     """A problem that says no more than its HTTP status (RFC 9457, section 4.2.1)."""
     phrase = HTTPStatus(status).phrase

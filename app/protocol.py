@@ -74,6 +74,7 @@ async def infer(
                 model,
                 inputs,
                 request.output_names,
+                admission,
                 deadline,
                 gone,
                 alone=not _is_batch(model, inputs),

@@ -11,11 +11,11 @@ from collections.abc import Callable
 import uvicorn
 
 from app import logs
+from app.connection import Connection
 from app.errors import AppError, ConfigurationError
 from app.main import Shared, create_app, open_repository, shared_by
 from app.settings import Settings, worker_count
 from app.supervisor import supervise
-from app.transport import OneWriteProtocol
 
 STARTUP_FAILED = 3
 MISCONFIGURED = 2
@@ -91,7 +91,7 @@ def serve(
     sys.setswitchinterval(SWITCH_SECONDS)
     config = uvicorn.Config(
         app,
-        http=OneWriteProtocol,
+        http=Connection,
         log_config=None,
         access_log=False,
         server_header=False,

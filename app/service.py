@@ -139,7 +139,7 @@ class Service:
             admission.undertake(cost(model, len(pictures)))
             decode_seconds = time.perf_counter() - admission.started
             admission.metrics.decode.observe(decode_seconds)
-            result = await self.run(model, {"image": stack(pictures)}, ["probabilities"], deadline, gone)
+            result = await self.run(model, {"image": stack(pictures)}, ["probabilities"], admission, deadline, gone)
             predictions = predictions_of(card, result.outputs[0], pictures, top)
         return Answer(model, predictions, Timings(decode_seconds, result.queue_seconds, result.inference_seconds))
 
@@ -171,6 +171,7 @@ class Service:
         model: Model,
         inputs: dict[str, Array],
         outputs: list[str],
+        admission: Admission,
         deadline: float | None = None,
         gone: Gone | None = None,
         alone: bool = False,
@@ -178,7 +179,7 @@ class Service:
     ) -> Result:
         """Through the queue. Jobs that run on the loop are over before a caller could leave; the others are dropped
         when theirs does."""
-        job = self.scheduler.submit(model, self.metrics_of(model), inputs, outputs, deadline, alone, priority)
+        job = self.scheduler.submit(model, admission.metrics, inputs, outputs, deadline, alone, priority)
         if self.scheduler.runs_inline(model, job.weight):
             return await job.future
         return await _unless_gone(job.future, gone)

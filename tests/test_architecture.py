@@ -29,7 +29,7 @@ FLOORS = [
     {"protocol"},
     {"table", "openapi"},
     {"routes"},
-    {"main", "supervisor", "transport"},
+    {"main", "supervisor", "connection"},
     {"server"},
     {"cli"},
 ]

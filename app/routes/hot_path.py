@@ -1,29 +1,73 @@
 """POST /predict/{model} and /v2/models/{model}/infer as they mostly come: no query, the body small and all there.
 
 Answered without FastAPI's routing, dependencies and validation, by the same functions; all else goes on to the routes.
+Knows no sockets; `connection.py` asks it directly, the middleware here is for whatever comes as ASGI.
 """
 
-import asyncio
-from collections.abc import Awaitable, Mapping
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import NamedTuple
 
-from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.errors import AppError, CallerGone
 from app.open_inference import LENGTH_HEADER, Reply
-from app.problems import CLIENT_CLOSED_REQUEST, failure_response, problem_response
+from app.problems import error_response, is_expected
 from app.protocol import Body, infer
 from app.routes.callers import TIMEOUT, deadline_of, gone
 from app.service import Service
-from app.uploads import IDLE_SECONDS, IMAGES, idle, split_form
+from app.settings import Settings
+from app.uploads import IMAGES, split_form
 
-PREDICT, MODELS, INFER = "/predict/", "/v2/models/", "/infer"
+# Names in other letters, and whatever a query asks for besides, are the routes' business.
+HOT = re.compile(
+    r"/predict/(?P<name>[\w.~-]+)|/v2/models/(?P<model>[\w.~-]+)(?:/versions/(?P<version>[\w.~-]+))?/infer", re.ASCII
+)
 # A longer body comes in several pieces anyhow.
 MAX_BYTES = 65_536
 JSON = "application/json"
 JSON_LENGTH = LENGTH_HEADER.lower().encode()
 
 Headers = Mapping[bytes, bytes]
+
+
+class Asked(NamedTuple):
+    """What the path of a hot request says."""
+
+    path: str
+    model: str
+    version: str | None
+    infers: bool  # in the words of the Open Inference Protocol
+
+
+def what_is_asked(path: str) -> Asked | None:
+    """Of a POST without a query; None if it is none of ours."""
+    match = HOT.fullmatch(path)
+    if match is None:
+        return None
+    name, model, version = match.groups()
+    return Asked(path, name or model, version, infers=name is None)
+
+
+def is_short(headers: Headers, settings: Settings) -> bool:
+    """Whether the body's length is announced and small."""
+    length = headers.get(b"content-length", b"")
+    return length.isdigit() and int(length) <= min(MAX_BYTES, settings.max_body_bytes)
+
+
+async def answer(
+    service: Service, asked: Asked, headers: Headers, body: bytes, left: Callable[[], Awaitable[None]]
+) -> Reply | None:
+    """The reply; None, before anything is waited for, if the body is not so simple. `left` returns when the caller has
+    gone. Raises an AppError, or CallerGone."""
+    model = service.store.find_text(asked.model, asked.version)
+    deadline = deadline_of(headers.get(TIMEOUT, b"").decode("latin-1"))
+    if asked.infers:
+        return await infer(service, model, _body(body, headers), deadline, left)
+    files = _files(headers.get(b"content-type", b""), body)
+    if files is None or len(files) > service.settings.max_files:
+        return None
+    answer = await service.predict(model, files, None, deadline, left)
+    return Reply(answer.json(), {"Content-Type": JSON, "Server-Timing": answer.timings.header()})
 
 
 class HotPath:
@@ -33,67 +77,33 @@ class HotPath:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["method"] != "POST" or scope["query_string"]:
+        simple = scope["type"] == "http" and scope["method"] == "POST" and not scope["query_string"]
+        asked = what_is_asked(scope["path"]) if simple else None
+        if asked is None:
             await self.app(scope, receive, send)
             return
+        service: Service = scope["state"]["service"]
+        headers = first_by_name(scope["headers"])
+        message = _without_waiting(receive) if is_short(headers, service.settings) else None
+        if message is None or message["type"] != "http.request" or message.get("more_body"):
+            await self.app(scope, _again(message, receive), send)
+            return
         try:
-            reply, read = await _answer(scope, receive)
-        except AppError as error:
-            await problem_response(error, scope)(scope, receive, send)
-        except CallerGone:
-            await Response(status_code=CLIENT_CLOSED_REQUEST)(scope, receive, send)
+            reply = await answer(service, asked, headers, message.get("body", b""), lambda: gone(receive))
         except Exception as error:
-            await failure_response(error, scope)(scope, receive, send)
-            raise
+            await error_response(error, scope)(scope, receive, send)
+            if not is_expected(error):
+                raise
         else:
             if reply is None:
-                await self.app(scope, _again(read, receive), send)
+                await self.app(scope, _again(message, receive), send)
             else:
                 await _send(reply, send)
 
 
-async def _answer(scope: Scope, receive: Receive) -> tuple[Reply | None, Message | None]:
-    """The reply; or None and what has been read of the body, if the request is none of ours or not so simple."""
-    path: str = scope["path"]
-    predicts = path.startswith(PREDICT)
-    if not predicts and not (path.startswith(MODELS) and path.endswith(INFER)):
-        return None, None
-    service: Service = scope["state"]["service"]
-    headers: Headers = dict(reversed(scope["headers"]))  # of several with one name the first counts
-    length = headers.get(b"content-length", b"")
-    if not length.isdigit() or int(length) > min(MAX_BYTES, service.settings.max_body_bytes):
-        return None, None
-    name, version = (path[len(PREDICT) :], None) if predicts else _asked(path)
-    if not name or "/" in name:
-        return None, None
-    model = service.store.find_text(name, version)
-    service.require_room(model)
-    deadline = deadline_of(headers.get(TIMEOUT, b"").decode("latin-1"))
-    message = _without_waiting(receive) or await _with_patience(receive)
-    if message["type"] == "http.disconnect":
-        raise CallerGone
-    if message.get("more_body"):
-        return None, message
-    body: bytes = message.get("body", b"")
-
-    def left() -> Awaitable[None]:
-        return gone(receive)
-
-    if not predicts:
-        return await infer(service, model, _body(body, headers), deadline, left), None
-    files = _files(headers.get(b"content-type", b""), body)
-    if files is None or len(files) > service.settings.max_files:
-        return None, message
-    answer = await service.predict(model, files, None, deadline, left)
-    return Reply(answer.json(), {"Content-Type": JSON, "Server-Timing": answer.timings.header()}), None
-
-
-def _asked(path: str) -> tuple[str, str | None]:
-    """The model and the version of a path to /infer; no name if it is none."""
-    name, *version = path[len(MODELS) : -len(INFER)].split("/versions/")
-    if len(version) > 1 or "/" in "".join(version):
-        return "", None
-    return name, version[0] if version else None
+def first_by_name(headers: Sequence[tuple[bytes, bytes]]) -> Headers:
+    """Of several headers with one name the first counts."""
+    return dict(reversed(headers))
 
 
 def _body(content: bytes, headers: Headers) -> Body:
@@ -118,14 +128,6 @@ def _without_waiting(receive: Receive) -> Message | None:
     return None
 
 
-async def _with_patience(receive: Receive) -> Message:
-    try:
-        async with asyncio.timeout(IDLE_SECONDS):
-            return await receive()
-    except TimeoutError:
-        raise idle() from None
-
-
 def _files(content_type: bytes, body: bytes) -> list[bytes] | None:
     return [body] if content_type.startswith(IMAGES) else split_form(content_type, body)
 
@@ -143,7 +145,11 @@ def _again(read: Message | None, receive: Receive) -> Receive:
 
 
 async def _send(reply: Reply, send: Send) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": raw_headers(reply)})
+    await send({"type": "http.response.body", "body": reply.body})
+
+
+def raw_headers(reply: Reply) -> list[tuple[bytes, bytes]]:
     headers = [(name.lower().encode(), value.encode()) for name, value in reply.headers.items()]
     headers.append((b"content-length", b"%d" % len(reply.body)))
-    await send({"type": "http.response.start", "status": 200, "headers": headers})
-    await send({"type": "http.response.body", "body": reply.body})
+    return headers

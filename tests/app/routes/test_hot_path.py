@@ -264,9 +264,9 @@ REQUESTS: dict[str, tuple[bool, dict[str, Any]]] = {
     "as long as the short way takes": (SHORT, {"body": [SEVEN + bytes(MAX_BYTES - len(SEVEN))]}),
     "longer than the short way takes": (GENERAL, {"body": [SEVEN + bytes(MAX_BYTES - len(SEVEN) + 1)]}),
     "longer than anybody takes": (GENERAL, {"body": [SEVEN], "length": b"21000000"}),
-    "caller who leaves at once": (SHORT, {"body": [DISCONNECT], "length": b"100"}),
+    "caller who leaves at once": (GENERAL, {"body": [DISCONNECT], "length": b"100"}),
     "caller with a form who leaves at once": (
-        SHORT,
+        GENERAL,
         {"body": [DISCONNECT], "length": b"100", "content_type": FORM},
     ),
     # Addresses.
@@ -277,14 +277,14 @@ REQUESTS: dict[str, tuple[bool, dict[str, Any]]] = {
         SHORT,
         {"path": "/predict/letters", "body": [b"{}"], "content_type": b"a/b"},
     ),
-    "unknown model in other letters": (SHORT, {"path": "/predict/Ziffern-äöü ☃", "body": [SEVEN]}),
+    "unknown model in other letters": (GENERAL, {"path": "/predict/Ziffern-äöü ☃", "body": [SEVEN]}),
     "capitals": (SHORT, {"path": "/predict/DIGITS", "body": [SEVEN]}),
     "no model": (GENERAL, {"path": "/predict/", "body": [SEVEN]}),
     "not even a slash": (GENERAL, {"path": "/predict", "body": [SEVEN]}),
     "slash at the end": (GENERAL, {"path": "/predict/digits/", "body": [SEVEN]}),
     "slash in the name": (GENERAL, {"path": "/predict/digits/1", "body": [SEVEN]}),
     "two slashes": (GENERAL, {"path": "/predict//digits", "body": [SEVEN]}),
-    "line break in the name": (SHORT, {"path": "/predict/digits\n", "body": [SEVEN]}),
+    "line break in the name": (GENERAL, {"path": "/predict/digits\n", "body": [SEVEN]}),
     "query": (GENERAL, {"path": "/predict/digits?top=2", "body": [SEVEN]}),
     "another method": (GENERAL, {"method": "PUT", "body": [SEVEN]}),
     # Deadlines.

@@ -1,0 +1,433 @@
+"""Real sockets: what a connection answers by itself is what the application answers, and it behaves as HTTP wants."""
+
+import json
+import logging
+import socket
+import struct
+import threading
+import time
+import urllib.parse
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.client import HTTPResponse
+from io import BytesIO
+from typing import Any
+
+import pytest
+import uvicorn
+from PIL import Image
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from app.connection import PATIENCE_SECONDS, Connection
+from app.envelope import Envelope
+from app.logs import ACCESS
+from app.main import create_app
+from app.metrics import STATUSES
+from app.routes.hot_path import HotPath
+from app.service import Service
+from app.settings import Settings
+from tests.app.routes.test_hot_path import DISCONNECT, FORM, MAX_FILES, REQUESTS, SEVEN, TWO, form
+
+PATIENCE = 20
+
+
+class Recorder:
+    """Middleware around all others: what comes here the connection has not answered by itself."""
+
+    def __init__(self, app: ASGIApp, seen: list[str]) -> None:
+        self.app, self.seen = app, seen
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            self.seen.append(scope["path"])
+        await self.app(scope, receive, send)
+
+
+@dataclass
+class Server:
+    port: int
+    service: Service
+    uvicorn: uvicorn.Server
+    seen: list[str] = field(default_factory=list)
+
+    def connect(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE)
+
+    def ask(self, *pieces: bytes) -> "Answer":
+        self.seen.clear()
+        with self.connect() as caller:
+            for piece in pieces:
+                caller.sendall(piece)
+                time.sleep(0.05 if len(pieces) > 1 else 0)
+            return Answer(caller)
+
+
+class Answer:
+    def __init__(self, caller: socket.socket) -> None:
+        response = HTTPResponse(caller)
+        response.begin()
+        self.status, self.body = response.status, response.read()
+        self.headers = {name.lower(): value for name, value in response.getheaders()}
+
+    def comparable(self) -> tuple[int, bytes, dict[str, str]]:
+        """All but the time and what belongs to the connection."""
+        headers = {name: "" if name in VARYING else value for name, value in self.headers.items()}
+        headers.pop("connection", None)
+        return self.status, self.body, headers
+
+    def label(self) -> str:
+        return str(json.loads(self.body)["predictions"][0]["label"])
+
+
+VARYING = ("date", "server-timing")
+
+
+@contextmanager
+def serving(short_way: bool = True) -> Iterator[Server]:
+    seen: list[str] = []
+    app = create_app(Settings(max_files=MAX_FILES, max_pixels=2_000_000))
+    app.front = Recorder(app.front, seen)
+    config = uvicorn.Config(app, http=Connection, port=0, log_config=None, access_log=False, server_header=False)
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        assert thread.is_alive()
+        time.sleep(0.01)
+    server.lifespan.state["short_way"] = short_way
+    port = server.servers[0].sockets[0].getsockname()[1]
+    try:
+        yield Server(port, server.lifespan.state["service"], server, seen)
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with serving() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def general() -> Iterator[Server]:
+    """The same, and everything goes through the application and its routes."""
+    with serving(short_way=False) as server:
+        app: Any = server.uvicorn.config.app
+        assert isinstance(app.front, Recorder) and isinstance(app.front.app, Envelope)
+        assert isinstance(app.front.app.app, HotPath)
+        app.front.app.app = app.front.app.app.app
+        yield server
+
+
+def request(
+    body: bytes = SEVEN,
+    path: str = "/predict/mnist-dnn",
+    content_type: bytes = b"image/png",
+    *more: bytes,
+    version: bytes = b"1.1",
+    length: int | None = None,
+) -> bytes:
+    announced = len(body) if length is None else length
+    lines = [
+        b"POST %b HTTP/%b" % (path.encode(), version),
+        b"Host: testserver",
+        b"Content-Type: " + content_type,
+        b"Content-Length: %d" % announced,
+        *more,
+    ]
+    return b"\r\n".join(lines) + b"\r\n\r\n" + body
+
+
+def spoken(request_: dict[str, Any]) -> bytes:
+    """A request of `test_hot_path.py` as it goes over a socket."""
+    path, _, query = request_.get("path", "/predict/mnist-dnn").partition("?")
+    path = urllib.parse.quote(path) + (f"?{query}" if query else "")
+    body = b"".join(request_["body"])
+    lines = [
+        b"%b %b HTTP/1.1" % (request_.get("method", "POST").encode(), path.encode()),
+        b"Host: testserver",
+        b"X-Request-ID: the-same",
+    ]
+    content_type = request_.get("content_type", b"image/png")
+    if content_type is not None:
+        lines.append(b"Content-Type: " + content_type)
+    length = request_.get("length")
+    if length is None:
+        lines.append(b"Content-Length: %d" % len(body))
+    elif length:
+        lines.append(b"Content-Length: " + length)
+    else:
+        lines.append(b"Transfer-Encoding: chunked")
+        body = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
+    lines += [name + b": " + value for name, value in request_.get("headers") or []]
+    return b"\r\n".join(lines) + b"\r\n\r\n" + body
+
+
+# Of what a server gives to an application, this cannot come over a socket.
+SPEAKABLE = {
+    name: (short or name in ("in two pieces", "form in many pieces"), request_)
+    for name, (short, request_) in REQUESTS.items()
+    if DISCONNECT not in request_["body"] and name != "length that is no number"
+}
+
+
+@pytest.mark.parametrize(("short", "request_"), SPEAKABLE.values(), ids=SPEAKABLE)
+def test_connection_and_routes_give_the_same_answer(
+    server: Server, general: Server, short: bool, request_: dict[str, Any]
+) -> None:
+    ours, theirs = (way.ask(spoken(request_)) for way in (server, general))
+
+    assert ours.comparable() == theirs.comparable()
+    assert ours.headers["x-request-id"] == "the-same"
+    assert (not server.seen, not general.seen) == (short, False)
+
+
+INFER = json.dumps(
+    {"inputs": [{"name": "image", "datatype": "UINT8", "shape": [1, 28, 28], "data": [0] * 784}]}
+).encode()
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status"),
+    [
+        ("/v2/models/mnist-dnn/infer", INFER, 200),
+        ("/v2/models/mnist-dnn/versions/1/infer", INFER, 200),
+        ("/v2/models/mnist-dnn/versions/2/infer", INFER, 404),
+        ("/v2/models/mnist-dnn/infer", b"{}", 400),
+        ("/v2/models/letters/infer", INFER, 404),
+    ],
+)
+def test_protocol_is_spoken_alike(server: Server, general: Server, path: str, body: bytes, status: int) -> None:
+    asked = request(body, path, b"application/json", b"X-Request-ID: the-same")
+    ours, theirs = (way.ask(asked) for way in (server, general))
+
+    assert ours.comparable() == theirs.comparable()
+    assert ours.status == status
+    assert not server.seen
+
+
+def test_request_id_is_the_callers_own_or_a_new_one(server: Server) -> None:
+    own = server.ask(request(SEVEN, "/predict/mnist-dnn", b"image/png", b"X-Request-ID: mine"))
+    given = [server.ask(request()).headers["x-request-id"] for _ in range(3)]
+
+    assert own.headers["x-request-id"] == "mine"
+    assert len(set(given)) == 3
+
+
+def test_head_and_body_may_come_one_after_the_other(server: Server) -> None:
+    whole = request()
+
+    assert server.ask(whole[: -len(SEVEN)], SEVEN[:100], SEVEN[100:]).label() == "7"
+    assert not server.seen
+
+
+def test_many_small_pieces_are_put_together(server: Server) -> None:
+    whole = request(form(SEVEN), "/predict/mnist-dnn", FORM)
+
+    assert server.ask(*[whole[at : at + 100] for at in range(0, len(whole), 100)]).label() == "7"
+
+
+def test_body_that_takes_its_time_is_left_to_the_application(server: Server) -> None:
+    server.seen.clear()
+    with server.connect() as caller:
+        caller.sendall(request()[:-100])
+        time.sleep(PATIENCE_SECONDS / 2)
+        assert not server.seen
+        time.sleep(PATIENCE_SECONDS)
+        assert server.seen == ["/predict/mnist-dnn"]
+        caller.sendall(SEVEN[-100:])
+        assert Answer(caller).label() == "7"
+        # And the next one on this connection is simple again.
+        server.seen.clear()
+        caller.sendall(request(TWO))
+        assert Answer(caller).label() == "2"
+        assert not server.seen
+
+
+def test_what_the_application_refuses_before_the_body_it_refuses_though_the_body_never_comes(server: Server) -> None:
+    assert server.ask(request(b"", "/predict/letters", length=100)).status == 404
+
+
+def test_caller_who_leaves_before_the_body_harms_nobody(server: Server) -> None:
+    with server.connect() as caller:
+        caller.sendall(request()[:-100])
+    time.sleep(PATIENCE_SECONDS + 0.2)
+
+    assert server.ask(request()).label() == "7"
+
+
+def test_connection_is_used_again(server: Server) -> None:
+    server.seen.clear()
+    with server.connect() as caller:
+        for picture, label in [(SEVEN, "7"), (TWO, "2")] * 5:
+            caller.sendall(request(picture))
+            assert Answer(caller).label() == label
+        caller.sendall(b"GET /health/live HTTP/1.1\r\nHost: testserver\r\n\r\n")
+        assert Answer(caller).status == 200
+        caller.sendall(request(TWO))
+        assert Answer(caller).label() == "2"
+
+    assert server.seen == ["/health/live"]
+
+
+def test_pipelined_requests_are_answered_in_order(server: Server) -> None:
+    """RFC 9112, section 9.3.2: answered in the order in which they came, errors that need no waiting among them."""
+    pictures = [SEVEN, TWO, b"text", SEVEN, TWO, TWO]
+    with server.connect() as caller:
+        caller.sendall(b"".join(request(picture) for picture in pictures))
+        response = caller.makefile("rb")
+        answers = [read_one(response) for _ in pictures]
+
+    assert answers == ["7", "2", "422", "7", "2", "2"]
+
+
+def test_pipelined_error_goes_before_what_follows(server: Server) -> None:
+    with server.connect() as caller:
+        caller.sendall(request(path="/predict/letters") + request(TWO) + request(path="/predict/letters"))
+        response = caller.makefile("rb")
+        answers = [read_one(response) for _ in range(3)]
+
+    assert answers == ["404", "2", "404"]
+
+
+def read_one(response: Any) -> str:
+    """The label, or the status if there is none."""
+    status = response.readline().split()[1].decode()
+    length = 0
+    while (line := response.readline().strip()) != b"":
+        name, _, value = line.partition(b": ")
+        length = int(value) if name == b"content-length" else length
+    body = json.loads(response.read(length))
+    return str(body["predictions"][0]["label"]) if status == "200" else status
+
+
+@pytest.mark.parametrize("picture", [SEVEN, b"text"])
+def test_connection_is_closed_if_the_caller_wishes_it(server: Server, picture: bytes) -> None:
+    with server.connect() as caller:
+        caller.sendall(request(picture, "/predict/mnist-dnn", b"image/png", b"Connection: close"))
+        answer = Answer(caller)
+        assert answer.headers["connection"] == "close"
+        assert answer.status == (200 if picture is SEVEN else 422)
+        assert caller.recv(1) == b""
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        request(version=b"1.0"),
+        request(path="http://testserver/predict/mnist-dnn"),
+        request(path="/predict/mnist%2Ddnn"),
+        request(path="/predict/mnist-dnn#part"),
+        request(SEVEN, "/predict/mnist-dnn", b"image/png", b"Expect: 100-continue"),
+    ],
+)
+def test_what_is_rare_is_left_to_the_application(server: Server, asked: bytes) -> None:
+    server.seen.clear()
+    with server.connect() as caller:
+        caller.sendall(asked)
+        answer = Answer(caller)  # http.client passes over "100 Continue"
+
+    assert answer.label() == "7"
+    assert server.seen == ["/predict/mnist-dnn"]
+
+
+def test_what_is_no_http_closes_the_connection(server: Server) -> None:
+    with server.connect() as caller:
+        caller.sendall(request()[:-100] + SEVEN[-100:] + b"no HTTP at all\r\n\r\n")
+        response = caller.makefile("rb")
+        rest = response.read()
+
+    assert b"HTTP/1.1 400 Bad Request" in rest
+    assert server.ask(request()).label() == "7"
+
+
+def test_fault_of_the_service_is_a_problem_and_goes_to_the_log(
+    server: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*arguments: object) -> None:
+        raise RuntimeError("secret")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("app.service.predictions_of", fail)
+        answer = server.ask(request(SEVEN, "/predict/mnist-dnn", b"image/png", b"X-Request-ID: mine"))
+
+    assert answer.status == 500
+    assert b"secret" not in answer.body
+    assert "request mine failed: POST /predict/mnist-dnn" in caplog.messages
+    assert server.ask(request()).label() == "7"
+
+
+def test_request_is_logged_if_the_operator_wishes_it(server: Server, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, ACCESS.name):
+        server.ask(request(SEVEN, "/predict/mnist-dnn", b"image/png", b"X-Request-ID: mine"))
+
+    [record] = [record for record in caplog.records if record.name == ACCESS.name]
+    fields: Any = record.__dict__["fields"]
+    assert fields.pop("ms") > 0
+    assert fields == {"request_id": "mine", "method": "POST", "path": "/predict/mnist-dnn", "status": 200}
+
+
+def wide_png(side: int = 1_400) -> bytes:
+    """Few bytes and many pixels: takes a while to decode, in a thread."""
+    file = BytesIO()
+    image = Image.new("RGB", (side, side), "white")
+    image.paste((0, 0, 0), (side // 3, side // 4, side // 2, side // 2))
+    image.save(file, "PNG")
+    return file.getvalue()
+
+
+def test_caller_who_leaves_while_a_picture_waits_is_noticed(server: Server) -> None:
+    held = threading.Event()
+    pool = server.service.scheduler._decoding
+    for _ in range(pool._max_workers):
+        pool.submit(held.wait, PATIENCE)
+    before = counted(server, 499)
+    caller = server.connect()
+    caller.sendall(request(wide_png()))
+    time.sleep(0.1)
+    assert server.service.scheduler.admitted == 1
+    caller.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    caller.close()
+    deadline = time.monotonic() + PATIENCE
+    while counted(server, 499) == before:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert server.service.scheduler.admitted == 0
+    held.set()
+
+    assert server.ask(request()).label() == "7"
+
+
+def counted(server: Server, status: int) -> float:
+    return server.service.metrics.worker_totals().values("responses")[STATUSES.index(status)]
+
+
+def test_server_that_stops_answers_first() -> None:
+    with serving() as server, server.connect() as caller:
+        held = threading.Event()
+        pool = server.service.scheduler._decoding
+        for _ in range(pool._max_workers):
+            pool.submit(held.wait, PATIENCE)
+        caller.sendall(request(wide_png()))
+        time.sleep(0.1)
+        server.uvicorn.should_exit = True
+        time.sleep(0.3)
+        held.set()
+        answer = Answer(caller)
+
+    assert answer.status == 200
+    assert answer.headers["connection"] == "close"
+
+
+def test_silent_connection_is_closed_after_a_while() -> None:
+    with serving() as server:
+        server.uvicorn.config.timeout_keep_alive = 1
+        with server.connect() as caller:
+            caller.sendall(request())
+            assert Answer(caller).label() == "7"
+            began = time.monotonic()
+            assert caller.recv(1) == b""
+
+    assert 0.5 < time.monotonic() - began < 5
