@@ -6,6 +6,7 @@ the application. Leans on the inside of uvicorn's protocol, which is why uvicorn
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Coroutine
 from functools import partial
@@ -18,8 +19,8 @@ from uvicorn.server import ServerState
 from app.envelope import HEADER, RequestIds, log_request
 from app.logs import ACCESS
 from app.open_inference import Reply
-from app.problems import error_response
-from app.routes.hot_path import Asked, Headers, answer, first_by_name, is_short, raw_headers, what_is_asked
+from app.problems import Rendered, rendered
+from app.routes.hot_path import Asked, Headers, answer, first_by_name, is_short, what_is_asked
 from app.service import Service
 
 # So long the rest of a body may take. Then the application waits for it, and knows what to say if it never comes.
@@ -68,19 +69,40 @@ class Connection(HttpToolsProtocol):
         self.request_ids: RequestIds = app_state["request_ids"]
         self.has_short_way: bool = app_state["short_way"]
         self.patience: asyncio.TimerHandle | None = None
+        # uvicorn sets and cancels a timer for every request; a tenth of a small one's time went there.
+        self.idle_since = math.inf
+        self.idle_timer: asyncio.TimerHandle | None = None
 
     def data_received(self, data: bytes) -> None:
+        self.idle_since = math.inf
         super().data_received(data)
         if isinstance(self.cycle, Exchange) and self.cycle.more_body and self.patience is None:
             self.patience = self.loop.call_later(PATIENCE_SECONDS, self._lose_patience, self.cycle)
 
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        for timer in (self.patience, self.idle_timer):
+            if timer is not None:
+                timer.cancel()
+
+    def on_message_begin(self) -> None:
+        """uvicorn's scope is made when it is wanted."""
+        self.url, self.headers, self.expect_100_continue = b"", [], False
+
     def on_headers_complete(self) -> None:
-        self._unset_keepalive_if_required()  # of a request before this one in the same piece of data
+        self.idle_since = math.inf  # though a request before this one, in the same piece of data, is answered
         exchange = self._begun() if self.has_short_way else None
         if exchange is None:
-            super().on_headers_complete()
+            self._leave_it_to_uvicorn()
         else:
             self.cycle = exchange
+
+    def _leave_it_to_uvicorn(self) -> None:
+        url, headers, expects = self.url, self.headers, self.expect_100_continue
+        super().on_message_begin()
+        self.url, self.expect_100_continue = url, expects
+        self.headers += headers  # the list that the scope has
+        super().on_headers_complete()
 
     def _begun(self) -> Exchange | None:
         """None for whatever is not simple, pipelined requests among it."""
@@ -95,10 +117,18 @@ class Connection(HttpToolsProtocol):
         headers = first_by_name(self.headers)
         return Exchange(asked, headers) if is_short(headers, self.service.settings) else None
 
+    def on_body(self, body: bytes) -> None:
+        if isinstance(self.cycle, Exchange):
+            self.cycle.body += body
+        else:
+            super().on_body(body)
+
     def on_message_complete(self) -> None:
-        super().on_message_complete()
         exchange = self.cycle
-        if isinstance(exchange, Exchange) and not exchange.response_complete:
+        if not isinstance(exchange, Exchange):
+            super().on_message_complete()
+        else:
+            exchange.more_body = False
             self._calm_down()
             exchange.keep_alive = exchange.keep_alive and self.parser.should_keep_alive()
             answering = answer(self.service, exchange.asked, exchange.headers, exchange.body, exchange.gone)
@@ -121,47 +151,55 @@ class Connection(HttpToolsProtocol):
             if reply is None:
                 self._hand_over(exchange)
             else:
-                self._respond(exchange, 200, raw_headers(reply), reply.body, self._request_id(exchange), started)
+                self._respond(exchange, Rendered(200, reply.headers, reply.body), self._request_id(exchange), started)
         except Exception as error:
             request_id = self._request_id(exchange)
-            response = error_response(error, self._scope(exchange, request_id))
-            body = bytes(response.body)
-            self._respond(exchange, response.status_code, response.raw_headers, body, request_id, started)
+            self._respond(exchange, rendered(error, self._scope(exchange, request_id)), request_id, started)
         else:
             future._asyncio_future_blocking = False  # as a task tells a future that it was awaited by somebody
             future.add_done_callback(partial(self._go_on, exchange, answering, started))
 
-    def _respond(
-        self,
-        exchange: Exchange,
-        status: int,
-        headers: list[tuple[bytes, bytes]],
-        body: bytes,
-        request_id: bytes,
-        started: float,
-    ) -> None:
+    def _respond(self, exchange: Exchange, response: Rendered, request_id: bytes, started: float) -> None:
+        status, headers, body = response
         self.service.worker.response(status)
         if started:
             log_request(self._scope(exchange, request_id), status, time.perf_counter() - started)
         exchange.response_complete = True
         if exchange.disconnected or self.transport.is_closing():
             return
-        content = [STATUS_LINE[status]]
-        for name, value in (*self.server_state.default_headers, *headers):
-            content += (name, b": ", value, b"\r\n")
-        if not exchange.keep_alive:
-            content.append(b"connection: close\r\n")
-        content += (HEADER, b": ", request_id, b"\r\n\r\n", body)
-        self.transport.write(b"".join(content))
+        lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()]).encode("latin-1")
+        always = b"".join([b"%b: %b\r\n" % header for header in self.server_state.default_headers])
+        end = b"" if exchange.keep_alive else b"connection: close\r\n"
+        self.transport.write(
+            b"%b%b%bcontent-length: %d\r\n%b: %b\r\n%b\r\n%b"
+            % (STATUS_LINE[status], always, lines, len(body), HEADER, request_id, end, body)
+        )
         if not exchange.keep_alive:
             self.transport.close()
-        self.on_response_complete()
+        if self.pipeline:
+            self.on_response_complete()
+        else:
+            self._be_idle()
+
+    def _be_idle(self) -> None:
+        self.server_state.total_requests += 1
+        self.idle_since = self.loop.time()
+        if self.idle_timer is None:
+            self.idle_timer = self.loop.call_later(self.timeout_keep_alive, self._close_if_idle)
+
+    def _close_if_idle(self) -> None:
+        """One timer for many requests; it looks how long ago the last was."""
+        left = self.idle_since + self.timeout_keep_alive - self.loop.time()
+        if left <= 0:
+            self.timeout_keep_alive_handler()
+        else:
+            self.idle_timer = self.loop.call_later(min(left, self.timeout_keep_alive), self._close_if_idle)
 
     def _hand_over(self, exchange: Exchange) -> None:
         """To the application, as if it had never been here."""
         self._calm_down()
         self.cycle = None
-        super().on_headers_complete()
+        self._leave_it_to_uvicorn()
         self.cycle.body, self.cycle.more_body = bytearray(exchange.body), exchange.more_body
         self.cycle.keep_alive = self.cycle.keep_alive and exchange.keep_alive
         self.cycle.message_event.set()

@@ -6,14 +6,16 @@ import re
 from collections.abc import Mapping
 from functools import cache
 from http import HTTPStatus
-from typing import Any
+from typing import Annotated, Any, NamedTuple
 
+import orjson
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, Field
+from pydantic import Field, TypeAdapter
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import Scope
+from typing_extensions import TypedDict
 
 from app.errors import (
     AppError,
@@ -32,23 +34,23 @@ from app.errors import (
 
 logger = logging.getLogger("percept")
 
-MEDIA_TYPE = "application/problem+json"
+MEDIA_TYPE, JSON = "application/problem+json", "application/json"
 PROTOCOL = "/v2"
 CLIENT_CLOSED_REQUEST = 499  # nginx's number for it
 
 
-class Problem(BaseModel):
-    type: str = Field(description="Names the kind of problem.", examples=["urn:percept:problem:not-found"])
-    title: str = Field(description="The kind of problem, in words.")
-    status: int = Field(description="The HTTP status.")
-    detail: str = Field(description="What was wrong here, and what is allowed.")
-    request_id: str = Field(description="The X-Request-ID of this response, to find it in logs.")
+class Problem(TypedDict):
+    type: Annotated[str, Field(description="Names the kind of problem.", examples=["urn:percept:problem:not-found"])]
+    title: Annotated[str, Field(description="The kind of problem, in words.")]
+    status: Annotated[int, Field(description="The HTTP status.")]
+    detail: Annotated[str, Field(description="What was wrong here, and what is allowed.")]
+    request_id: Annotated[str, Field(description="The X-Request-ID of this response, to find it in logs.")]
 
 
-class ProtocolError(BaseModel):
+class ProtocolError(TypedDict):
     """An error as the Open Inference Protocol has it."""
 
-    error: str = Field(description="What was wrong here, and what is allowed.")
+    error: Annotated[str, Field(description="What was wrong here, and what is allowed.")]
 
 
 # For the documentation: what each status means on our routes, and a fault that it was really given for.
@@ -133,12 +135,12 @@ def documented_overload(protocol: bool = False) -> dict[int | str, dict[str, Any
 
 
 def _documented_protocol(meaning: str, error: AppError) -> dict[str, Any]:
-    content = {"schema": ProtocolError.model_json_schema(), "example": {"error": error.detail}}
-    return {"description": meaning, "content": {"application/json": content}}
+    content = {"schema": TypeAdapter(ProtocolError).json_schema(), "example": {"error": error.detail}}
+    return {"description": meaning, "content": {JSON: content}}
 
 
 def _documented(meaning: str, error: AppError) -> dict[str, Any]:
-    content = {"schema": Problem.model_json_schema(), "example": _problem(error, EXAMPLE_ID).model_dump()}
+    content = {"schema": TypeAdapter(Problem).json_schema(), "example": _problem(error, EXAMPLE_ID)}
     return {"description": meaning, "content": {MEDIA_TYPE: content}}
 
 
@@ -158,14 +160,33 @@ def _type_of(fault: str) -> str:
     return "urn:percept:problem:" + re.sub(r"(?<!^)(?=[A-Z])", "-", fault).lower()
 
 
-def problem_response(error: AppError, scope: Scope) -> Response:
-    """For whoever answers before there is a Request."""
-    return _respond(scope, _problem(error, scope["request_id"]), error.headers)
+class Rendered(NamedTuple):
+    """A response before it has the form of any framework."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    def response(self) -> Response:
+        return Response(self.body, self.status, self.headers)
+
+
+def rendered(error: Exception, scope: Scope) -> Rendered:
+    """Any error, for whoever answers before there is a Request; a fault of the service is logged."""
+    if isinstance(error, AppError):
+        return _render(scope, _problem(error, scope["request_id"]), error.headers)
+    if isinstance(error, CallerGone):
+        return Rendered(CLIENT_CLOSED_REQUEST, {}, b"")
+    return _failure(error, scope)
+
+
+def is_expected(error: Exception) -> bool:
+    """Whether it is an answer rather than a fault of the service."""
+    return isinstance(error, (AppError, CallerGone))
 
 
 def _app_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, AppError)
-    return problem_response(error, request.scope)
+    return rendered(error, request.scope).response()
 
 
 def _http_exception(request: Request, error: Exception) -> Response:
@@ -175,7 +196,7 @@ def _http_exception(request: Request, error: Exception) -> Response:
     detail = where if error.detail == phrase else f"{where}: {error.detail}"
     if error.status_code == 405 and error.headers:
         detail += f" is not allowed; allowed: {error.headers.get('Allow')}"
-    return _respond(request.scope, _plain(request.scope, error.status_code, detail), error.headers)
+    return _render(request.scope, _plain(request.scope, error.status_code, detail), error.headers).response()
 
 
 def _validation_error(request: Request, error: Exception) -> Response:
@@ -188,34 +209,19 @@ def _validation_error(request: Request, error: Exception) -> Response:
 
 def _client_gone(request: Request, error: Exception) -> Response:
     """Nobody reads this; without it the log would call a closed connection a failure of the service."""
-    return Response(status_code=CLIENT_CLOSED_REQUEST)
+    return rendered(CallerGone(), request.scope).response()
 
 
 def _unexpected(request: Request, error: Exception) -> Response:
+    return _failure(error, request.scope).response()
+
+
+def _failure(error: Exception, scope: Scope) -> Rendered:
     """The traceback goes to the log, never to the caller, who gets the id to find it by."""
-    return failure_response(error, request.scope)
-
-
-def failure_response(error: Exception, scope: Scope) -> Response:
-    """For an error that is no AppError, from whoever answers before there is a Request."""
     request_id = scope["request_id"]
     message = f"request {request_id} failed: {scope['method']} {scope['path']}"
     logger.error(message, exc_info=error, extra={"fields": {"request_id": request_id}})
-    return _respond(scope, _plain(scope, 500, "the service failed; the log says why"))
-
-
-def is_expected(error: Exception) -> bool:
-    """Whether it is an answer rather than a fault of the service."""
-    return isinstance(error, (AppError, CallerGone))
-
-
-def error_response(error: Exception, scope: Scope) -> Response:
-    """For whoever answers before there is a Request; a fault of the service is logged."""
-    if isinstance(error, AppError):
-        return problem_response(error, scope)
-    if isinstance(error, CallerGone):
-        return Response(status_code=CLIENT_CLOSED_REQUEST)
-    return failure_response(error, scope)
+    return _render(scope, _plain(scope, 500, "the service failed; the log says why"))
 
 
 def _plain(scope: Scope, status: int, detail: str) -> Problem:
@@ -224,12 +230,14 @@ def _plain(scope: Scope, status: int, detail: str) -> Problem:
     return Problem(type="about:blank", title=phrase, status=status, detail=detail, request_id=scope["request_id"])
 
 
-def _respond(scope: Scope, problem: Problem, headers: Mapping[str, str] | None = None) -> Response:
+def _render(scope: Scope, problem: Problem, headers: Mapping[str, str] | None = None) -> Rendered:
+    status = problem["status"]
     if speaks_protocol(scope):
-        error = ProtocolError(error=problem.detail)
-        status = 400 if problem.status == InvalidRequest.status else problem.status  # the protocol's word for it
-        return Response(error.model_dump_json(), status, headers, "application/json")
-    return Response(problem.model_dump_json(), problem.status, headers, MEDIA_TYPE)
+        status = 400 if status == InvalidRequest.status else status  # the protocol's word for it
+        return Rendered(
+            status, {"Content-Type": JSON, **(headers or {})}, orjson.dumps(ProtocolError(error=problem["detail"]))
+        )
+    return Rendered(status, {"Content-Type": MEDIA_TYPE, **(headers or {})}, orjson.dumps(problem))
 
 
 def speaks_protocol(scope: Scope) -> bool:

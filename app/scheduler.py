@@ -6,6 +6,9 @@ waits. Knows models and arrays; no HTTP, no pictures.
 
 import asyncio
 import math
+import os
+import sys
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -27,6 +30,8 @@ Value = TypeVar("Value")
 # What is expected to take less runs at once, on the event loop: a trip to a thread and back costs more, and no other
 # caller waits noticeably for it.
 INLINE_SECONDS = 0.002
+# Of threads that compute, more than the event loop's.
+NICENESS = 10
 # How much the last job says of the pace, beside those before.
 PACE_SHARE = 0.1
 # Within these, so that no odd picture makes a worker refuse others.
@@ -102,8 +107,8 @@ class Scheduler:
         metrics.gauge("queued_requests", 0)  # another worker may have died in this one's place
         self._queues: dict[tuple[Any, ...], Queue] = {}
         self._free_slots = slots
-        self._inference = ThreadPoolExecutor(slots, "inference")
-        self._decoding = ThreadPoolExecutor(slots, "decoding")
+        self._inference = ThreadPoolExecutor(slots, "inference", _yield_to_the_loop)
+        self._decoding = ThreadPoolExecutor(slots, "decoding", _yield_to_the_loop)
         self._turn_is_due = False
         self._timer: asyncio.TimerHandle | None = None
         # Jobs with a deadline that no turn has seen yet: most are run in the next one and need no alarm.
@@ -344,6 +349,13 @@ class Scheduler:
                 job.future.set_exception(error or RuntimeError("the model gave no answer"))
             else:
                 job.future.set_result(Result(outputs, waited, seconds))
+
+
+def _yield_to_the_loop() -> None:
+    """Threads that compute let the event loop go first where they share a core: it answers, and refuses, at once."""
+    if sys.platform == "linux":  # elsewhere it would be the whole process
+        thread = threading.get_native_id()
+        os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + NICENESS)
 
 
 def _timed(function: Callable[..., Value], *arguments: Any) -> tuple[Value, float]:

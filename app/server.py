@@ -22,6 +22,8 @@ MISCONFIGURED = 2
 # Requests that are under way get so long to end when the server is told to stop.
 GRACE_SECONDS = 10
 BACKLOG = 2_048
+# So many new objects before the collector looks for cycles: a few hundred requests under way are none.
+GARBAGE = 20_000
 # The event loop waits no longer than this for a thread that decodes; Python's own 5 ms would be noticed.
 SWITCH_SECONDS = 0.0005
 
@@ -116,6 +118,7 @@ class Server(uvicorn.Server):
         # paused the collector at its beginning.
         gc.freeze()
         gc.enable()
+        gc.set_threshold(GARBAGE)
         self._ready()
 
     def _supervisor_is_gone(self) -> None:

@@ -22,7 +22,7 @@ from benchmarks.report import record
 from benchmarks.servers import SERVERS, CannotStart, Running, Server, check, python_of, running
 from benchmarks.wrk import NoLoad, drive
 
-CAPACITY_CONNECTIONS = 32
+CAPACITY_CONNECTIONS = 16
 WARM_UP_SECONDS = 1.0
 
 

@@ -2,28 +2,33 @@
 
     .venv/bin/python -m benchmarks.overload --cases png_raw photo --factor 4 --seconds 60
 
-The capacity and the unloaded latency are measured first, in the same run. A photograph is dear to serve and cheap to
-send: with it the generator, which runs on the same cores, is not what gives way first.
+The capacity and the unloaded latency are those of the defaults, measured first; then comes the load, with the settings
+that are given. The service has all cores but one and the generator has that one, as it would have a machine of its own.
 """
 
 import argparse
+import contextlib
+import os
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from benchmarks.arrivals import Summary, offer, offering, schedule, summarise
 from benchmarks.cases import CASES
-from benchmarks.machine import busy_share, cores, this_machine
-from benchmarks.open_loop import capacity, command, require_right_answers, sentence
+from benchmarks.machine import busy_share, this_machine
+from benchmarks.open_loop import WARM_UP_SECONDS, capacity, command, require_right_answers, sentence
 from benchmarks.processes import terminated_as_interrupted
 from benchmarks.report import overload, record
 from benchmarks.servers import PERCEPT, CannotStart, running
-from benchmarks.wrk import NoLoad
+from benchmarks.wrk import NoLoad, drive
 
 CAPACITY_SECONDS = 4.0
 UNLOADED_SECONDS = 5.0
+# Few, so that a short queue has room for all.
+WARM_UP_CONNECTIONS = 2
 # Low enough that requests hardly ever meet.
 UNLOADED_SHARE = 0.1
 SAMPLE_SECONDS = 1.0
@@ -34,14 +39,24 @@ MOST_REFUSAL_MILLISECONDS = 10.0
 
 
 def measure(case: str, options: argparse.Namespace) -> dict[str, Any]:
-    asked = PERCEPT.questions(case)
-    environment = dict(setting.split("=", 1) for setting in options.settings)
-    with running(PERCEPT, Path(sys.executable), options.workers, environment) as process:
+    serving, generating = divided(os.sched_getaffinity(0))
+    with on_processors(generating):
+        return overloaded(case, options, serving)
+
+
+def overloaded(case: str, options: argparse.Namespace, serving: set[int]) -> dict[str, Any]:
+    asked, python = PERCEPT.questions(case), Path(sys.executable)
+    with running(PERCEPT, python, len(serving), processors=serving) as process:
         require_right_answers(asked, process)
         most = capacity(asked, process.port, CAPACITY_SECONDS)
         raw = [question.message.raw(process.port) for question in asked]
         calm = offer(raw, process.port, schedule(UNLOADED_SHARE * most, UNLOADED_SECONDS, options.seed))
-        print(f"{CASES[case].title}: capacity {most:,.0f} requests/s; unloaded {sentence(calm)}", flush=True)
+    print(f"{CASES[case].title}: capacity {most:,.0f} requests/s; unloaded {sentence(calm)}", flush=True)
+    environment = dict(setting.split("=", 1) for setting in options.settings)
+    with running(PERCEPT, python, len(serving), environment, serving) as process:
+        require_right_answers(asked, process)
+        drive(asked, process.port, WARM_UP_SECONDS, WARM_UP_CONNECTIONS)
+        raw = [question.message.raw(process.port) for question in asked]
         times = schedule(options.factor * most, options.seconds, options.seed)
         memory = [process.memory()]
         with offering(raw, process.port, times, options.connections, options.processes) as offered:
@@ -55,6 +70,7 @@ def measure(case: str, options: argparse.Namespace) -> dict[str, Any]:
         "case": CASES[case].title,
         "capacity": most,
         "seconds": options.seconds,
+        "cores": len(serving),
         "unloaded": asdict(calm),
         "overloaded": asdict(loaded),
         "memory_start": memory[0],
@@ -62,6 +78,22 @@ def measure(case: str, options: argparse.Namespace) -> dict[str, Any]:
         "memory_end": memory[-1],
         "bars": bars(calm, loaded, memory),
     }
+
+
+def divided(processors: set[int]) -> tuple[set[int], set[int]]:
+    """Those of the service, and that of the generator; of one processor they have half each."""
+    *serving, generating = sorted(processors)
+    return set(serving) or {generating}, {generating}
+
+
+@contextlib.contextmanager
+def on_processors(processors: set[int]) -> Iterator[None]:
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, processors)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 def bars(calm: Summary, loaded: Summary, memory: list[float]) -> list[tuple[str, str, str, bool]]:
@@ -107,7 +139,6 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--connections", type=int, default=512, help="at most")
     parser.add_argument("--processes", type=int, default=1, help="that generate the load")
-    parser.add_argument("--workers", type=int, default=cores(), help="of Percept")
     parser.add_argument(
         "--settings", nargs="+", default=[], metavar="PERCEPT_…=…", help="of Percept, else the defaults"
     )

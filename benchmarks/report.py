@@ -156,7 +156,8 @@ def overload(result: Mapping[str, Any]) -> str:
     for run in result["runs"]:
         calm, loaded = Summary(**run["unloaded"]), Summary(**run["overloaded"])
         parts.append(
-            f"### {run['case']}\n\nCapacity in a closed loop {run['capacity']:,.0f} requests/s; then "
+            f"### {run['case']}\n\nCapacity in a closed loop {run['capacity']:,.0f} requests/s, on "
+            f"{run['cores']} core{'s' * (run['cores'] > 1)} beside the generator's; then "
             f"{loaded.offered_per_second:,.0f}/s for {run['seconds']:g} s. Memory (PSS) {run['memory_start']:.0f} MB "
             f"at the start, at most {run['memory_most']:.0f}, at the end {run['memory_end']:.0f}.\n"
         )

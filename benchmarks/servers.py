@@ -196,9 +196,14 @@ def python_of(server: Server) -> Path:
 
 @contextlib.contextmanager
 def running(
-    server: Server, python: Path, workers: int, environment: Mapping[str, str] | None = None
+    server: Server,
+    python: Path,
+    workers: int,
+    environment: Mapping[str, str] | None = None,
+    processors: set[int] | None = None,
 ) -> Iterator[Running]:
-    """Ready means: the first 200 to the first question. Raises CannotStart."""
+    """Ready means: the first 200 to the first question. It runs on the processors that are given, else on ours. Raises
+    CannotStart."""
     launch = Launch(python, free_port(), workers)
     with tempfile.TemporaryDirectory(prefix="percept-bench-") as folder:
         log = Path(folder) / "log"
@@ -212,6 +217,7 @@ def running(
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
+                preexec_fn=None if processors is None else lambda: os.sched_setaffinity(0, processors),
             )
         try:
             _await_answer(process, server.questions(server.idle)[0].message, launch.port, log)

@@ -6,12 +6,13 @@ Knows no sockets; `connection.py` asks it directly, the middleware here is for w
 
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.open_inference import LENGTH_HEADER, Reply
-from app.problems import error_response, is_expected
+from app.problems import JSON, is_expected, rendered
 from app.protocol import Body, infer
 from app.routes.callers import TIMEOUT, deadline_of, gone
 from app.service import Service
@@ -24,7 +25,6 @@ HOT = re.compile(
 )
 # A longer body comes in several pieces anyhow.
 MAX_BYTES = 65_536
-JSON = "application/json"
 JSON_LENGTH = LENGTH_HEADER.lower().encode()
 
 Headers = Mapping[bytes, bytes]
@@ -39,6 +39,7 @@ class Asked(NamedTuple):
     infers: bool  # in the words of the Open Inference Protocol
 
 
+@lru_cache(maxsize=256)
 def what_is_asked(path: str) -> Asked | None:
     """Of a POST without a query; None if it is none of ours."""
     match = HOT.fullmatch(path)
@@ -60,6 +61,7 @@ async def answer(
     """The reply; None, before anything is waited for, if the body is not so simple. `left` returns when the caller has
     gone. Raises an AppError, or CallerGone."""
     model = service.store.find_text(asked.model, asked.version)
+    service.require_room(model)
     deadline = deadline_of(headers.get(TIMEOUT, b"").decode("latin-1"))
     if asked.infers:
         return await infer(service, model, _body(body, headers), deadline, left)
@@ -91,7 +93,7 @@ class HotPath:
         try:
             reply = await answer(service, asked, headers, message.get("body", b""), lambda: gone(receive))
         except Exception as error:
-            await error_response(error, scope)(scope, receive, send)
+            await rendered(error, scope).response()(scope, receive, send)
             if not is_expected(error):
                 raise
         else:
@@ -145,11 +147,11 @@ def _again(read: Message | None, receive: Receive) -> Receive:
 
 
 async def _send(reply: Reply, send: Send) -> None:
-    await send({"type": "http.response.start", "status": 200, "headers": raw_headers(reply)})
+    await send({"type": "http.response.start", "status": 200, "headers": raw_headers(reply.headers, reply.body)})
     await send({"type": "http.response.body", "body": reply.body})
 
 
-def raw_headers(reply: Reply) -> list[tuple[bytes, bytes]]:
-    headers = [(name.lower().encode(), value.encode()) for name, value in reply.headers.items()]
-    headers.append((b"content-length", b"%d" % len(reply.body)))
-    return headers
+def raw_headers(headers: Mapping[str, str], body: bytes) -> list[tuple[bytes, bytes]]:
+    raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+    raw.append((b"content-length", b"%d" % len(body)))
+    return raw

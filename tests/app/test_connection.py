@@ -1,5 +1,6 @@
 """Real sockets: what a connection answers by itself is what the application answers, and it behaves as HTTP wants."""
 
+import gc
 import json
 import logging
 import socket
@@ -419,6 +420,20 @@ def test_server_that_stops_answers_first() -> None:
 
     assert answer.status == 200
     assert answer.headers["connection"] == "close"
+
+
+def test_nothing_is_left_of_a_connection_that_was_closed(server: Server) -> None:
+    """Its timers are for minutes when there are none; thousands of callers may come and go within."""
+    for _ in range(5):
+        with server.connect() as caller:
+            caller.sendall(request())
+            assert Answer(caller).label() == "7"
+            caller.sendall(request()[:-100])
+            time.sleep(0.05)
+    deadline = time.monotonic() + PATIENCE_SECONDS / 2
+    while [one for one in gc.get_objects() if type(one) is Connection and one.service is server.service]:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def test_silent_connection_is_closed_after_a_while() -> None:

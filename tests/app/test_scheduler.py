@@ -2,6 +2,8 @@
 
 import asyncio
 import gc
+import os
+import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -21,7 +23,7 @@ from app.metrics import Metrics, Totals
 from app.model import Model, load_model
 from app.profile import Profile
 from app.runtime import CPU
-from app.scheduler import Job, Result, Scheduler
+from app.scheduler import NICENESS, Job, Result, Scheduler
 from tests.conftest import ROOT
 from tests.onnx_models import (
     SIDE,
@@ -616,6 +618,20 @@ def test_requests_of_a_worker_that_died_are_forgotten_by_its_successor() -> None
 
 
 # Where work runs.
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a process has one priority for all its threads")
+def test_threads_that_compute_let_the_loop_go_first() -> None:
+    def niceness() -> int:
+        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    async def compare(bench: Bench) -> None:
+        before = niceness()
+        assert await bench.scheduler.decode(0, niceness) == before + NICENESS
+        assert bench.scheduler._inference.submit(niceness).result() == before + NICENESS
+        assert niceness() == before
+
+    run(compare)
 
 
 def test_short_work_runs_on_the_loop_and_long_work_does_not(doubling: Model) -> None:
