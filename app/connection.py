@@ -25,6 +25,8 @@ from app.service import Service
 
 # So long the rest of a body may take. Then the application waits for it, and knows what to say if it never comes.
 PATIENCE_SECONDS = 1.0
+# Longer than nothing, so that the loop reads what has come before it looks again.
+LAST_LOOK_SECONDS = 0.001
 
 
 class Exchange:
@@ -188,12 +190,19 @@ class Connection(HttpToolsProtocol):
             self.idle_timer = self.loop.call_later(self.timeout_keep_alive, self._close_if_idle)
 
     def _close_if_idle(self) -> None:
-        """One timer for many requests; it looks how long ago the last was."""
+        """One timer for many requests; it looks how long ago the last was. A request may have come while the loop was
+        busy: it is read before the connection is closed, or its caller would see it broken."""
         left = self.idle_since + self.timeout_keep_alive - self.loop.time()
-        if left <= 0:
+        if left > 0:
+            self.idle_timer = self.loop.call_later(min(left, self.timeout_keep_alive), self._close_if_idle)
+        else:
+            self.idle_timer = self.loop.call_later(LAST_LOOK_SECONDS, self._close_if_still_idle, self.idle_since)
+
+    def _close_if_still_idle(self, since: float) -> None:
+        if self.idle_since == since:
             self.timeout_keep_alive_handler()
         else:
-            self.idle_timer = self.loop.call_later(min(left, self.timeout_keep_alive), self._close_if_idle)
+            self._close_if_idle()
 
     def _hand_over(self, exchange: Exchange) -> None:
         """To the application, as if it had never been here."""

@@ -436,6 +436,26 @@ def test_nothing_is_left_of_a_connection_that_was_closed(server: Server) -> None
         time.sleep(0.01)
 
 
+def test_request_that_came_while_the_loop_was_busy_is_answered_though_the_connection_is_about_to_be_closed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def slow(timeout_ms: str) -> None:
+        time.sleep(1.0 if timeout_ms else 0.0)
+
+    with serving() as server:
+        server.uvicorn.config.timeout_keep_alive = 1
+        with server.connect() as caller, server.connect() as other:
+            caller.sendall(request())
+            assert Answer(caller).label() == "7"
+            time.sleep(0.5)
+            monkeypatch.setattr("app.routes.hot_path.deadline_of", slow)
+            other.sendall(request(SEVEN, "/predict/mnist-dnn", b"image/png", b"X-Request-Timeout-Ms: 60000"))
+            time.sleep(0.1)
+            caller.sendall(request(TWO))  # read when the second is over
+            assert Answer(caller).label() == "2"
+            assert Answer(other).label() == "7"
+
+
 def test_silent_connection_is_closed_after_a_while() -> None:
     with serving() as server:
         server.uvicorn.config.timeout_keep_alive = 1
