@@ -4,7 +4,9 @@ The only module that both halves share. It knows neither onnxruntime nor torch; 
 """
 
 import base64
+import json
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 import numpy as np
@@ -13,6 +15,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 CARD_KEY = "percept.card"
 GOLDEN_KEY = "percept.golden"
+
+# How a graph calls what it takes, by kind, and the outputs that decide which label is the answer.
+INPUT_NAMES = {"image": "image", "rows": "rows", "text": "text"}
+PROBABILITIES, INDEX = "probabilities", "index"
 
 Array = NDArray[Any]
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -40,6 +46,32 @@ class ImageInput(Frozen):
         if self.box > min(self.height, self.width):
             raise ValueError(f"a box of {self.box} does not fit into {self.height} × {self.width}")
         return self
+
+
+class Feature(Frozen):
+    """One number of a row."""
+
+    name: str
+    unit: str = ""
+    example: float = Field(default=0.0, description="A usual value, for documentation and forms.")
+
+
+class RowsInput(Frozen):
+    """Numbers, as many as there are features; scaling happens in the graph."""
+
+    kind: Literal["rows"] = "rows"
+    features: list[Feature] = Field(min_length=1)
+
+
+class TextInput(Frozen):
+    """Text of any length; it is taken apart in the graph."""
+
+    kind: Literal["text"] = "text"
+    language: str
+    example: str
+
+
+Input = ImageInput | RowsInput | TextInput
 
 
 class Layer(Frozen):
@@ -75,22 +107,22 @@ class Epoch(Frozen):
 
 
 class Training(Frozen):
-    """How the weights came about: enough to do it again."""
+    """How the weights came about: enough to do it again. What a method has not, is null."""
 
     command: str
     seed: int
     optimizer: str
-    epochs: int
-    batch_size: int
-    learning_rate: float
-    weight_decay: float
-    augmentation: str
-    precision: Literal["float32", "bfloat16"]
+    epochs: int = Field(description="Passes over the data, or the rounds of a method that has no such thing.")
+    batch_size: int | None = None
+    learning_rate: float | None = None
+    weight_decay: float | None = None
+    augmentation: str | None = None
+    precision: Literal["float32", "bfloat16", "float64"]
     device: str
     seconds: float
     commit: str
     libraries: dict[str, str]
-    history: list[Epoch]
+    history: list[Epoch] = []
 
 
 class Comparison(Frozen):
@@ -107,13 +139,17 @@ class Card(Frozen):
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
     title: str
     description: str
-    task: Literal["classification"]
+    task: Literal["classification", "clustering", "reconstruction", "control"]
     subject: Literal["digits", "clothing"] | None = Field(
         default=None,
         description="The alias this model competes for: the best model of a subject answers under its name.",
     )
-    input: ImageInput
+    input: Annotated[Input, Field(discriminator="kind")]
     outputs: dict[str, str] = Field(description="What each output of the graph means.")
+    told: list[str] = Field(
+        default=[], description="Outputs that an answer tells by their names, beside label and probabilities."
+    )
+    notes: list[str] = Field(default=[], description="What one should know before one relies on it.")
     labels: list[str]
     parameters: int
     layers: list[Layer]
@@ -123,16 +159,24 @@ class Card(Frozen):
     training: Training
     comparisons: list[Comparison] = []
 
+    @cached_property
+    def asked(self) -> list[str]:
+        """The outputs that an answer is made of: what decides the label, then what is told by its name."""
+        deciding = [name for name in (PROBABILITIES, INDEX) if name in self.outputs][:1]
+        return [*deciding, *self.told]
+
 
 class Tensor(Frozen):
     """An array as text: little-endian, row-major, base64."""
 
-    dtype: Literal["uint8", "int64", "float32"]
+    dtype: Literal["uint8", "int64", "float32", "string"]
     shape: list[Annotated[int, Field(ge=0)]]
-    data: str
+    data: str = Field(description="Base64; of strings, a JSON list of them.")
 
     @classmethod
     def of(cls, array: Array) -> "Tensor":
+        if array.dtype == object:
+            return cls(dtype="string", shape=list(array.shape), data=json.dumps(array.ravel().tolist()))
         little_endian = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
         return cls.model_validate(
             {
@@ -144,6 +188,8 @@ class Tensor(Frozen):
 
     def array(self) -> Array:
         """Raises ValueError if the data does not fill the shape."""
+        if self.dtype == "string":
+            return np.array(json.loads(self.data), object).reshape(self.shape)
         dtype = np.dtype(self.dtype).newbyteorder("<")
         return np.frombuffer(base64.b64decode(self.data, validate=True), dtype).reshape(self.shape)
 

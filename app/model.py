@@ -10,7 +10,17 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from app.card import Card, Golden, read_card, read_golden
+from app.card import (
+    INDEX,
+    INPUT_NAMES,
+    PROBABILITIES,
+    Card,
+    Golden,
+    ImageInput,
+    RowsInput,
+    read_card,
+    read_golden,
+)
 from app.errors import ArtifactRejected, InvalidRequest, NotFound
 from app.open_inference import Signature, make_signature
 from app.profile import Profile, measure
@@ -52,7 +62,7 @@ class Model:
         )
         labels = self.card.labels if self.card else ()
         return make_signature(
-            self.name, str(self.version), inputs, optional, outputs, labels, takes_pictures=self.card is not None
+            self.name, str(self.version), inputs, optional, outputs, labels, takes_pictures=self.card is not None and isinstance(self.card.input, ImageInput)
         )
 
     @cached_property
@@ -106,23 +116,38 @@ def check_card(name: str, card: Card, session: ort.InferenceSession) -> None:
     """Raises ArtifactRejected if the card speaks of another graph."""
     if card.name != name:
         raise ArtifactRejected(f"its card says {card.name!r}, its folder {name!r}")
-    expected = {
-        "image": ("tensor(uint8)", [card.input.height, card.input.width]),
-        "probabilities": ("tensor(float)", [len(card.labels)]),
-    }
+    taken = INPUT_NAMES[card.input.kind]
     inputs, outputs = session.get_inputs(), {node.name: node for node in session.get_outputs()}
-    if [node.name for node in inputs] != ["image"]:
-        raise ArtifactRejected(f"its graph has the inputs {[node.name for node in inputs]}; one, 'image', is served")
-    for output in ("probabilities", *card.outputs):
+    if [node.name for node in inputs] != [taken]:
+        raise ArtifactRejected(f"its graph has the inputs {[node.name for node in inputs]}; one, {taken!r}, is served")
+    for output in card.outputs:
         if output not in outputs:
             raise ArtifactRejected(f"its card explains an output {output!r} that its graph has not")
-    for node in (inputs[0], outputs["probabilities"]):
-        datatype, shape = expected[node.name]
+    for output in card.told:
+        if output not in card.outputs:
+            raise ArtifactRejected(f"its card tells an output {output!r} that it does not explain")
+    deciding = next((output for output in (PROBABILITIES, INDEX) if output in card.outputs), None)
+    if deciding is None:
+        raise ArtifactRejected(f"its card explains no output {PROBABILITIES!r} and no {INDEX!r}: which label is it?")
+    for node in (inputs[0], outputs[deciding]):
+        datatype, shape = _expected(node.name, card)
         batch, *rest = node.shape or [None]
         if node.type != datatype or rest != shape or isinstance(batch, int):
             raise ArtifactRejected(
                 f"its card says {node.name} is {datatype} {['batch', *shape]}, its graph says {node.type} {node.shape}"
             )
+
+
+def _expected(name: str, card: Card) -> tuple[str, list[int]]:
+    """Type and shape, without the batch axis, of what a graph takes or decides by."""
+    match name, card.input:
+        case "image", ImageInput(height=height, width=width):
+            return "tensor(uint8)", [height, width]
+        case "rows", RowsInput(features=features):
+            return "tensor(float)", [len(features)]
+        case "text", _:
+            return "tensor(string)", []
+    return ("tensor(float)", [len(card.labels)]) if name == PROBABILITIES else ("tensor(int64)", [])
 
 
 def check_golden(card: Card, golden: Golden | None, session: ort.InferenceSession) -> dict[str, Array]:

@@ -9,7 +9,6 @@ from fastapi.openapi.utils import get_openapi
 
 from app.card import read_golden
 from app.catalogue import catalogue, model_page
-from app.images import Picture
 from app.model import Array, Model
 from app.open_inference import Json, read_request, write_response
 from app.prediction import predictions_of
@@ -89,12 +88,12 @@ def examples(store: Store) -> dict[tuple[str, str], Any]:
     model = example_model(store)
     if model is not None:
         found["/models/{model}", "get"] = model_page(model, store, "http://127.0.0.1:8000").model_dump(mode="json")
-        rows, card = golden_pixels(model), model.require_card()
-        [probabilities] = model.run({"image": rows}, ["probabilities"])
+        card = model.require_card()
+        answers = dict(zip(card.asked, model.run({"image": golden_pixels(model)}, card.asked), strict=True))
         found["/predict/{model}", "post"] = {
             "model": model.name,
             "version": str(model.version),
-            "predictions": predictions_of(card, probabilities, [Picture(rows[0])]),
+            "predictions": predictions_of(card, answers, [()]),
         }
         for path in (MODEL, VERSION):
             found[path, "get"] = model_metadata(model, store)

@@ -1,20 +1,22 @@
-"""What a person gets for a picture: label, probability, alternatives, warnings. Knows no HTTP and no queue; the command
-line uses it too."""
+"""What a person gets for a picture, a row or a text: label, probability, alternatives, what the model tells besides,
+warnings. Knows no HTTP, no queue and no kind of model: the card says what is asked of the graph and what it means."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, NotRequired
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from app.card import Card, ImageInput
-from app.errors import AppError
-from app.images import Code, Gray, Picture, decode, fit, open_limited
+from app.card import INDEX, INPUT_NAMES, PROBABILITIES, Card, ImageInput
+from app.errors import InvalidRequest
+from app.images import Code
 from app.model import Model
-from app.png import MAX_SIDE, decode_gray
+from app.pictures import read_pictures, stack
+from app.rows import what_it_takes
+
+Array = NDArray[Any]
 
 # Below this probability an answer comes with a warning.
 LOW_CONFIDENCE = 0.7
@@ -29,10 +31,6 @@ SENTENCES = {
 }
 
 
-# A picture that is decoded, or one of which the header alone is read.
-Opened = Gray | Image.Image
-
-
 class Notice(TypedDict):
     code: Annotated[str, Field(examples=["inverted"])]
     message: Annotated[str, Field(examples=[SENTENCES["inverted"]])]
@@ -45,11 +43,11 @@ class Alternative(TypedDict):
 
 
 class Prediction(TypedDict):
-    """The answer for one picture."""
+    """The answer for one picture, row or text."""
 
-    label: Annotated[str, Field(description="The most probable class.")]
+    label: Annotated[str, Field(description="The most probable class, or what the model decides for.")]
     index: Annotated[int, Field(description="Its place among the model's labels.")]
-    probability: float
+    probability: NotRequired[Annotated[float, Field(description="Absent where a model has no probabilities.")]]
     probabilities: NotRequired[
         Annotated[
             list[float],
@@ -62,82 +60,54 @@ class Prediction(TypedDict):
             Field(description="The `top` most probable classes, most probable first. Absent unless `top` is given."),
         ]
     ]
+    outputs: NotRequired[
+        Annotated[
+            dict[str, Any],
+            Field(description="What the model tells besides, each by its name; its card says what it means."),
+        ]
+    ]
     warnings: Annotated[list[Notice], Field(description="What the service noticed or doubts.")]
 
 
 def predict(model: Model, files: Sequence[bytes], max_pixels: int, top: int | None = None) -> list[Prediction]:
-    """One prediction per file, in order. Raises an AppError that says which file is at fault."""
+    """One prediction per picture, in order. Raises an AppError that says which file is at fault."""
     card = model.require_card()
+    if not isinstance(card.input, ImageInput):
+        raise InvalidRequest(f"model {card.name!r} takes {what_it_takes(card)}")
     pictures = read_pictures(files, card.input, max_pixels)
-    [probabilities] = model.run({"image": stack(pictures)}, ["probabilities"])
-    return predictions_of(card, probabilities, pictures, top)
-
-
-def read_pictures(files: Sequence[bytes], contract: ImageInput, max_pixels: int) -> list[Picture]:
-    """`max_pixels` is what all files together may have. Raises an AppError that says which file is at fault."""
-    return fit_pictures(open_pictures(files, max_pixels), contract)
-
-
-def open_pictures(files: Sequence[bytes], max_pixels: int) -> list[Opened]:
-    """Look at each file; only small PNG pictures are decoded, since that costs no more than looking."""
-    opened: list[Opened] = []
-    for place, file in enumerate(files, start=1):
-        gray = decode_gray(file) if max_pixels >= MAX_SIDE * MAX_SIDE else None
-        if gray is not None:
-            max_pixels -= gray.size
-            opened.append(gray)
-            continue
-        try:
-            image = open_limited(file, max_pixels)
-        except AppError as error:
-            raise _of_file(error, place, len(files)) from error
-        max_pixels -= image.width * image.height
-        opened.append(image)
-    return opened
-
-
-def undecoded_pixels(opened: Sequence[Opened]) -> int:
-    return sum([picture.width * picture.height for picture in opened if not isinstance(picture, np.ndarray)])
-
-
-def fit_pictures(opened: Sequence[Opened], contract: ImageInput) -> list[Picture]:
-    pictures = []
-    for place, picture in enumerate(opened, start=1):
-        try:
-            pictures.append(fit(picture if isinstance(picture, np.ndarray) else decode(picture), contract))
-        except AppError as error:
-            raise _of_file(error, place, len(opened)) from error
-    return pictures
-
-
-def _of_file(error: AppError, place: int, files: int) -> AppError:
-    which = f"file {place} of {files}" if files > 1 else "the file"
-    return type(error)(f"{which} {error.detail}")
-
-
-def stack(pictures: Sequence[Picture]) -> NDArray[np.uint8]:
-    """[N, H, W]: the batch that the model's input `image` takes."""
-    if len(pictures) == 1:
-        return pictures[0].pixels[np.newaxis]
-    return np.stack([picture.pixels for picture in pictures])
+    outputs = model.run({INPUT_NAMES["image"]: stack(pictures)}, card.asked)
+    return predictions_of(card, dict(zip(card.asked, outputs, strict=True)), [each.warnings for each in pictures], top)
 
 
 def predictions_of(
-    card: Card, probabilities: NDArray[Any], pictures: Sequence[Picture], top: int | None = None
+    card: Card, outputs: Mapping[str, Array], noticed: Sequence[tuple[Code, ...]], top: int | None = None
 ) -> list[Prediction]:
-    """`probabilities` are the model's, [N, labels], a row for each picture."""
-    rows = probabilities.tolist()
-    return [_prediction(card.labels, row, picture.warnings, top) for row, picture in zip(rows, pictures, strict=True)]
+    """`outputs` are those of `card.asked`, a row for each picture, row or text; `noticed` has a tuple for each."""
+    if PROBABILITIES in outputs:
+        rows = outputs[PROBABILITIES].tolist()
+        predictions = [_by_probability(card.labels, row, codes, top) for row, codes in zip(rows, noticed, strict=True)]
+    else:
+        places = outputs[INDEX].tolist()
+        predictions = [
+            Prediction(label=card.labels[place], index=place, warnings=_notices(codes))
+            for place, codes in zip(places, noticed, strict=True)
+        ]
+    if card.told:
+        told = {name: _numbers(outputs[name]) for name in card.told}
+        for place, prediction in enumerate(predictions):
+            prediction["outputs"] = {name: values[place] for name, values in told.items()}
+    return predictions
 
 
-def _prediction(labels: Sequence[str], row: list[float], noticed: tuple[Code, ...], top: int | None) -> Prediction:
+def _by_probability(
+    labels: Sequence[str], row: list[float], noticed: tuple[Code, ...], top: int | None
+) -> Prediction:
     probabilities = [round(probability, DECIMALS) for probability in row]
     index = row.index(max(row))
-    codes: list[str] = [*noticed]
+    codes: Sequence[str] = noticed
     if probabilities[index] < LOW_CONFIDENCE:
-        codes.append("low_confidence")
-    warnings = [Notice(code=code, message=SENTENCES[code]) for code in codes]
-    label, probability = labels[index], probabilities[index]
+        codes = (*codes, "low_confidence")
+    label, probability, warnings = labels[index], probabilities[index], _notices(codes)
     if top is None:
         return Prediction(
             label=label, index=index, probability=probability, probabilities=probabilities, warnings=warnings
@@ -145,3 +115,15 @@ def _prediction(labels: Sequence[str], row: list[float], noticed: tuple[Code, ..
     order = sorted(range(len(row)), key=row.__getitem__, reverse=True)[:top]
     alternatives = [Alternative(label=labels[place], index=place, probability=probabilities[place]) for place in order]
     return Prediction(label=label, index=index, probability=probability, alternatives=alternatives, warnings=warnings)
+
+
+def _notices(codes: Sequence[str]) -> list[Notice]:
+    return [Notice(code=code, message=SENTENCES[code]) for code in codes]
+
+
+def _numbers(values: Array) -> list[Any]:
+    """As they are told: float32 by the digits it has, not by those that it gets as a double."""
+    if values.dtype != np.float32:
+        return list(values.tolist())
+    digits = np.array([float(str(value)) for value in values.ravel()])
+    return list(digits.reshape(values.shape).tolist())

@@ -12,11 +12,12 @@ from typing import Any
 
 import orjson
 
+from app.card import ImageInput
 from app.encodings import WORTH_COMPRESSING, choose_coding, compress, decompress
 from app.errors import BadRequest, ContentTooLarge, InvalidRequest, NotReady
 from app.model import Array, Model
 from app.open_inference import PICTURE, InferRequest, Json, Reply, read_request, write_response
-from app.prediction import stack
+from app.pictures import stack
 from app.scheduler import weight
 from app.service import Admission, Gone, Service, Timings, cost
 from app.store import Store
@@ -107,7 +108,9 @@ async def _with_pictures(
             f"input {PICTURE!r} has {len(files)} files; at most {most} are allowed (PERCEPT_MAX_FILES)"
         )
     try:
-        pictures = await service.read_pictures(files, model.require_card(), admission, gone)
+        contract = model.require_card().input
+        assert isinstance(contract, ImageInput)  # the codec takes files for no other model
+        pictures = await service.read_pictures(files, contract, admission, gone)
     except InvalidRequest as error:
         raise BadRequest(f"input {PICTURE!r}: {error.detail}") from error
     return {**request.inputs, PICTURE: stack(pictures)}

@@ -9,21 +9,27 @@ from typing import NamedTuple, TypeVar
 
 import orjson
 
-from app.card import Card
-from app.errors import AppError, CallerGone, Forbidden
-from app.images import Picture
+from app.card import INPUT_NAMES, Card, ImageInput
+from app.errors import AppError, CallerGone, Forbidden, UnsupportedMediaType
+from app.images import Code, Picture
 from app.metrics import Metrics, ModelMetrics, WorkerMetrics
 from app.model import Array, Model
-from app.prediction import Prediction, fit_pictures, open_pictures, predictions_of, stack, undecoded_pixels
+from app.pictures import fit_pictures, open_pictures, stack, undecoded_pixels
+from app.prediction import Prediction, predictions_of
 from app.repository import Repository
+from app.rows import read_batch, what_it_takes
 from app.scheduler import Result, Scheduler
 from app.settings import Settings
 from app.store import Store
+from app.uploads import Upload
 
 # So many pixels are decoded on the event loop, in less than a millisecond: a trip to a thread would not pay.
 INLINE_PIXELS = 128 * 128
 # The same of so many files, however small.
 INLINE_FILES = 8
+
+# So many bytes of JSON are read on the event loop.
+INLINE_BYTES = 65_536
 
 # What decoding a photograph takes, roughly; it is to tell long queues from short ones.
 PIXEL_SECONDS = 8e-9
@@ -126,21 +132,22 @@ class Service:
     async def predict(
         self,
         model: Model,
-        files: Sequence[bytes],
+        upload: Upload,
         top: int | None = None,
         deadline: float | None = None,
         gone: Gone | None = None,
     ) -> Answer:
-        """Raises an AppError for what is no picture, for too much of it, and beyond the deadline (on the clock of
-        `time.perf_counter`); CallerGone if `gone` returns before the model has begun."""
+        """Raises an AppError for what the model does not take, for too much of it, and beyond the deadline (on the
+        clock of `time.perf_counter`); CallerGone if `gone` returns before the model has begun."""
         card = model.require_card()
         with self.admit(model) as admission:
-            pictures = await self.read_pictures(files, card, admission, gone)
-            admission.undertake(cost(model, len(pictures)))
+            batch, noticed = await self._read(upload, card, admission, gone)
+            admission.undertake(cost(model, len(batch)))
             decode_seconds = time.perf_counter() - admission.started
             admission.metrics.decode.observe(decode_seconds)
-            result = await self.run(model, {"image": stack(pictures)}, ["probabilities"], admission, deadline, gone)
-            predictions = predictions_of(card, result.outputs[0], pictures, top)
+            inputs = {INPUT_NAMES[card.input.kind]: batch}
+            result = await self.run(model, inputs, card.asked, admission, deadline, gone)
+            predictions = predictions_of(card, dict(zip(card.asked, result.outputs, strict=True)), noticed, top)
         return Answer(model, predictions, Timings(decode_seconds, result.queue_seconds, result.inference_seconds))
 
     def require_model_control(self) -> None:
@@ -148,8 +155,25 @@ class Service:
         if not self.settings.model_control:
             raise Forbidden("loading and unloading are not allowed here; PERCEPT_MODEL_CONTROL=true allows them")
 
+    async def _read(
+        self, upload: Upload, card: Card, admission: Admission, gone: Gone | None
+    ) -> tuple[Array, Sequence[tuple[Code, ...]]]:
+        """The batch, and what was noticed of each picture in it."""
+        if isinstance(card.input, ImageInput):
+            if upload.document is not None:
+                raise UnsupportedMediaType(f"model {card.name!r} takes {what_it_takes(card)}")
+            pictures = await self.read_pictures(upload.files, card.input, admission, gone)
+            return stack(pictures), [picture.warnings for picture in pictures]
+        if upload.document is None:
+            raise UnsupportedMediaType(f"model {card.name!r} takes {what_it_takes(card)}")
+        if len(upload.document) <= INLINE_BYTES:
+            batch = read_batch(upload.document, card, self.settings.max_rows)
+        else:
+            batch = await self.scheduler.decode(0, read_batch, upload.document, card, self.settings.max_rows)
+        return batch, [()] * len(batch)
+
     async def read_pictures(
-        self, files: Sequence[bytes], card: Card, admission: Admission, gone: Gone | None = None
+        self, files: Sequence[bytes], contract: ImageInput, admission: Admission, gone: Gone | None = None
     ) -> list[Picture]:
         """Decoded and fitted, on the event loop if they are few and small. Raises an AppError that says which file is
         at fault; CallerGone if `gone` returns before a thread has begun."""
@@ -160,10 +184,10 @@ class Service:
             opened = open_pictures(files, most)
         pixels = undecoded_pixels(opened)
         if len(files) <= INLINE_FILES and pixels <= INLINE_PIXELS:
-            return fit_pictures(opened, card.input)
+            return fit_pictures(opened, contract)
         expected = pixels * PIXEL_SECONDS
         admission.undertake(expected * scheduler.pace)
-        decoding = asyncio.ensure_future(scheduler.decode(expected, fit_pictures, opened, card.input))
+        decoding = asyncio.ensure_future(scheduler.decode(expected, fit_pictures, opened, contract))
         return await _unless_gone(decoding, gone)
 
     async def run(

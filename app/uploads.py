@@ -4,6 +4,7 @@ import asyncio
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
+from typing import NamedTuple
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
@@ -12,16 +13,24 @@ from starlette.requests import Request
 from app.errors import ContentTooLarge, InvalidRequest, RequestTimeout, UnsupportedMediaType
 
 FIELD = "file"
-IMAGES = b"image/"
+IMAGES, JSON = b"image/", b"application/json"
 FORM = b"multipart/form-data; boundary="
 EXPECTED = f"send multipart/form-data with one or many parts named {FIELD!r}, or the raw bytes as image/*"
+ALLOWED = f"{EXPECTED}; rows and texts as application/json"
 # A caller who sends nothing for so long is not waited for.
 IDLE_SECONDS = 20
 
 
-async def read_files(request: Request, max_body_bytes: int, max_files: int) -> list[bytes]:
-    """The files of a multipart body, or the whole body if it is an image. Raises an AppError beyond a limit, for
-    another content type, for a field of another name and for no file at all.
+class Upload(NamedTuple):
+    """What came: pictures as files, or a JSON document, as bytes."""
+
+    files: list[bytes]
+    document: bytes | None = None
+
+
+async def read_upload(request: Request, max_body_bytes: int, max_files: int) -> Upload:
+    """The files of a multipart body, or the whole body if it is an image or JSON. Raises an AppError beyond a limit,
+    for another content type, for a field of another name and for no file at all.
 
     What is left of a refused body the server reads and forgets, so that a caller who sends first and listens
     afterwards gets the answer too."""
@@ -29,15 +38,17 @@ async def read_files(request: Request, max_body_bytes: int, max_files: int) -> l
     media_type, options = parse_options_header(content_type)
     chunks = read_limited(request, max_body_bytes)
     if media_type.startswith(IMAGES):
-        return [b"".join([chunk async for chunk in chunks])]
+        return Upload([b"".join([chunk async for chunk in chunks])])
+    if media_type == JSON:
+        return Upload([], b"".join([chunk async for chunk in chunks]))
     if media_type != b"multipart/form-data":
-        raise UnsupportedMediaType(f"content type {content_type!r} is not read here: {EXPECTED}")
+        raise UnsupportedMediaType(f"content type {content_type!r} is not read here: {ALLOWED}")
     if not options.get(b"boundary"):
         raise InvalidRequest("the content type multipart/form-data lacks its boundary")
     form = MultipartFiles(options[b"boundary"], max_files)
     async for chunk in chunks:
         form.feed(chunk)
-    return form.finish()
+    return Upload(form.finish())
 
 
 async def read_limited(request: Request, max_body_bytes: int) -> AsyncIterator[bytes]:
@@ -147,7 +158,7 @@ class MultipartFiles:
         _, options = parse_options_header(self._disposition)
         name = options.get(b"name", b"").decode("utf-8", "replace")
         if name != FIELD:
-            raise InvalidRequest(f"the form has a field {name!r} that is not read here: {EXPECTED}")
+            raise InvalidRequest(f"the form has a field {name!r} that is not read here: {ALLOWED}")
         self.files.append(bytearray())
 
     def _end(self) -> None:

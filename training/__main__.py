@@ -5,24 +5,25 @@ import os
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import replace
-from functools import cache, partial
 from pathlib import Path
 
+from app.card import Card
 from training import cnn, mlp
-from training.data import DataError, Dataset, Source, load, load_test
+from training.data import DataError
 from training.export import ExportError
 from training.fit import choose_device
 from training.recipe import Recipe
-from training.train import BelowFloor, dry_run, train
+from training.system import BelowFloor, System, Workplace, keep
+from training.train import ImageSystem
 
 RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (*mlp.RECIPES, *cnn.RECIPES)}
+SYSTEMS: dict[str, System] = {name: ImageSystem(recipe) for name, recipe in RECIPES.items()}
 INTERRUPTED = 130  # what a shell reports for a process ended by Ctrl-C
 
 
 def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="percept train", description="Train models and export them as artifacts.")
-    parser.add_argument("models", nargs="*", metavar="MODEL", help=", ".join(RECIPES))
+    parser.add_argument("models", nargs="*", metavar="MODEL", help=", ".join(SYSTEMS))
     parser.add_argument("--all", action="store_true", help="train every model")
     parser.add_argument(
         "--data",
@@ -51,44 +52,32 @@ def check_writable(out: Path) -> None:
         pass
 
 
-def chosen(parser: argparse.ArgumentParser, options: argparse.Namespace) -> list[Recipe]:
-    unknown = [name for name in options.models if name not in RECIPES]
+def chosen(parser: argparse.ArgumentParser, options: argparse.Namespace) -> list[System]:
+    unknown = [name for name in options.models if name not in SYSTEMS]
     if unknown:
-        parser.error(f"no recipe is called {', '.join(unknown)}; there are {', '.join(RECIPES)}")
+        parser.error(f"no recipe is called {', '.join(unknown)}; there are {', '.join(SYSTEMS)}")
     if bool(options.models) == options.all:
-        parser.error(f"name the models to train, or --all; there are {', '.join(RECIPES)}")
-    overridden = {name: value for name in ("epochs", "seed") if (value := getattr(options, name)) is not None}
-    names = list(RECIPES) if options.all else options.models
-    return [replace(RECIPES[name], **overridden) for name in names]
+        parser.error(f"name the models to train, or --all; there are {', '.join(SYSTEMS)}")
+    return [SYSTEMS[name] for name in (SYSTEMS if options.all else options.models)]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = arguments()
     options = parser.parse_args(argv)
-    recipes = chosen(parser, options)
-
-    @cache
-    def dataset(name: str) -> Dataset:
-        return load(sources[name], options.data)
-
-    sources: dict[str, Source] = {recipe.source.name: recipe.source for recipe in recipes}
+    systems = chosen(parser, options)
     try:
         device = choose_device(options.device)
+        workplace = Workplace(options.data, device, options.epochs, options.seed, options.dry_run)
         if not options.dry_run:
             check_writable(options.out)
-        for place, recipe in enumerate(recipes, start=1):
-            print(f"{recipe.name} ({place} of {len(recipes)}) on {device}: {recipe.title}", file=sys.stderr)
-            read_test = partial(load_test, recipe.source, options.data)
+        for place, system in enumerate(systems, start=1):
+            print(f"{system.name} ({place} of {len(systems)}) on {device}: {system.title}", file=sys.stderr)
+            trained = system.train(workplace)
             if options.dry_run:
-                with tempfile.TemporaryDirectory() as nowhere:
-                    dry_run(recipe, dataset(recipe.source.name), read_test, device, Path(nowhere))
-                print(f"{recipe.name}: every step ran; nothing was kept")
+                print(f"{system.name}: every step ran; nothing was kept")
             else:
-                card = train(recipe, dataset(recipe.source.name), read_test, device, options.out)
-                print(
-                    f"{recipe.name}: test accuracy {card.metrics['test_accuracy']:.2%} (floor {recipe.floor:.1%}), "
-                    f"{card.training.seconds:.0f} s, written to {options.out / recipe.name}"
-                )
+                keep(trained, options.out)
+                print(f"{system.name}: {reached(trained.card)}, written to {options.out / system.name}")
     except (DataError, ExportError, BelowFloor, ValueError, OSError) as error:
         print(f"percept train: {error}", file=sys.stderr)
         return 1
@@ -96,6 +85,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("\npercept train: interrupted; no half-written artifact was left", file=sys.stderr)
         return INTERRUPTED
     return 0
+
+
+def reached(card: Card) -> str:
+    figures = [
+        f"{metric.replace('_', ' ')} {card.metrics[metric]:.4g} (floor {floor:g})"
+        for metric, floor in card.floor.items()
+    ]
+    return ", ".join([*figures, f"{card.training.seconds:.0f} s"])
 
 
 if __name__ == "__main__":

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from training.export import Exportable
+
 
 class ImageClassifier(nn.Module):
     """Scales and normalises inside, so that training and serving cannot drift."""
@@ -22,13 +24,23 @@ class ImageClassifier(nn.Module):
         return logits
 
 
-class WithProbabilities(nn.Module):
-    """The graph that is exported: both outputs under the names that the card explains."""
+OUTPUTS = {
+    "logits": "Scores before the softmax; only their differences mean something.",
+    "probabilities": "Softmax of the logits: they add up to 1. Not calibrated beyond that.",
+}
 
-    def __init__(self, classifier: ImageClassifier) -> None:
+
+class WithProbabilities(nn.Module):
+    """Of a classifier: both outputs that the card explains."""
+
+    def __init__(self, classifier: nn.Module) -> None:
         super().__init__()
         self.classifier = classifier
 
-    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        logits = self.classifier(image)
+    def forward(self, given: Tensor) -> tuple[Tensor, Tensor]:
+        logits = self.classifier(given)
         return logits, logits.softmax(dim=1)
+
+
+def exportable(network: ImageClassifier) -> Exportable:
+    return Exportable(WithProbabilities(network), "image", OUTPUTS)

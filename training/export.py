@@ -9,9 +9,10 @@ import os
 import shutil
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -21,19 +22,18 @@ from numpy.typing import NDArray
 from torch import Tensor as TorchTensor
 from torch import nn
 
-from app.card import Card, Golden, ImageInput, Layer, Tensor, write_metadata
-from training.classifier import ImageClassifier, WithProbabilities
+from app.card import Card, Golden, Layer, Tensor, write_metadata
 
-OUTPUTS = {
-    "logits": "Scores before the softmax; only their differences mean something.",
-    "probabilities": "Softmax of the logits: they add up to 1. Not calibrated beyond that.",
-}
 PARITY_ROWS = 64
 PARITY_BATCHES = (1, 7, PARITY_ROWS)
 PARITY_TOLERANCE = 1e-4  # of logits, whose size is about 10
 GOLDEN_ROWS = 4
 GOLDEN_TOLERANCE = {"CPUExecutionProvider": 1e-4, "CUDAExecutionProvider": 1e-3}
 EVALUATION_BATCH = 1_000
+# Outputs whose largest number is the answer: it has to be the same one.
+DECIDING = ("probabilities", "logits")
+
+Answers = dict[str, NDArray[Any]]
 
 
 class ExportError(Exception):
@@ -41,26 +41,26 @@ class ExportError(Exception):
 
 
 @dataclass(frozen=True)
-class Scores:
-    """What the exported graph answered."""
+class Exportable:
+    """What becomes a graph: a module in evaluation mode, on the CPU, that takes one tensor and gives a tuple."""
 
-    logits: NDArray[np.float32]
-    probabilities: NDArray[np.float32]
+    module: nn.Module
+    input_name: str
+    outputs: Mapping[str, str]  # in the order of the tuple: name → what it means
 
 
-def to_onnx(network: ImageClassifier, image: ImageInput) -> bytes:
-    """The whole model as one graph: uint8 `image` [batch, H, W] → `logits`, `probabilities`, batch of any size."""
-    graph = WithProbabilities(network).eval()
-    example = torch.zeros(2, image.height, image.width, dtype=torch.uint8)
+def to_onnx(what: Exportable, example: TorchTensor) -> bytes:
+    """The whole model as one graph whose first axis, of every input and output, is a batch of any size. `example` has
+    two rows."""
     with _quiet_exporter():
         program = torch.onnx.export(
-            graph,
+            what.module.eval(),
             (example,),
             dynamo=True,
             verbose=False,
-            input_names=["image"],
-            output_names=list(OUTPUTS),
-            dynamic_shapes={"image": {0: torch.export.Dim("batch")}},
+            input_names=[what.input_name],
+            output_names=list(what.outputs),
+            dynamic_shapes=({0: torch.export.Dim("batch")},),
         )
     assert program is not None
     model = program.model_proto
@@ -91,54 +91,57 @@ def _forget_origin(model: onnx.ModelProto) -> None:
         part.doc_string = ""
 
 
-def run(graph: bytes, images: TorchTensor) -> Scores:
+def run(graph: bytes, rows: NDArray[Any]) -> Answers:
     """What onnxruntime answers, on the CPU, in batches."""
     session = ort.InferenceSession(graph, providers=["CPUExecutionProvider"])
-    answers = [session.run(list(OUTPUTS), {"image": batch.numpy()}) for batch in images.split(EVALUATION_BATCH)]
-    logits, probabilities = (np.concatenate(parts) for parts in zip(*answers, strict=True))
-    return Scores(logits, probabilities)
+    [taken] = session.get_inputs()
+    names = [output.name for output in session.get_outputs()]
+    starts = range(0, len(rows), EVALUATION_BATCH)
+    answers = [session.run(names, {taken.name: rows[start : start + EVALUATION_BATCH]}) for start in starts]
+    return {name: np.concatenate(parts) for name, parts in zip(names, zip(*answers, strict=True), strict=True)}
 
 
 @torch.inference_mode()
-def check_parity(network: ImageClassifier, graph: bytes, images: TorchTensor) -> float:
+def pytorch_answers(what: Exportable, rows: TorchTensor) -> Answers:
+    return {name: output.numpy() for name, output in zip(what.outputs, what.module.eval()(rows), strict=True)}
+
+
+def check_parity(what: Exportable, graph: bytes, rows: TorchTensor) -> float:
     """The largest difference between PyTorch's and onnxruntime's outputs on the first rows, in several batch sizes.
 
-    Raises ExportError beyond the tolerance, if an arg-max differs, or with fewer than 64 rows.
+    Raises ExportError beyond the tolerance, if an arg-max or a whole number differs, or with fewer than 64 rows.
     """
-    rows = images[:PARITY_ROWS]
+    rows = rows[:PARITY_ROWS]
     if len(rows) < PARITY_ROWS:
         raise ExportError(f"parity needs {PARITY_ROWS} rows, there are {len(rows)}")
-    logits, probabilities = WithProbabilities(network).eval()(rows)
+    theirs = pytorch_answers(what, rows)
     largest = 0.0
     for size in PARITY_BATCHES:
-        parts = [run(graph, batch) for batch in rows.split(size)]
-        served = np.concatenate([part.logits for part in parts])
-        if not np.array_equal(served.argmax(1), logits.numpy().argmax(1)):
-            raise ExportError(f"in batches of {size} onnxruntime's arg-max differs from PyTorch's")
-        for ours, theirs in (
-            (served, logits),
-            (np.concatenate([part.probabilities for part in parts]), probabilities),
-        ):
-            largest = max(largest, float(np.abs(ours - theirs.numpy()).max()))
+        parts = [run(graph, batch.numpy()) for batch in rows.split(size)]
+        for name, wanted in theirs.items():
+            served = np.concatenate([part[name] for part in parts])
+            if name in DECIDING and not np.array_equal(served.argmax(1), wanted.argmax(1)):
+                raise ExportError(f"in batches of {size} onnxruntime's arg-max of {name} differs from PyTorch's")
+            if wanted.dtype.kind == "i" and not np.array_equal(served, wanted):
+                raise ExportError(f"in batches of {size} onnxruntime's {name} differs from PyTorch's")
+            largest = max(largest, float(np.abs(served - wanted).max()))
     if not largest <= PARITY_TOLERANCE:
         raise ExportError(f"onnxruntime and PyTorch differ by {largest:.2e}; at most {PARITY_TOLERANCE:.0e} is allowed")
     return largest
 
 
-@torch.inference_mode()
-def golden_rows(network: ImageClassifier, images: TorchTensor) -> Golden:
-    rows = images[:GOLDEN_ROWS]
-    outputs = WithProbabilities(network).eval()(rows)
+def golden_rows(what: Exportable, rows: TorchTensor) -> Golden:
+    rows = rows[:GOLDEN_ROWS]
     return Golden(
-        inputs={"image": Tensor.of(rows.numpy())},
-        outputs={name: Tensor.of(output.numpy()) for name, output in zip(OUTPUTS, outputs, strict=True)},
+        inputs={what.input_name: Tensor.of(rows.numpy())},
+        outputs={name: Tensor.of(output) for name, output in pytorch_answers(what, rows).items()},
         tolerance=GOLDEN_TOLERANCE,
     )
 
 
 @torch.inference_mode()
-def layer_table(network: ImageClassifier, image: ImageInput) -> list[Layer]:
-    """The body's layers in the order they run."""
+def layer_table(network: nn.Module, body: nn.Module, example: TorchTensor) -> list[Layer]:
+    """The body's layers in the order they run when the network is given the example, of one row."""
     table: list[Layer] = []
 
     def note(name: str, module: nn.Module) -> None:
@@ -151,10 +154,10 @@ def layer_table(network: ImageClassifier, image: ImageInput) -> list[Layer]:
         handles.append(module.register_forward_hook(hook))
 
     handles: list[torch.utils.hooks.RemovableHandle] = []
-    for name, module in network.body.named_modules():
+    for name, module in body.named_modules():
         if not list(module.children()):
             note(name, module)
-    network.eval()(torch.zeros(1, image.height, image.width, dtype=torch.uint8))
+    network.eval()(example)
     for handle in handles:
         handle.remove()
     return table

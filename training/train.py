@@ -1,73 +1,82 @@
-"""One recipe from start to artifact: fit, export, measure the graph on the test split, write if it is good enough."""
+"""An image recipe from start to artifact: fit, export, measure the graph on the test split, describe, draw."""
 
-import importlib.metadata
-import platform
-import subprocess
 from collections.abc import Callable
-from dataclasses import replace
-from pathlib import Path
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
 
 from app.card import Card, Comparison, DatasetFacts, Training
 from training import export, figures
-from training.data import Dataset, Split
+from training.classifier import OUTPUTS, exportable
+from training.data import Dataset, Split, load_test
 from training.fit import Fitted, fit
 from training.recipe import Recipe
+from training.system import Trained, Workplace, current_commit, device_name, libraries
 
 DRY_RUN_ROWS = 512
-VERSION = 1  # a new training takes the place of the old one
-LIBRARIES = ("torch", "onnx", "onnxscript", "onnxruntime", "numpy")
 
 
-class BelowFloor(Exception):
-    """The test figure did not reach the recipe's floor; nothing has been written."""
+@dataclass(frozen=True)
+class ImageSystem:
+    """A recipe as one of the course's systems."""
+
+    recipe: Recipe
+
+    @property
+    def name(self) -> str:
+        return self.recipe.name
+
+    @property
+    def title(self) -> str:
+        return self.recipe.title
+
+    def train(self, workplace: Workplace) -> Trained:
+        recipe = self.recipe
+        if workplace.epochs is not None:
+            recipe = replace(recipe, epochs=workplace.epochs)
+        if workplace.seed is not None:
+            recipe = replace(recipe, seed=workplace.seed)
+        dataset, read_test = workplace.dataset(recipe.source), partial(load_test, recipe.source, workplace.data)
+        if not workplace.dry_run:
+            return train(recipe, dataset, read_test, workplace.device)
+        few = Dataset(dataset.source, _first(dataset.train), _first(dataset.validation))
+        return train(replace(recipe, epochs=1), few, lambda: _first(read_test()), workplace.device)
 
 
-def train(recipe: Recipe, dataset: Dataset, read_test: Callable[[], Split], device: torch.device, out: Path) -> Card:
-    """Train, export and write `out/<name>/1`. The test split is read when every choice has been made.
-
-    Raises BelowFloor or ExportError, and then writes nothing.
-    """
+def train(recipe: Recipe, dataset: Dataset, read_test: Callable[[], Split], device: torch.device) -> Trained:
+    """The test split is read when every choice has been made. Raises ExportError."""
     fitted = fit(recipe, dataset, device)
     comparisons = [_compare(recipe, fitted, dataset, device, variant) for variant in recipe.variants]
-    graph = export.to_onnx(fitted.network, recipe.input)
-    difference = export.check_parity(fitted.network, graph, dataset.validation.images)
+    what = exportable(fitted.network)
+    graph = export.to_onnx(what, torch.zeros(2, recipe.input.height, recipe.input.width, dtype=torch.uint8))
+    difference = export.check_parity(what, graph, dataset.validation.images)
 
     test = read_test()
-    scores = export.run(graph, test.images)
+    probabilities = export.run(graph, test.images.numpy())["probabilities"]
     truth = test.labels.numpy()
-    accuracy = float((scores.probabilities.argmax(1) == truth).mean())
-    if accuracy < recipe.floor:
-        raise BelowFloor(
-            f"{recipe.name}: test accuracy {accuracy:.4f} is below its floor {recipe.floor:.4f}; nothing was written"
-        )
-
     last = fitted.history[-1]
     metrics = {
-        "test_accuracy": accuracy,
-        "test_loss": float(-np.log(scores.probabilities[np.arange(len(truth)), truth].clip(1e-12)).mean()),
+        "test_accuracy": float((probabilities.argmax(1) == truth).mean()),
+        "test_loss": float(-np.log(probabilities[np.arange(len(truth)), truth].clip(1e-12)).mean()),
         "validation_accuracy": last.validation_accuracy,
         "train_accuracy": last.accuracy,
         "onnx_max_difference": difference,
     }
-    card = describe(recipe, dataset, len(test), fitted, device, metrics, comparisons)
-    golden = export.golden_rows(fitted.network, dataset.validation.images)
     names, pictures = recipe.source.labels, test.images.numpy()
-    drawn = {
-        "training": figures.learning_curves(fitted.history, recipe.floor),
-        "confusion": figures.confusion_matrix(truth, scores.probabilities.argmax(1), names),
-        "predictions": figures.predictions(pictures, scores.probabilities, truth, names),
-        "mistakes": figures.mistakes(pictures, scores.probabilities, truth, names),
-        "filters": figures.filters(first_layer_filters(fitted)),
-    }
-    with export.artifact_folder(out, recipe.name, VERSION) as folder:
-        (folder / "model.onnx").write_bytes(export.with_metadata(graph, card, golden))
-        (folder / "figures").mkdir()
-        for name, picture in drawn.items():
-            (folder / "figures" / f"{name}.png").write_bytes(picture)
-    return card
+    return Trained(
+        graph,
+        describe(recipe, dataset, len(test), fitted, device, metrics, comparisons),
+        export.golden_rows(what, dataset.validation.images),
+        {
+            "training": figures.learning_curves(fitted.history, recipe.floor),
+            "confusion": figures.confusion_matrix(truth, probabilities.argmax(1), names),
+            "predictions": figures.predictions(pictures, probabilities, truth, names),
+            "mistakes": figures.mistakes(pictures, probabilities, truth, names),
+            "filters": figures.filters(first_layer_filters(fitted)),
+        },
+    )
 
 
 def first_layer_filters(fitted: Fitted) -> np.ndarray[tuple[int, int, int], np.dtype[np.float32]]:
@@ -87,6 +96,7 @@ def describe(
     comparisons: list[Comparison],
 ) -> Card:
     source = recipe.source
+    blank = torch.zeros(1, recipe.input.height, recipe.input.width, dtype=torch.uint8)
     return Card(
         name=recipe.name,
         title=recipe.title,
@@ -94,10 +104,10 @@ def describe(
         task="classification",
         subject=recipe.subject,
         input=recipe.input,
-        outputs=export.OUTPUTS,
+        outputs=OUTPUTS,
         labels=list(source.labels),
         parameters=recipe.parameters,
-        layers=export.layer_table(fitted.network, recipe.input),
+        layers=export.layer_table(fitted.network, fitted.network.body, blank),
         metrics=metrics,
         floor={"test_accuracy": recipe.floor},
         dataset=DatasetFacts(
@@ -119,36 +129,14 @@ def describe(
             weight_decay=recipe.weight_decay,
             augmentation=str(recipe.augmentation),
             precision=recipe.precision,
-            device=str(device) if device.type == "cpu" else torch.cuda.get_device_name(device),
+            device=device_name(device),
             seconds=round(fitted.seconds, 1),
             commit=current_commit(),
-            libraries={"python": platform.python_version()}
-            | {name: importlib.metadata.version(name) for name in LIBRARIES},
+            libraries=libraries(),
             history=fitted.history,
         ),
         comparisons=comparisons,
     )
-
-
-def dry_run(recipe: Recipe, dataset: Dataset, read_test: Callable[[], Split], device: torch.device, out: Path) -> Card:
-    """The whole road on a few rows and without a floor: does every step run?"""
-    few = Dataset(dataset.source, _first(dataset.train), _first(dataset.validation))
-    return train(replace(recipe, epochs=1, floor=0.0), few, lambda: _first(read_test()), device, out)
-
-
-def current_commit() -> str:
-    """The commit of this code, `+changes` if the tree differs from it, `unknown` outside a repository."""
-    try:
-        described = subprocess.run(
-            ["git", "describe", "--always", "--abbrev=12", "--dirty=+changes", "--exclude=*"],
-            cwd=Path(__file__).parent,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return described.stdout.strip()
 
 
 def _compare(recipe: Recipe, fitted: Fitted, dataset: Dataset, device: torch.device, variant: str) -> Comparison:

@@ -1,4 +1,4 @@
-"""What routes ask for by type: what the lifespan yielded, and the files of a body.
+"""What routes ask for by type: what the lifespan yielded, and what a body brought.
 
 All are coroutines: a plain function would be sent to a thread, which costs more than what it does.
 """
@@ -10,7 +10,7 @@ from fastapi import Depends, Header, Request
 from app.routes.callers import deadline_of
 from app.service import Service
 from app.store import Store
-from app.uploads import read_files
+from app.uploads import Upload, read_upload
 
 
 async def _service(request: Request) -> Service:
@@ -25,8 +25,8 @@ async def _store(service: ServiceDep) -> Store:
     return service.store
 
 
-async def _files(request: Request, service: ServiceDep) -> list[bytes]:
-    return await read_files(request, service.settings.max_body_bytes, service.settings.max_files)
+async def _upload(request: Request, service: ServiceDep) -> Upload:
+    return await read_upload(request, service.settings.max_body_bytes, service.settings.max_files)
 
 
 async def _deadline(
@@ -44,4 +44,4 @@ async def _deadline(
 
 DeadlineDep = Annotated[float | None, Depends(_deadline)]
 StoreDep = Annotated[Store, Depends(_store)]
-FilesDep = Annotated[list[bytes], Depends(_files)]
+UploadDep = Annotated[Upload, Depends(_upload)]

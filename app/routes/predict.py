@@ -10,7 +10,7 @@ from app.model import Model
 from app.prediction import Prediction
 from app.problems import documented, documented_overload
 from app.routes.callers import gone
-from app.routes.dependencies import DeadlineDep, FilesDep, ServiceDep, StoreDep
+from app.routes.dependencies import DeadlineDep, ServiceDep, StoreDep, UploadDep
 
 router = APIRouter(tags=["predict"])
 
@@ -68,10 +68,10 @@ async def predict_images(
     # The model comes first: a caller who misspelt it need not send the files.
     model: Annotated[Model, Depends(_model)],
     deadline: DeadlineDep,
-    files: FilesDep,
+    upload: UploadDep,
     service: ServiceDep,
     top: Annotated[int | None, Query(ge=1, description="Only the most probable classes, in order.")] = None,
 ) -> Response:
     """One entry per file, in order: `curl -F file=@samples/seven.png http://127.0.0.1:8000/predict/digits`"""
-    answer = await service.predict(model, files, top, deadline, lambda: gone(request.receive))
+    answer = await service.predict(model, upload, top, deadline, lambda: gone(request.receive))
     return Response(answer.json(), media_type="application/json", headers={"Server-Timing": answer.timings.header()})

@@ -1,0 +1,82 @@
+"""Rows of numbers, and texts, out of a JSON body, checked against what the card says its model takes. Pure: knows no
+model and no HTTP."""
+
+import math
+from typing import Any
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from app.card import Card, RowsInput, TextInput
+from app.errors import ContentTooLarge, InvalidRequest
+
+ROWS, TEXTS = '{"rows": [[…], …]}', '{"texts": ["…", …]}'
+# More of a wrong value is not quoted.
+MOST_QUOTED = 40
+
+
+def what_it_takes(card: Card) -> str:
+    """In words, for whoever sent something else."""
+    match card.input:
+        case RowsInput(features=features):
+            names = ", ".join(feature.name for feature in features)
+            return f"rows of {len(features)} number{'s' * (len(features) > 1)} ({names}): send JSON, {ROWS}"
+        case TextInput():
+            return f"texts: send JSON, {TEXTS}"
+        case _:
+            return "pictures: send multipart/form-data with one or many parts named 'file', or the raw bytes as image/*"
+
+
+def read_batch(body: bytes, card: Card, most: int) -> NDArray[Any]:
+    """float32 [N, features], or strings [N]. Raises InvalidRequest, and ContentTooLarge for more than `most` of them."""
+    wanted = "texts" if isinstance(card.input, TextInput) else "rows"
+    entries = _entries(body, wanted, card)
+    if len(entries) > most:
+        raise ContentTooLarge(f"{wanted} has {len(entries):,} entries; at most {most:,} are allowed (PERCEPT_MAX_ROWS)")
+    if isinstance(card.input, TextInput):
+        return _texts(entries)
+    assert isinstance(card.input, RowsInput)
+    return rows_of(entries, [feature.name for feature in card.input.features])
+
+
+def _entries(body: bytes, wanted: str, card: Card) -> list[Any]:
+    try:
+        document: Any = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise InvalidRequest(f"the body is not valid JSON: {error}") from None
+    if not isinstance(document, dict) or list(document) != [wanted]:
+        got = f"the members {', '.join(map(repr, document))}" if isinstance(document, dict) else _quoted(document)
+        raise InvalidRequest(f"the body has {got}; model {card.name!r} takes {what_it_takes(card)}")
+    entries = document[wanted]
+    if not isinstance(entries, list) or not entries:
+        raise InvalidRequest(f"{wanted} is {_quoted(entries)}; allowed is a list with at least one entry")
+    return entries
+
+
+def rows_of(entries: list[Any], names: list[str]) -> NDArray[np.float32]:
+    """[N, names]. Raises InvalidRequest that names the row and the number in it."""
+    for place, row in enumerate(entries, start=1):
+        if not isinstance(row, list) or len(row) != len(names):
+            got = f"{len(row)} values" if isinstance(row, list) else _quoted(row)
+            raise InvalidRequest(f"row {place} has {got}; allowed are {len(names)}: {', '.join(names)}")
+        for name, value in zip(names, row, strict=True):
+            if type(value) not in (int, float) or not math.isfinite(value):
+                raise InvalidRequest(f"row {place}: {name} is {_quoted(value)}; allowed is a finite number")
+    try:
+        with np.errstate(over="raise"):
+            return np.array(entries, np.float64).astype(np.float32)
+    except (FloatingPointError, OverflowError):
+        raise InvalidRequest(f"a number is too large; allowed is up to {np.finfo(np.float32).max:.3g}") from None
+
+
+def _texts(entries: list[Any]) -> NDArray[np.object_]:
+    for place, text in enumerate(entries, start=1):
+        if not isinstance(text, str):
+            raise InvalidRequest(f"text {place} is {_quoted(text)}; allowed is a string")
+    return np.array(entries, object)
+
+
+def _quoted(value: Any) -> str:
+    text = orjson.dumps(value).decode()
+    return text if len(text) <= MOST_QUOTED else f"{text[:MOST_QUOTED]}…"

@@ -1,0 +1,108 @@
+"""What all systems of the course have in common: a name, a training, an artifact that is kept if it is good enough."""
+
+import importlib.metadata
+import platform
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import torch
+
+from app.card import Card, Golden
+from training import export
+from training.data import Dataset, Source, load
+
+VERSION = 1  # a new training takes the place of the old one
+LIBRARIES = ("torch", "onnx", "onnxscript", "onnxruntime", "numpy")
+
+
+class BelowFloor(Exception):
+    """A figure did not reach its floor; nothing has been written."""
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """Where and how a training runs. `epochs` and `seed` take the place of a system's own, where it has such."""
+
+    data: Path
+    device: torch.device
+    epochs: int | None = None
+    seed: int | None = None
+    dry_run: bool = False  # every step on little, without a floor
+    datasets: dict[str, Dataset] = field(default_factory=dict)  # read once for all systems
+
+    def dataset(self, source: Source) -> Dataset:
+        """Raises DataError."""
+        if source.name not in self.datasets:
+            self.datasets[source.name] = load(source, self.data)
+        return self.datasets[source.name]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """All that becomes an artifact."""
+
+    graph: bytes
+    card: Card
+    golden: Golden
+    figures: Mapping[str, bytes]  # PNG by name
+
+
+class System(Protocol):
+    """One of the course's systems."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def title(self) -> str: ...
+
+    def train(self, workplace: Workplace) -> Trained: ...
+
+
+def require_floor(card: Card) -> None:
+    """Raises BelowFloor."""
+    for metric, floor in card.floor.items():
+        value = card.metrics[metric]
+        if not value >= floor:
+            raise BelowFloor(
+                f"{card.name}: {metric.replace('_', ' ')} {value:.4f} is below its floor {floor:.4f}; "
+                "nothing was written"
+            )
+
+
+def keep(trained: Trained, out: Path) -> None:
+    """Write `out/<name>/1`. Raises BelowFloor, and then writes nothing."""
+    require_floor(trained.card)
+    with export.artifact_folder(out, trained.card.name, VERSION) as folder:
+        (folder / "model.onnx").write_bytes(export.with_metadata(trained.graph, trained.card, trained.golden))
+        (folder / "figures").mkdir()
+        for name, picture in trained.figures.items():
+            (folder / "figures" / f"{name}.png").write_bytes(picture)
+
+
+def libraries(*more: str) -> dict[str, str]:
+    """The versions of what a training depends on."""
+    versions = {name: importlib.metadata.version(name) for name in (*LIBRARIES, *more)}
+    return {"python": platform.python_version()} | versions
+
+
+def device_name(device: torch.device) -> str:
+    return str(device) if device.type == "cpu" else torch.cuda.get_device_name(device)
+
+
+def current_commit() -> str:
+    """The commit of this code, `+changes` if the tree differs from it, `unknown` outside a repository."""
+    try:
+        described = subprocess.run(
+            ["git", "describe", "--always", "--abbrev=12", "--dirty=+changes", "--exclude=*"],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return described.stdout.strip()
