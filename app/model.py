@@ -61,9 +61,8 @@ class Model:
             )
         )
         labels = self.card.labels if self.card else ()
-        return make_signature(
-            self.name, str(self.version), inputs, optional, outputs, labels, takes_pictures=self.card is not None and isinstance(self.card.input, ImageInput)
-        )
+        pictures = self.card is not None and isinstance(self.card.input, ImageInput)
+        return make_signature(self.name, str(self.version), inputs, optional, outputs, labels, takes_pictures=pictures)
 
     @cached_property
     def has_bfloat16(self) -> bool:

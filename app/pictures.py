@@ -1,4 +1,4 @@
-"""Uploaded files → the batch of pictures that a model takes. Knows no HTTP and no queue; the command line uses it too."""
+"""Uploaded files → the batch of pictures that a model takes. Knows no HTTP and no queue."""
 
 from collections.abc import Sequence
 

@@ -99,9 +99,7 @@ def predictions_of(
     return predictions
 
 
-def _by_probability(
-    labels: Sequence[str], row: list[float], noticed: tuple[Code, ...], top: int | None
-) -> Prediction:
+def _by_probability(labels: Sequence[str], row: list[float], noticed: tuple[Code, ...], top: int | None) -> Prediction:
     probabilities = [round(probability, DECIMALS) for probability in row]
     index = row.index(max(row))
     codes: Sequence[str] = noticed

@@ -76,10 +76,10 @@ DOCUMENTED: dict[int, tuple[str, AppError]] = {
         ContentTooLarge("the body has 21,000,000 bytes; at most 20,000,000 bytes are allowed (PERCEPT_MAX_BODY_BYTES)"),
     ),
     415: (
-        "A content type that is not read here.",
+        "A content type that is not read here, or not by this model.",
         UnsupportedMediaType(
-            "content type 'application/json' is not read here: send multipart/form-data with one or many parts named "
-            "'file', or the raw bytes as image/*"
+            "model 'mnist-cnn' takes pictures: send multipart/form-data with one or many parts named 'file', or the raw "
+            "bytes as image/*"
         ),
     ),
     422: (

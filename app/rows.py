@@ -29,7 +29,7 @@ def what_it_takes(card: Card) -> str:
 
 
 def read_batch(body: bytes, card: Card, most: int) -> NDArray[Any]:
-    """float32 [N, features], or strings [N]. Raises InvalidRequest, and ContentTooLarge for more than `most` of them."""
+    """float32 [N, features], or strings [N]. Raises InvalidRequest; ContentTooLarge for more than `most` of them."""
     wanted = "texts" if isinstance(card.input, TextInput) else "rows"
     entries = _entries(body, wanted, card)
     if len(entries) > most:

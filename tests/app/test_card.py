@@ -64,7 +64,7 @@ def test_box_that_does_not_fit_is_refused() -> None:
 
 
 def test_golden_rows_hold_no_objects() -> None:
-    with pytest.raises(ValueError, match="Input should be 'uint8', 'int64' or 'float32'"):
+    with pytest.raises(ValueError, match="Input should be 'uint8', 'int64', 'float32' or 'string'"):
         Golden.model_validate(
             {"inputs": {"x": {"dtype": "object", "shape": [1], "data": ""}}, "outputs": {}, "tolerance": {}}
         )

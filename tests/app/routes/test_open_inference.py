@@ -16,7 +16,7 @@ from onnx import TensorProto, helper
 from PIL import Image
 
 from app.main import create_app
-from app.prediction import read_pictures
+from app.pictures import read_pictures
 from app.settings import Settings
 from tests.conftest import SAMPLES
 from tests.onnx_models import brightness_graph, graph_of, identity_graph, write_all, write_model

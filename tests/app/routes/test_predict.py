@@ -116,7 +116,7 @@ def test_stages_are_timed(client: TestClient) -> None:
         (files(SEVEN, field="image"), 422, "the form has a field 'image' that is not read here"),
         ({"data": {"comment": "no file"}}, 415, "content type 'application/x-www-form-urlencoded'"),
         (files(*[SEVEN] * 300), 413, "more than 64 files; at most 64 are allowed (PERCEPT_MAX_FILES)"),
-        ({"json": {"rows": [[0]]}}, 415, "content type 'application/json' is not read here"),
+        ({"json": {"rows": [[0]]}}, 415, "model 'mnist-cnn' takes pictures: send multipart/form-data"),
     ],
     ids=[
         "empty body",
