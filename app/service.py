@@ -16,7 +16,7 @@ from app.metrics import Metrics, ModelMetrics, WorkerMetrics
 from app.model import Array, Model
 from app.prediction import Prediction, fit_pictures, open_pictures, predictions_of, stack, undecoded_pixels
 from app.repository import Repository
-from app.scheduler import Result, Scheduler
+from app.scheduler import Result, Scheduler, weight
 from app.settings import Settings
 from app.store import Store
 
@@ -163,8 +163,9 @@ class Service:
             return fit_pictures(opened, card.input)
         expected = pixels * PIXEL_SECONDS
         admission.undertake(expected * scheduler.pace)
-        decoding = asyncio.ensure_future(scheduler.decode(expected, fit_pictures, opened, card.input))
-        return await _unless_gone(decoding, gone)
+        return await _unless_gone(
+            asyncio.ensure_future(scheduler.decode(expected, fit_pictures, opened, card.input)), gone
+        )
 
     async def run(
         self,
@@ -179,10 +180,13 @@ class Service:
     ) -> Result:
         """Through the queue. Jobs that run on the loop are over before a caller could leave; the others are dropped
         when theirs does."""
-        job = self.scheduler.submit(model, admission.metrics, inputs, outputs, deadline, alone, priority)
-        if self.scheduler.runs_inline(model, job.weight):
-            return await job.future
-        return await _unless_gone(job.future, gone)
+        future = self.scheduler.submit(model, admission.metrics, inputs, outputs, deadline, alone, priority).future
+        try:
+            if self.scheduler.runs_inline(model, weight(model, inputs)):
+                return await future
+            return await _unless_gone(future, gone)
+        finally:
+            del future  # its error has this frame in its traceback: a circle that would keep the request in memory
 
 
 async def _unless_gone(future: "asyncio.Future[Value]", gone: Gone | None) -> Value:
@@ -198,3 +202,4 @@ async def _unless_gone(future: "asyncio.Future[Value]", gone: Gone | None) -> Va
     finally:
         watch.cancel()
         future.cancel()
+        del watch, future  # as in `run`
