@@ -17,9 +17,10 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from app.envelope import HEADER, RequestIds, log_request
+from app.errors import CallerGone
 from app.logs import ACCESS
 from app.open_inference import Reply
-from app.problems import Rendered, rendered
+from app.problems import Rendered, is_expected, rendered
 from app.routes.hot_path import Asked, Headers, answer, first_by_name, is_short, what_is_asked
 from app.service import Service
 
@@ -32,20 +33,25 @@ LAST_LOOK_SECONDS = 0.001
 class Exchange:
     """A request that is answered here. It has what uvicorn's protocol asks of a cycle of its own."""
 
-    __slots__ = ("asked", "body", "disconnected", "headers", "keep_alive", "left", "more_body", "response_complete")
+    __slots__ = (
+        *("asked", "began", "body", "disconnected", "headers"),
+        *("keep_alive", "left", "more_body", "response_complete"),
+    )
 
     def __init__(self, asked: Asked, headers: Headers) -> None:
         self.asked, self.headers = asked, headers
         self.body, self.more_body = b"", True
         self.keep_alive, self.response_complete, self.disconnected = True, False, False
         self.left: asyncio.Event | None = None
+        self.began = time.perf_counter()
 
     @property
     def message_event(self) -> "Exchange":
+        """uvicorn calls `cycle.message_event.set()`."""
         return self
 
     def set(self) -> None:
-        """Told by uvicorn whenever something has come, or nothing will any more."""
+        """Something has come, or nothing will any more."""
         if self.disconnected and self.left is not None:
             self.left.set()
 
@@ -83,6 +89,8 @@ class Connection(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
+        if isinstance(self.cycle, Exchange) and self.cycle.more_body:
+            self._respond(self.cycle, rendered(CallerGone(), {}), self._request_id(self.cycle))
         for timer in (self.patience, self.idle_timer):
             if timer is not None:
                 timer.cancel()
@@ -120,28 +128,25 @@ class Connection(HttpToolsProtocol):
         return Exchange(asked, headers) if is_short(headers, self.service.settings) else None
 
     def on_body(self, body: bytes) -> None:
-        if isinstance(self.cycle, Exchange):
+        if isinstance(self.cycle, Exchange) and self.cycle.more_body:
             self.cycle.body += body
         else:
             super().on_body(body)
 
     def on_message_complete(self) -> None:
         exchange = self.cycle
-        if not isinstance(exchange, Exchange):
-            super().on_message_complete()
-        else:
+        if isinstance(exchange, Exchange) and exchange.more_body:
             exchange.more_body = False
             self._calm_down()
             exchange.keep_alive = exchange.keep_alive and self.parser.should_keep_alive()
-            answering = answer(self.service, exchange.asked, exchange.headers, exchange.body, exchange.gone)
-            started = time.perf_counter() if ACCESS.isEnabledFor(logging.INFO) else 0.0
-            self._go_on(exchange, answering, started)
+            self._go_on(exchange, answer(self.service, exchange.asked, exchange.headers, exchange.body, exchange.gone))
+        else:
+            super().on_message_complete()
 
     def _go_on(
         self,
         exchange: Exchange,
         answering: Coroutine[Any, Any, Reply | None],
-        started: float,
         _awaited: "asyncio.Future[Any] | None" = None,
     ) -> None:
         """Run it to where it has to wait, or to its end: what a task does, without the task. The answer comes in the
@@ -153,20 +158,25 @@ class Connection(HttpToolsProtocol):
             if reply is None:
                 self._hand_over(exchange)
             else:
-                self._respond(exchange, Rendered(200, reply.headers, reply.body), self._request_id(exchange), started)
-        except Exception as error:
+                self._respond(exchange, Rendered(200, reply.headers, reply.body), self._request_id(exchange))
+        except (Exception, asyncio.CancelledError) as error:  # cancelled: the server stops, and waits no longer
+            exchange.keep_alive = exchange.keep_alive and is_expected(error)
             request_id = self._request_id(exchange)
-            self._respond(exchange, rendered(error, self._scope(exchange, request_id)), request_id, started)
+            self._respond(exchange, rendered(error, self._scope(exchange, request_id)), request_id)
         else:
-            future._asyncio_future_blocking = False  # as a task tells a future that it was awaited by somebody
-            future.add_done_callback(partial(self._go_on, exchange, answering, started))
+            go_on = partial(self._go_on, exchange, answering)
+            if future is None:  # as `asyncio.sleep(0)` gives
+                self.loop.call_soon(go_on)
+            else:
+                future._asyncio_future_blocking = False  # as a task tells a future that it was awaited by somebody
+                future.add_done_callback(go_on)
 
-    def _respond(self, exchange: Exchange, response: Rendered, request_id: bytes, started: float) -> None:
+    def _respond(self, exchange: Exchange, response: Rendered, request_id: bytes) -> None:
         status, headers, body = response
         self.service.worker.response(status)
-        if started:
-            log_request(self._scope(exchange, request_id), status, time.perf_counter() - started)
-        exchange.response_complete = True
+        if ACCESS.isEnabledFor(logging.INFO):
+            log_request(self._scope(exchange, request_id), status, time.perf_counter() - exchange.began)
+        exchange.response_complete, exchange.body = True, b""
         if exchange.disconnected or self.transport.is_closing():
             return
         lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()]).encode("latin-1")

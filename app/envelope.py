@@ -32,8 +32,8 @@ class RequestIds:
 class Envelope:
     """Middleware. The id is in `scope["request_id"]` for whatever runs inside; `count` is told every status."""
 
-    def __init__(self, app: ASGIApp, count: Callable[[int], None], ids: RequestIds | None = None) -> None:
-        self.app, self.count, self.ids = app, count, ids or RequestIds()
+    def __init__(self, app: ASGIApp, count: Callable[[int], None], ids: RequestIds) -> None:
+        self.app, self.count, self.ids = app, count, ids
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":

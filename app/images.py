@@ -179,7 +179,7 @@ def has_geometry(gray: Gray, contract: ImageInput) -> bool:
         return False
     top, bottom, left, right = _inked(gray)
     longer = max(bottom - top, right - left)
-    if not contract.box - 2 <= longer <= contract.box:
+    if not max(1, contract.box - 2) <= longer <= contract.box:
         return False
     if contract.centre == "box":
         return True

@@ -171,7 +171,7 @@ class Rendered(NamedTuple):
         return Response(self.body, self.status, self.headers)
 
 
-def rendered(error: Exception, scope: Scope) -> Rendered:
+def rendered(error: BaseException, scope: Scope) -> Rendered:
     """Any error, for whoever answers before there is a Request; a fault of the service is logged."""
     if isinstance(error, AppError):
         return _render(scope, _problem(error, scope["request_id"]), error.headers)
@@ -180,7 +180,7 @@ def rendered(error: Exception, scope: Scope) -> Rendered:
     return _failure(error, scope)
 
 
-def is_expected(error: Exception) -> bool:
+def is_expected(error: BaseException) -> bool:
     """Whether it is an answer rather than a fault of the service."""
     return isinstance(error, (AppError, CallerGone))
 
@@ -216,7 +216,7 @@ def _unexpected(request: Request, error: Exception) -> Response:
     return _failure(error, request.scope).response()
 
 
-def _failure(error: Exception, scope: Scope) -> Rendered:
+def _failure(error: BaseException, scope: Scope) -> Rendered:
     """The traceback goes to the log, never to the caller, who gets the id to find it by."""
     request_id = scope["request_id"]
     message = f"request {request_id} failed: {scope['method']} {scope['path']}"

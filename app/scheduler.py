@@ -5,6 +5,7 @@ waits. Knows models and arrays; no HTTP, no pictures.
 """
 
 import asyncio
+import contextlib
 import math
 import os
 import sys
@@ -353,7 +354,9 @@ class Scheduler:
 
 def _yield_to_the_loop() -> None:
     """Threads that compute let the event loop go first where they share a core: it answers, and refuses, at once."""
-    if sys.platform == "linux":  # elsewhere it would be the whole process
+    if sys.platform != "linux":  # elsewhere it would be the whole process
+        return
+    with contextlib.suppress(OSError):  # a sandbox may forbid it
         thread = threading.get_native_id()
         os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + NICENESS)
 
@@ -389,7 +392,7 @@ def _run(queue: Queue, batch: Sequence[Job], max_batch: int) -> tuple[list[Done]
     try:
         done = _run_together(queue, batch, max_batch)
     except Exception as error:  # onnxruntime has no common class for its exceptions
-        done = [Done(batch[0], None, error)] if len(batch) == 1 else _run_singly(queue, batch, max_batch)
+        done = [_failed(batch[0], error)] if len(batch) == 1 else _run_singly(queue, batch, max_batch)
     return done, started, time.perf_counter()
 
 
@@ -423,5 +426,10 @@ def _run_singly(queue: Queue, batch: Sequence[Job], max_batch: int) -> list[Done
         try:
             done.append(Done(job, _run_in_parts(queue, job, max_batch), None))
         except Exception as error:
-            done.append(Done(job, None, error))
+            done.append(_failed(job, error))
     return done
+
+
+def _failed(job: Job, error: Exception) -> Done:
+    """Without the traceback, which has frames that have the job, whose future will have the error: a circle."""
+    return Done(job, None, error.with_traceback(None))

@@ -23,7 +23,7 @@ MISCONFIGURED = 2
 GRACE_SECONDS = 10
 BACKLOG = 2_048
 # So many new objects before the collector looks for cycles: a few hundred requests under way are none.
-GARBAGE = 20_000
+GARBAGE = 10_000
 # The event loop waits no longer than this for a thread that decodes; Python's own 5 ms would be noticed.
 SWITCH_SECONDS = 0.0005
 
@@ -94,6 +94,7 @@ def serve(
     config = uvicorn.Config(
         app,
         http=Connection,
+        ws="none",
         log_config=None,
         access_log=False,
         server_header=False,

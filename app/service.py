@@ -18,7 +18,7 @@ from app.pictures import fit_pictures, open_pictures, stack, undecoded_pixels
 from app.prediction import Prediction, predictions_of
 from app.repository import Repository
 from app.rows import read_batch, what_it_takes
-from app.scheduler import Result, Scheduler
+from app.scheduler import Result, Scheduler, weight
 from app.settings import Settings
 from app.store import Store
 from app.uploads import Upload
@@ -187,8 +187,9 @@ class Service:
             return fit_pictures(opened, contract)
         expected = pixels * PIXEL_SECONDS
         admission.undertake(expected * scheduler.pace)
-        decoding = asyncio.ensure_future(scheduler.decode(expected, fit_pictures, opened, contract))
-        return await _unless_gone(decoding, gone)
+        return await _unless_gone(
+            asyncio.ensure_future(scheduler.decode(expected, fit_pictures, opened, contract)), gone
+        )
 
     async def run(
         self,
@@ -203,10 +204,13 @@ class Service:
     ) -> Result:
         """Through the queue. Jobs that run on the loop are over before a caller could leave; the others are dropped
         when theirs does."""
-        job = self.scheduler.submit(model, admission.metrics, inputs, outputs, deadline, alone, priority)
-        if self.scheduler.runs_inline(model, job.weight):
-            return await job.future
-        return await _unless_gone(job.future, gone)
+        future = self.scheduler.submit(model, admission.metrics, inputs, outputs, deadline, alone, priority).future
+        try:
+            if self.scheduler.runs_inline(model, weight(model, inputs)):
+                return await future
+            return await _unless_gone(future, gone)
+        finally:
+            del future  # its error has this frame in its traceback: a circle that would keep the request in memory
 
 
 async def _unless_gone(future: "asyncio.Future[Value]", gone: Gone | None) -> Value:
@@ -222,3 +226,4 @@ async def _unless_gone(future: "asyncio.Future[Value]", gone: Gone | None) -> Va
     finally:
         watch.cancel()
         future.cancel()
+        del watch, future  # as in `run`

@@ -19,6 +19,8 @@ EXPECTED = f"send multipart/form-data with one or many parts named {FIELD!r}, or
 ALLOWED = f"{EXPECTED}; rows and texts as application/json"
 # A caller who sends nothing for so long is not waited for.
 IDLE_SECONDS = 20
+# Python refuses to read numbers of thousands of digits, and no body is that long.
+LENGTH_DIGITS = 20
 
 
 class Upload(NamedTuple):
@@ -56,8 +58,9 @@ async def read_limited(request: Request, max_body_bytes: int) -> AsyncIterator[b
     more has come than is allowed."""
     allowed = f"at most {max_body_bytes:,} bytes are allowed (PERCEPT_MAX_BODY_BYTES)"
     announced = request.headers.get("content-length", "")
-    if announced.isdecimal() and int(announced) > max_body_bytes:
-        raise ContentTooLarge(f"the body has {int(announced):,} bytes; {allowed}")
+    if announced.isdecimal() and (len(announced) > LENGTH_DIGITS or int(announced) > max_body_bytes):
+        length = f"{int(announced):,}" if len(announced) <= LENGTH_DIGITS else f"a number of {len(announced)} digits of"
+        raise ContentTooLarge(f"the body has {length} bytes; {allowed}")
     received = 0
     stream = request.stream()
     while (chunk := await _next(stream)) is not None:

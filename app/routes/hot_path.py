@@ -12,19 +12,22 @@ from typing import NamedTuple
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.open_inference import LENGTH_HEADER, Reply
-from app.problems import JSON, is_expected, rendered
+from app.problems import is_expected, rendered
 from app.protocol import Body, infer
 from app.routes.callers import TIMEOUT, deadline_of, gone
 from app.service import Service
 from app.settings import Settings
-from app.uploads import IMAGES, Upload, split_form
+from app.uploads import IMAGES, LENGTH_DIGITS, Upload, split_form
 
 # Names in other letters, and whatever a query asks for besides, are the routes' business.
 HOT = re.compile(
     r"/predict/(?P<name>[\w.~-]+)|/v2/models/(?P<model>[\w.~-]+)(?:/versions/(?P<version>[\w.~-]+))?/infer", re.ASCII
 )
+# Paths are remembered, so they have to be short.
+MAX_PATH = 300
 # A longer body comes in several pieces anyhow.
 MAX_BYTES = 65_536
+JSON = "application/json"
 JSON_LENGTH = LENGTH_HEADER.lower().encode()
 
 Headers = Mapping[bytes, bytes]
@@ -39,9 +42,13 @@ class Asked(NamedTuple):
     infers: bool  # in the words of the Open Inference Protocol
 
 
-@lru_cache(maxsize=256)
 def what_is_asked(path: str) -> Asked | None:
     """Of a POST without a query; None if it is none of ours."""
+    return _what_is_asked(path) if len(path) <= MAX_PATH else None
+
+
+@lru_cache(maxsize=256)
+def _what_is_asked(path: str) -> Asked | None:
     match = HOT.fullmatch(path)
     if match is None:
         return None
@@ -52,7 +59,7 @@ def what_is_asked(path: str) -> Asked | None:
 def is_short(headers: Headers, settings: Settings) -> bool:
     """Whether the body's length is announced and small."""
     length = headers.get(b"content-length", b"")
-    return length.isdigit() and int(length) <= min(MAX_BYTES, settings.max_body_bytes)
+    return len(length) <= LENGTH_DIGITS and length.isdigit() and int(length) <= min(MAX_BYTES, settings.max_body_bytes)
 
 
 async def answer(
@@ -147,11 +154,11 @@ def _again(read: Message | None, receive: Receive) -> Receive:
 
 
 async def _send(reply: Reply, send: Send) -> None:
-    await send({"type": "http.response.start", "status": 200, "headers": raw_headers(reply.headers, reply.body)})
+    await send({"type": "http.response.start", "status": 200, "headers": _raw_headers(reply.headers, reply.body)})
     await send({"type": "http.response.body", "body": reply.body})
 
 
-def raw_headers(headers: Mapping[str, str], body: bytes) -> list[tuple[bytes, bytes]]:
+def _raw_headers(headers: Mapping[str, str], body: bytes) -> list[tuple[bytes, bytes]]:
     raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
     raw.append((b"content-length", b"%d" % len(body)))
     return raw

@@ -8,7 +8,7 @@ import struct
 import threading
 import time
 import urllib.parse
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.client import HTTPResponse
@@ -251,12 +251,88 @@ def test_what_the_application_refuses_before_the_body_it_refuses_though_the_body
     assert server.ask(request(b"", "/predict/letters", length=100)).status == 404
 
 
-def test_caller_who_leaves_before_the_body_harms_nobody(server: Server) -> None:
+def test_caller_who_leaves_before_the_body_is_counted_and_harms_nobody(server: Server) -> None:
+    before = counted(server, 499)
     with server.connect() as caller:
         caller.sendall(request()[:-100])
-    time.sleep(PATIENCE_SECONDS + 0.2)
+        time.sleep(0.05)
+    until(lambda: counted(server, 499) == before + 1)
 
     assert server.ask(request()).label() == "7"
+
+
+def test_full_queue_refuses_and_says_when_to_come_again(server: Server) -> None:
+    scheduler = server.service.scheduler
+    scheduler.admitted += 128
+    try:
+        refused = [
+            server.ask(request(form(SEVEN), content_type=FORM)),
+            server.ask(request(b"x", "/v2/models/mnist-dnn/infer")),
+        ]
+    finally:
+        scheduler.admitted -= 128
+
+    assert [answer.status for answer in refused] == [503, 503]
+    assert [answer.headers["retry-after"] for answer in refused] == ["1", "1"]
+    assert [answer.headers["content-type"] for answer in refused] == ["application/problem+json", "application/json"]
+    assert not server.seen
+    assert server.ask(request()).label() == "7"
+
+
+def test_work_that_is_cancelled_is_answered_and_the_connection_closed(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As it is when the server stops and waits no longer."""
+    monkeypatch.setattr("app.scheduler.INLINE_SECONDS", 0.0)
+    held, scheduler = threading.Event(), server.service.scheduler
+    for _ in range(scheduler.slots):
+        scheduler._inference.submit(held.wait, PATIENCE)
+    scheduler._free_slots -= scheduler.slots
+    try:
+        with server.connect() as caller:
+            caller.sendall(request())
+            until(lambda: scheduler._queues)
+            [queue] = scheduler._queues.values()
+            loop = next(iter(server.uvicorn.server_state.connections)).loop
+            loop.call_soon_threadsafe(queue.jobs[0].future.cancel)
+            answer = Answer(caller)
+            assert (answer.status, answer.headers["connection"]) == (500, "close")
+            assert caller.recv(1) == b""
+    finally:
+        scheduler._free_slots += scheduler.slots
+        held.set()
+
+    assert server.ask(request()).label() == "7"
+    assert scheduler.admitted == 0
+
+
+def test_both_ways_count_the_same(server: Server, general: Server) -> None:
+    counts = []
+    for way in (server, general):
+        before = way.service.metrics.worker_totals().values("responses")
+        for _, request_ in SPEAKABLE.values():
+            way.ask(spoken(request_))
+        after = way.service.metrics.worker_totals().values("responses")
+        counts.append({status: now - then for status, now, then in zip(STATUSES, after, before, strict=False)})
+
+    assert counts[0] == counts[1]
+    assert sum(counts[0].values()) == len(SPEAKABLE)
+
+
+def test_requests_that_fail_in_a_thread_leave_nothing_to_collect(server: Server) -> None:
+    """A future, its error, the traceback and its frames may hold each other, and the picture with them."""
+    truncated = request(wide_png()[:-40])
+    server.ask(truncated)
+    gc.collect()
+    gc.disable()
+    try:
+        answers = [server.ask(truncated).status for _ in range(20)]
+        held = gc.collect()
+    finally:
+        gc.enable()
+
+    assert answers == [422] * 20
+    assert held < 20
 
 
 def test_connection_is_used_again(server: Server) -> None:
@@ -336,12 +412,44 @@ def test_what_is_rare_is_left_to_the_application(server: Server, asked: bytes) -
 
 def test_what_is_no_http_closes_the_connection(server: Server) -> None:
     with server.connect() as caller:
-        caller.sendall(request()[:-100] + SEVEN[-100:] + b"no HTTP at all\r\n\r\n")
-        response = caller.makefile("rb")
-        rest = response.read()
+        caller.sendall(b"no HTTP at all\r\n\r\n")
+        rest = caller.makefile("rb").read()  # until it is closed
 
-    assert b"HTTP/1.1 400 Bad Request" in rest
+    assert rest.startswith(b"HTTP/1.1 400 Bad Request")
     assert server.ask(request()).label() == "7"
+
+
+def test_upgrade_that_is_not_offered_does_not_answer_the_last_request_again(server: Server) -> None:
+    upgrade = b"GET /health/live HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+    before = counted(server, 200)
+    with server.connect() as caller:
+        caller.sendall(request())
+        assert Answer(caller).label() == "7"
+        caller.sendall(upgrade)
+        answer = Answer(caller)
+
+    assert (answer.status, answer.body) == (200, b'{"live":true}')
+    assert counted(server, 200) - before == 2
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        request(path=f"/predict/{'x' * 400}"),
+        request(path=f"/predict/{'x' * 60_000}"),
+    ],
+)
+def test_long_path_is_not_remembered(server: Server, asked: bytes) -> None:
+    assert server.ask(asked).status == 404
+    assert server.seen
+
+
+def test_length_of_thousands_of_digits_is_told(server: Server) -> None:
+    asked = request().replace(b"Content-Length: ", b"Content-Length: " + b"0" * 5_000)
+
+    answer = server.ask(asked)
+    assert answer.status == 413
+    assert "a number of 5003 digits of bytes" in json.loads(answer.body)["detail"]
 
 
 def test_fault_of_the_service_is_a_problem_and_goes_to_the_log(
@@ -391,14 +499,18 @@ def test_caller_who_leaves_while_a_picture_waits_is_noticed(server: Server) -> N
     assert server.service.scheduler.admitted == 1
     caller.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     caller.close()
-    deadline = time.monotonic() + PATIENCE
-    while counted(server, 499) == before:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    until(lambda: counted(server, 499) == before + 1)
     assert server.service.scheduler.admitted == 0
     held.set()
 
     assert server.ask(request()).label() == "7"
+
+
+def until(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def counted(server: Server, status: int) -> float:

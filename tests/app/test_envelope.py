@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
-from app.envelope import Envelope
+from app.envelope import Envelope, RequestIds
 
 GIVEN = (b"x-request-id", b"mine")
 
@@ -30,7 +30,7 @@ def ask(messages: list[Message], headers: list[tuple[bytes, bytes]], raises: boo
         sent.append(message)
 
     try:
-        asyncio.run(Envelope(inside, counted.append)(scope, receive, send))
+        asyncio.run(Envelope(inside, counted.append, RequestIds())(scope, receive, send))
     except RuntimeError:
         assert raises
     return sent, counted, scope.get("request_id")
@@ -79,6 +79,6 @@ def test_what_is_no_request_passes_untouched() -> None:
     async def inside(scope: Scope, receive: Receive, send: Send) -> None:
         seen.append((scope, receive, send))
 
-    asyncio.run(Envelope(inside, lambda status: None)({"type": "lifespan"}, None, None))  # type: ignore[arg-type]
+    asyncio.run(Envelope(inside, lambda status: None, RequestIds())({"type": "lifespan"}, None, None))  # type: ignore[arg-type]
 
     assert seen == [({"type": "lifespan"}, None, None)]

@@ -4,7 +4,7 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from app.envelope import Envelope
+from app.envelope import Envelope, RequestIds
 from app.errors import AppError
 from app.problems import DOCUMENTED, add_error_handlers
 from tests.problems import assert_problem
@@ -22,7 +22,7 @@ def app_that_raises(error: Exception) -> TestClient:
     def fail() -> None:
         raise error
 
-    return TestClient(Envelope(app, count=lambda status: None), raise_server_exceptions=False)
+    return TestClient(Envelope(app, lambda status: None, RequestIds()), raise_server_exceptions=False)
 
 
 @pytest.mark.parametrize("kind", subclasses(AppError))

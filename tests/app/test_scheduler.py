@@ -627,8 +627,8 @@ def test_threads_that_compute_let_the_loop_go_first() -> None:
 
     async def compare(bench: Bench) -> None:
         before = niceness()
-        assert await bench.scheduler.decode(0, niceness) == before + NICENESS
-        assert bench.scheduler._inference.submit(niceness).result() == before + NICENESS
+        assert await bench.scheduler.decode(0, niceness) == min(19, before + NICENESS)
+        assert bench.scheduler._inference.submit(niceness).result() == min(19, before + NICENESS)
         assert niceness() == before
 
     run(compare)
