@@ -78,8 +78,8 @@ DOCUMENTED: dict[int, tuple[str, AppError]] = {
     415: (
         "A content type that is not read here, or not by this model.",
         UnsupportedMediaType(
-            "model 'mnist-cnn' takes pictures: send multipart/form-data with one or many parts named 'file', or the raw "
-            "bytes as image/*"
+            "model 'mnist-cnn' takes pictures: send multipart/form-data with one or many parts named 'file', or the "
+            "raw bytes as image/*"
         ),
     ),
     422: (

@@ -15,11 +15,11 @@ from app.runtime import CPU as CPU_PROVIDER
 from tests.training.datasets import bars, bars_dataset
 from training import export
 from training.__main__ import RECIPES
-from training.classifier import ImageClassifier, WithProbabilities
+from training.classifier import ImageClassifier, WithProbabilities, exportable
 from training.cnn import two_convolutions
 from training.export import ExportError, artifact_folder, check_parity, layer_table, run, to_onnx
-from training.recipe import DIGIT_INPUT
-from training.train import BelowFloor, train
+from training.system import BelowFloor, keep
+from training.train import train
 
 CPU = torch.device("cpu")
 IMAGES = bars(100, seed=9).images
@@ -33,7 +33,7 @@ def network() -> ImageClassifier:
 
 @pytest.fixture(scope="module")
 def graph(network: ImageClassifier) -> bytes:
-    return to_onnx(network, DIGIT_INPUT)
+    return to_onnx(exportable(network), torch.zeros(2, 28, 28, dtype=torch.uint8))
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An artifact of a short training, floor and all."""
     out = tmp_path_factory.mktemp("artifacts")
     recipe = replace(RECIPES["mnist-lenet"], epochs=4, batch_size=32, floor=0.9)
-    train(recipe, bars_dataset(), lambda: bars(200, seed=3), CPU, out)
+    keep(train(recipe, bars_dataset(), lambda: bars(200, seed=3), CPU), out)
     return out
 
 
@@ -49,10 +49,10 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_graph_answers_as_pytorch_does_in_any_batch(network: ImageClassifier, graph: bytes, rows: int) -> None:
     with torch.inference_mode():
         logits, probabilities = WithProbabilities(network)(IMAGES[:rows])
-    scores = run(graph, IMAGES[:rows])
+    answers = run(graph, IMAGES[:rows].numpy())
 
-    np.testing.assert_allclose(scores.logits, logits.numpy(), atol=1e-5)
-    np.testing.assert_allclose(scores.probabilities, probabilities.numpy(), atol=1e-6)
+    np.testing.assert_allclose(answers["logits"], logits.numpy(), atol=1e-5)
+    np.testing.assert_allclose(answers["probabilities"], probabilities.numpy(), atol=1e-6)
 
 
 def test_graph_takes_uint8_pixels_and_names_its_outputs(graph: bytes) -> None:
@@ -74,7 +74,7 @@ def test_parity_of_another_network_is_refused(graph: bytes) -> None:
     other = ImageClassifier(two_convolutions((6, 16), 120), 0.1, 0.3).eval()
 
     with pytest.raises(ExportError, match="differ"):
-        check_parity(other, graph, IMAGES)
+        check_parity(exportable(other), graph, IMAGES)
 
 
 def test_parity_beyond_the_tolerance_is_refused(
@@ -83,16 +83,16 @@ def test_parity_beyond_the_tolerance_is_refused(
     monkeypatch.setattr(export, "PARITY_TOLERANCE", 1e-12)
 
     with pytest.raises(ExportError, match="at most 1e-12 is allowed"):
-        check_parity(network, graph, IMAGES)
+        check_parity(exportable(network), graph, IMAGES)
 
 
 def test_parity_needs_enough_rows(network: ImageClassifier, graph: bytes) -> None:
     with pytest.raises(ExportError, match="parity needs 64 rows, there are 63"):
-        check_parity(network, graph, IMAGES[:63])
+        check_parity(exportable(network), graph, IMAGES[:63])
 
 
 def test_layer_table_counts_every_parameter(network: ImageClassifier) -> None:
-    table = layer_table(network, DIGIT_INPUT)
+    table = layer_table(network, network.body, torch.zeros(1, 28, 28, dtype=torch.uint8))
 
     assert [(layer.name, layer.output_shape, layer.parameters) for layer in table if layer.parameters] == [
         ("conv1", [6, 24, 24], 156),
@@ -127,7 +127,7 @@ def test_below_the_floor_nothing_is_written(tmp_path: Path) -> None:
     recipe = replace(RECIPES["mnist-lenet"], epochs=1, floor=1.0)
 
     with pytest.raises(BelowFloor, match=r"mnist-lenet: test accuracy 0\.\d{4} is below its floor 1\.0000"):
-        train(recipe, bars_dataset(), lambda: bars(100, seed=3), CPU, tmp_path)
+        keep(train(recipe, bars_dataset(), lambda: bars(100, seed=3), CPU), tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -5,12 +5,17 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from tests.conftest import ROOT
-from training.__main__ import RECIPES, arguments, chosen, main
+from tests.training.datasets import bars_dataset
+from training.__main__ import RECIPES, SYSTEMS, arguments, chosen, main
+from training.system import Workplace
+from training.train import ImageSystem
 
 
 def recipe_names(*argv: str) -> list[str]:
@@ -20,14 +25,16 @@ def recipe_names(*argv: str) -> list[str]:
 
 def test_models_are_trained_in_the_order_they_are_named() -> None:
     assert recipe_names("mnist-lenet", "mnist-dnn") == ["mnist-lenet", "mnist-dnn"]
-    assert recipe_names("--all") == list(RECIPES)
+    assert recipe_names("--all") == list(SYSTEMS)
 
 
-def test_options_override_the_recipe() -> None:
-    parser = arguments()
-    [recipe] = chosen(parser, parser.parse_args(["mnist-dnn", "--epochs", "3", "--seed", "9"]))
+def test_options_override_the_recipe(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    given = []
+    monkeypatch.setattr("training.train.train", lambda recipe, *rest: given.append(recipe))
+    monkeypatch.setattr("training.system.load", lambda *_: bars_dataset())
+    ImageSystem(RECIPES["mnist-dnn"]).train(Workplace(tmp_path, torch.device("cpu"), epochs=3, seed=9))
 
-    assert (recipe.epochs, recipe.seed, recipe.batch_size) == (3, 9, RECIPES["mnist-dnn"].batch_size)
+    assert given == [replace(RECIPES["mnist-dnn"], epochs=3, seed=9)]
 
 
 @pytest.mark.parametrize(
@@ -72,7 +79,7 @@ def test_number_of_epochs_is_checked(epochs: str, capsys: pytest.CaptureFixture[
     assert f"'{epochs}': allowed is a whole number, 1 and more" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("name", SYSTEMS)
 def test_dry_run_takes_every_step_and_keeps_nothing(
     name: str, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
