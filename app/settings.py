@@ -49,7 +49,11 @@ class Settings:
         metadata={"help": "Whether every request is a trace for OpenTelemetry (section Tracing): `true` or `false`."},
     )
     max_queue: int = field(
-        default=128, metadata={"help": "Most requests that may be under way in one worker; further ones get a 503."}
+        default=128,
+        metadata={
+            "help": "Most requests that may be under way in one worker; further ones get a 503. A few keep what is "
+            "served quick under overload."
+        },
     )
     max_wait_ms: float = field(
         default=250.0,
