@@ -58,7 +58,7 @@ def rows_of(entries: list[Any], names: list[str]) -> NDArray[np.float32]:
     """[N, names]. Raises InvalidRequest that names the row and the number in it."""
     for place, row in enumerate(entries, start=1):
         if not isinstance(row, list) or len(row) != len(names):
-            got = f"{len(row)} values" if isinstance(row, list) else _quoted(row)
+            got = f"{len(row)} value{'s' * (len(row) != 1)}" if isinstance(row, list) else _quoted(row)
             raise InvalidRequest(f"row {place} has {got}; allowed are {len(names)}: {', '.join(names)}")
         for name, value in zip(names, row, strict=True):
             if type(value) not in (int, float) or not math.isfinite(value):

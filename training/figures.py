@@ -1,7 +1,7 @@
 """The pictures beside an artifact. Each function draws one and returns PNG bytes; none reads data or a network."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -13,6 +13,7 @@ from app.card import Epoch
 Pictures = NDArray[np.uint8]  # [N, H, W]
 Probabilities = NDArray[np.float32]  # [N, classes]
 Labels = NDArray[np.int64]  # [N]
+Points = NDArray[np.float32]  # [N, 2]
 
 RIGHT, WRONG, QUIET, TRAIN = "#2563c9", "#c62f2f", "#b8bec8", "#e08a1e"
 DPI = 100
@@ -89,6 +90,74 @@ def filters(weights: NDArray[np.float32], columns: int = 8) -> bytes:
         axes.axis("off")
     figure.suptitle(f"The {len(weights)} first-layer filters", fontsize=TEXT + 2)
     return _png(figure)
+
+
+def seed_bands(losses: Mapping[str, NDArray[np.float32]], every: int, what: str) -> bytes:
+    """The losses of many seeds, [noted steps, seeds], by run: median, middle half, every seed as a faint line."""
+    figure = Figure(figsize=(4.5 * len(losses), 3.6), layout="constrained")
+    panels = figure.subplots(1, len(losses), squeeze=False, sharey=True)[0]
+    for axes, (title, each) in zip(panels, losses.items(), strict=True):
+        steps = every * np.arange(len(each))
+        low, middle, high = np.percentile(each, (25, 50, 75), axis=1)
+        axes.plot(steps, each, color=QUIET, linewidth=0.4, alpha=0.5)
+        axes.fill_between(steps, low, high, color=RIGHT, alpha=0.25, label="the middle half")
+        axes.plot(steps, middle, color=RIGHT, label="median")
+        axes.set(xlabel="step", title=f"{title}, {each.shape[1]} seeds")
+        axes.grid(color="#eceef1")
+        axes.spines[["top", "right"]].set_visible(False)
+    panels[0].set(ylabel=what, ylim=(0, None))
+    panels[0].legend(frameon=False, fontsize=TEXT)
+    return _png(figure)
+
+
+def grid(low: float, high: float, side: int) -> Points:
+    """[side, side, 2]: points of a square."""
+    across = np.linspace(low, high, side, dtype=np.float32)
+    return np.stack(np.meshgrid(across, across), axis=-1)
+
+
+def decision_surface(
+    probability: Callable[[Points], Points], points: Points, truth: NDArray[np.float32], names: Sequence[str]
+) -> bytes:
+    """What a model of two numbers answers everywhere around its points, the line at one half drawn."""
+    square = grid(-0.5, 1.5, 121)
+    answers = probability(square.reshape(-1, 2)).reshape(square.shape[:2])
+    figure = Figure(figsize=(4.8, 4), layout="constrained")
+    axes = figure.subplots()
+    drawn = axes.contourf(square[..., 0], square[..., 1], answers, levels=np.linspace(0, 1, 21), cmap="RdBu")
+    if answers.min() < 0.5 < answers.max():
+        axes.contour(square[..., 0], square[..., 1], answers, levels=[0.5], colors="#30343b", linewidths=1.2)
+    _two_classes(axes, points, truth, names)
+    axes.set(xlabel="a", ylabel="b", aspect="equal")
+    figure.colorbar(drawn, ax=axes, ticks=[0, 0.5, 1], label=f"probability of {names[1]}")
+    return _png(figure)
+
+
+def folded_plane(
+    square: Points, hidden: Points, points: Points, truth: NDArray[np.float32], names: Sequence[str]
+) -> bytes:
+    """Where two hidden units put the unit square: its grid lines, [side, side, 2], before and after; `points` are the
+    four corners after."""
+    figure = Figure(figsize=(8, 4), layout="constrained")
+    before, after = figure.subplots(1, 2)
+    corners = np.array([[0, 0], [0, 1], [1, 0], [1, 1]], np.float32)
+    for axes, lines, at, title in (
+        (before, square, corners, "the inputs"),
+        (after, hidden, points, "the hidden units"),
+    ):
+        axes.plot(lines[..., 0], lines[..., 1], color=QUIET, linewidth=0.7)
+        axes.plot(lines[..., 0].T, lines[..., 1].T, color=QUIET, linewidth=0.7)
+        _two_classes(axes, at, truth, names)
+        axes.set(title=title, aspect="equal", xlim=(-0.08, 1.08), ylim=(-0.08, 1.08))
+    return _png(figure)
+
+
+def _two_classes(axes: Axes, points: Points, truth: NDArray[np.float32], names: Sequence[str]) -> None:
+    for value, colour in ((0, WRONG), (1, RIGHT)):
+        chosen = points[truth == value]
+        axes.scatter(chosen[:, 0], chosen[:, 1], s=60, color=colour, edgecolor="white", label=names[value], zorder=3)
+    axes.legend(frameon=True, fontsize=TEXT)
+    axes.spines[["top", "right"]].set_visible(False)
 
 
 def _answers(

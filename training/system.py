@@ -6,11 +6,11 @@ import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 
-from app.card import Card, Golden
+from app.card import Card, Golden, Training
 from training import export
 from training.data import Dataset, Source, load
 
@@ -106,3 +106,21 @@ def current_commit() -> str:
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
     return described.stdout.strip()
+
+
+def training_facts(
+    name: str, workplace: Workplace, optimizer: str, epochs: int, seconds: float, **more: Any
+) -> Training:
+    """Of a system that is trained by its name alone: what is not told here comes in `more`."""
+    given: dict[str, Any] = {
+        "command": f"percept train {name}",
+        "seed": 0,
+        "optimizer": optimizer,
+        "epochs": epochs,
+        "precision": "float32",
+        "device": device_name(workplace.device),
+        "seconds": round(seconds, 1),
+        "commit": current_commit(),
+        "libraries": libraries(),
+    }
+    return Training(**given | more)
