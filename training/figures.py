@@ -42,7 +42,7 @@ def learning_curves(history: Sequence[Epoch], floor: float | None = None) -> byt
     return _png(figure)
 
 
-def confusion_matrix(truth: Labels, predicted: Labels, names: Sequence[str]) -> bytes:
+def confusion_matrix(truth: Labels, predicted: Labels, names: Sequence[str], what: str = "pictures") -> bytes:
     """Rows are the truth, columns the answers; colour is the share of the row, numbers are counts."""
     counts = np.zeros((len(names), len(names)), dtype=int)
     np.add.at(counts, (truth, predicted), 1)
@@ -59,7 +59,7 @@ def confusion_matrix(truth: Labels, predicted: Labels, names: Sequence[str]) -> 
     if max(map(len, names)) <= 2:
         axes.set_xticks(ticks, names, ha="center")
     axes.set_yticks(ticks, names)
-    axes.set(xlabel="answer", ylabel="truth", title=f"Confusion on {len(truth):,} test pictures")
+    axes.set(xlabel="answer", ylabel="truth", title=f"Confusion on {len(truth):,} test {what}")
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     return _png(figure)
@@ -149,6 +149,22 @@ def folded_plane(
         axes.plot(lines[..., 0].T, lines[..., 1].T, color=QUIET, linewidth=0.7)
         _two_classes(axes, at, truth, names)
         axes.set(title=title, aspect="equal", xlim=(-0.08, 1.08), ylim=(-0.08, 1.08))
+    return _png(figure)
+
+
+def words_by_topic(topics: Mapping[str, Mapping[str, float]], what: str) -> bytes:
+    """For each topic some words with what they weigh, the heaviest first, as bars on one scale."""
+    figure = Figure(figsize=(11, 4.6), layout="constrained")
+    panels = figure.subplots(1, len(topics), sharex=True)
+    for axes, (topic, words) in zip(panels, topics.items(), strict=True):
+        axes.barh(range(len(words)), list(words.values()), color=RIGHT, height=0.7)
+        axes.set_yticks(range(len(words)), list(words), fontsize=TEXT)
+        axes.set(title=topic, ylim=(len(words) - 0.4, -0.6))
+        axes.tick_params(axis="y", length=0)
+        axes.spines[["top", "right", "left"]].set_visible(False)
+        axes.grid(axis="x", color="#eceef1")
+        axes.set_axisbelow(True)
+    figure.supxlabel(what, fontsize=TEXT)
     return _png(figure)
 
 
