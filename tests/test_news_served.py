@@ -1,0 +1,58 @@
+"""What people send to the news model is answered, whatever it is, and says which words decided."""
+
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+ODD = ["", " \n\t", "😀🎉", "1234 !?", "日本語", "nul\0byte", "x" * 100_000, "Oil Shares FELL " * 33_334]
+TELLING = {
+    "business": "The company's profits rose and its shares gained on the stock market.",
+    "entertainment": "The film won the award for best actress, and its director sang.",
+    "politics": "The prime minister told MPs that the party would win the election.",
+    "sport": "The coach praised his players after the cup match that they won in injury time.",
+    "tech": "Users of the software can download music to their computers and phones.",
+}
+
+
+def ask(client: TestClient, *texts: str) -> list[dict[str, Any]]:
+    response = client.post("/predict/news-mlp", json={"texts": texts})
+    assert response.status_code == 200, response.text
+    predictions: list[dict[str, Any]] = response.json()["predictions"]
+    return predictions
+
+
+@pytest.mark.parametrize("topic", TELLING)
+def test_sentence_is_answered_with_its_topic_and_its_words(client: TestClient, topic: str) -> None:
+    [prediction] = ask(client, TELLING[topic])
+    words = [word for word in prediction["outputs"]["words"] if word]
+
+    assert prediction["label"] == topic
+    assert words and all(word in TELLING[topic].lower() for word in words)
+    assert len(prediction["outputs"]["word_weights"]) == len(prediction["outputs"]["words"]) == 10
+
+
+@pytest.mark.parametrize("text", ODD, ids=lambda text: repr(text[:8]))
+def test_odd_text_gets_an_answer(client: TestClient, text: str) -> None:
+    [prediction] = ask(client, text)
+
+    assert sum(prediction["probabilities"]) == pytest.approx(1, abs=1e-5)
+
+
+def test_text_without_a_word_is_doubted(client: TestClient) -> None:
+    [prediction] = ask(client, "")
+
+    assert [warning["code"] for warning in prediction["warnings"]] == ["low_confidence"]
+    assert prediction["outputs"] == {"words": [""] * 10, "word_weights": [0.0] * 10}
+
+
+def test_each_text_gets_the_answer_it_gets_alone(client: TestClient) -> None:
+    texts = [*TELLING.values(), *ODD]
+    for together, text in zip(ask(client, *texts), texts, strict=True):
+        [alone] = ask(client, text)
+        assert together["outputs"]["words"] == alone["outputs"]["words"]
+        assert together["probabilities"] == pytest.approx(alone["probabilities"], abs=1e-5)
+
+
+def test_its_batches_are_merged_or_it_is_said_why_not(client: TestClient) -> None:
+    assert client.get("/models/news-mlp").json()["batching"]
