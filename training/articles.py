@@ -30,6 +30,9 @@ class Articles:
     def take(self, rows: list[int]) -> "Articles":
         return Articles([self.texts[row] for row in rows], self.labels[rows])
 
+    def joined(self, other: "Articles") -> "Articles":
+        return Articles([*self.texts, *other.texts], torch.cat([self.labels, other.labels]))
+
 
 def load_articles(source: Source, folder: Path) -> tuple[Articles, Articles]:
     """Training and validation split. Raises DataError."""
