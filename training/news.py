@@ -43,7 +43,7 @@ FLOOR, SEED = 0.97, 1
 DRY_ROWS = 400
 
 PLACES = {
-    "probabilities": "Of each topic; one fifth each for a text without a known word.",
+    "probabilities": "Of each topic; about one fifth each for a text without a known word.",
     "logits": "What the softmax is taken of.",
     "places": "Of the words, in the vocabulary.",
     "word_weights": "How much each of `words` adds to the logit of the answer above the mean of all logits: TF-IDF "
@@ -296,8 +296,8 @@ class News:
                 "A word is two or more Latin letters; digits and all else divide words. The case of A to Z is folded. "
                 f"A word that fewer than {FEWEST_ARTICLES} training articles have, or more than half of them, is not "
                 "known.",
-                "validation_accuracy and the history are those of a network that learned from the training split alone; "
-                "the one that is served has learned from both, with the same settings.",
+                "validation_accuracy and the history are of a network that learned from the training split alone. "
+                "The one that is served has learned from both, with the same settings.",
                 f"first_words_accuracy is that of the headline and what follows it, {FIRST_WORDS} words together.",
                 "The articles are of 2004 and 2005 and British: of what has come since the model knows nothing.",
             ],

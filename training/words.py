@@ -50,6 +50,8 @@ def from_text(graph: bytes, vocabulary: Sequence[str]) -> bytes:
     outputs = ["words" if output.name == "places" else output.name for output in model.graph.output]
     merged = onnx.compose.merge_models(taking, model, [("counts", "counts")])
     merged = onnx.compose.merge_models(merged, telling, [("places", "places")])
+    del merged.opset_import[:]  # it has every part's
+    merged.opset_import.extend(taking.opset_import)
     by_name = {output.name: output for output in merged.graph.output}
     del merged.graph.output[:]
     merged.graph.output.extend(by_name[name] for name in outputs)

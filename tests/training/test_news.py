@@ -4,6 +4,7 @@ decided; twins stay together."""
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime as ort
 import pytest
 import torch
@@ -128,6 +129,16 @@ def test_batch_of_no_text_is_answered_with_no_row(graph: bytes) -> None:
         (0, 10),
         (0, 10),
     ]
+
+
+def test_graph_takes_text_and_needs_no_operator_that_onnxruntime_has_not(graph: bytes) -> None:
+    model = onnx.load_from_string(graph)
+    [text] = model.graph.input
+
+    assert (text.name, text.type.tensor_type.elem_type) == ("text", onnx.TensorProto.STRING)
+    assert [axis.dim_param for axis in text.type.tensor_type.shape.dim] == ["batch"]
+    assert [output.name for output in model.graph.output] == list(news.OUTPUTS)
+    assert sorted(each.domain for each in model.opset_import) == ["", "com.microsoft"]
 
 
 def test_case_and_position_do_not_matter(graph: bytes) -> None:
