@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from sklearn.feature_extraction.text import TfidfVectorizer
 from torch import Tensor, nn
 
+from app.card import read_card
+from tests.conftest import ROOT
 from training import export, news
 from training.articles import Articles, decode, load_articles, load_test_articles, twins
 from training.data import BBC_NEWS
@@ -251,6 +253,18 @@ def test_articles_are_weighted_as_by_scikit_learn(sides: list[Articles]) -> None
     assert words == list(theirs.get_feature_names_out())
     weighted = TfIdf(idf)(counts_of(places_of(some.texts, words), len(words)))
     np.testing.assert_allclose(weighted, theirs.transform(some.texts).toarray(), atol=1e-5)
+
+
+def test_artifact_reaches_what_its_card_says(sides: list[Articles]) -> None:
+    """On the test split, by onnxruntime alone."""
+    artifact = ROOT / "artifacts" / "news-mlp" / "1" / "model.onnx"
+    card = read_card({prop.key: prop.value for prop in onnx.load(artifact).metadata_props})
+    answers = export.run(artifact.read_bytes(), np.array(sides[2].texts, object))["probabilities"].argmax(1)
+
+    assert card is not None
+    accuracy = float((answers == sides[2].labels.numpy()).mean())
+    assert accuracy == pytest.approx(card.metrics["test_accuracy"], abs=1 / len(answers))
+    assert accuracy >= card.floor["test_accuracy"] == 0.97
 
 
 def test_excerpts_are_words_that_follow_each_other() -> None:
