@@ -42,7 +42,7 @@ def learning_curves(history: Sequence[Epoch], floor: float | None = None) -> byt
     return _png(figure)
 
 
-def confusion_matrix(truth: Labels, predicted: Labels, names: Sequence[str]) -> bytes:
+def confusion_matrix(truth: Labels, predicted: Labels, names: Sequence[str], what: str = "pictures") -> bytes:
     """Rows are the truth, columns the answers; colour is the share of the row, numbers are counts."""
     counts = np.zeros((len(names), len(names)), dtype=int)
     np.add.at(counts, (truth, predicted), 1)
@@ -59,7 +59,7 @@ def confusion_matrix(truth: Labels, predicted: Labels, names: Sequence[str]) -> 
     if max(map(len, names)) <= 2:
         axes.set_xticks(ticks, names, ha="center")
     axes.set_yticks(ticks, names)
-    axes.set(xlabel="answer", ylabel="truth", title=f"Confusion on {len(truth):,} test pictures")
+    axes.set(xlabel="answer", ylabel="truth", title=f"Confusion on {len(truth):,} test {what}")
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     return _png(figure)
@@ -107,6 +107,22 @@ def seed_bands(losses: Mapping[str, NDArray[np.float32]], every: int, what: str)
         axes.spines[["top", "right"]].set_visible(False)
     panels[0].set(ylabel=what, ylim=(0, None))
     panels[0].legend(frameon=False, fontsize=TEXT)
+    return _png(figure)
+
+
+def split_accuracies(runs: Mapping[str, NDArray[np.float32]], floor: float) -> bytes:
+    """The accuracy of each split by run, as dots, with the mean."""
+    figure = Figure(figsize=(7, 1 + 0.7 * len(runs)), layout="constrained")
+    axes = figure.subplots()
+    for place, (name, values) in enumerate(runs.items()):
+        beside = np.argsort(np.argsort(values, kind="stable"), kind="stable") / len(values) - 0.5
+        axes.scatter(100 * values, place + 0.4 * beside, s=22, color=QUIET)
+        axes.plot([100 * values.mean()] * 2, [place - 0.3, place + 0.3], color=RIGHT, linewidth=2)
+        axes.text(100 * values.mean(), place - 0.36, f"{values.mean():.1%}", ha="center", va="bottom", fontsize=TEXT)
+    axes.axvline(100 * floor, color=QUIET, linestyle="--", linewidth=1)
+    axes.set_yticks(range(len(runs)), list(runs))
+    axes.set(xlabel=f"test accuracy in %, {len(next(iter(runs.values())))} splits", ylim=(len(runs) - 0.5, -0.7))
+    axes.spines[["top", "right"]].set_visible(False)
     return _png(figure)
 
 
