@@ -17,10 +17,8 @@ from training.system import BelowFloor, System, Workplace, keep
 from training.train import ImageSystem
 
 RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (*mlp.RECIPES, *cnn.RECIPES)}
-SYSTEMS: dict[str, System] = {
-    system.name: system
-    for system in (*xor.SYSTEMS, *iris.SYSTEMS, *(ImageSystem(recipe) for recipe in RECIPES.values()))
-}
+IMAGES = tuple(ImageSystem(recipe) for recipe in RECIPES.values())
+SYSTEMS: dict[str, System] = {system.name: system for system in (*xor.SYSTEMS, *iris.SYSTEMS, *IMAGES)}
 INTERRUPTED = 130  # what a shell reports for a process ended by Ctrl-C
 
 

@@ -114,7 +114,7 @@ def split_accuracies(runs: Mapping[str, NDArray[np.float32]], floor: float) -> b
     """The accuracy of each split by run, as dots, with the mean."""
     figure = Figure(figsize=(7, 1 + 0.7 * len(runs)), layout="constrained")
     axes = figure.subplots()
-    for place, (name, values) in enumerate(runs.items()):
+    for place, values in enumerate(runs.values()):
         beside = np.argsort(np.argsort(values, kind="stable"), kind="stable") / len(values) - 0.5
         axes.scatter(100 * values, place + 0.4 * beside, s=22, color=QUIET)
         axes.plot([100 * values.mean()] * 2, [place - 0.3, place + 0.3], color=RIGHT, linewidth=2)

@@ -75,9 +75,8 @@ class Networks:
                 mean, variance = statistics[place] if statistics else (hidden.mean(1), hidden.var(1, correction=0))
                 own.append((mean.detach(), variance.detach()))
                 scale, shift = scales[2 * place : 2 * place + 2]
-                hidden = (hidden - mean[:, None]) / (variance[:, None] + EPSILON).sqrt() * scale[:, None] + shift[
-                    :, None
-                ]
+                normal = (hidden - mean[:, None]) / (variance[:, None] + EPSILON).sqrt()
+                hidden = normal * scale[:, None] + shift[:, None]
             if place < len(SIZES) - 1:
                 hidden = F.relu(hidden)
         self.means, self.variances = [mean for mean, _ in own], [variance for _, variance in own]
@@ -152,7 +151,7 @@ def fit(name: str, train: Rows, settings: Settings, seed: int) -> tuple[Networks
             averaged += 1
             for average, weight in zip(averages, networks.weights, strict=True):
                 average += (weight.detach() - average) / averaged
-    final = Networks([average if averaged else weight.detach() for average, weight in zip(averages, networks.weights)])
+    final = Networks(averages if averaged else [weight.detach() for weight in networks.weights])
     final.logits(train.features)
     return final, torch.stack(curves)
 
@@ -259,9 +258,7 @@ class Iris:
                     {"AdamW, averaged": curves.numpy(), "SGD": their_curves.numpy()}, 1, "cross-entropy"
                 ),
                 "splits": figures.split_accuracies({"ours": ours.numpy(), "the course's": theirs.numpy()}, 0.97),
-                "confusion": figures.confusion_matrix(
-                    truth, answers.flatten().numpy(), LABELS, "flowers of all splits"
-                ),
+                "confusion": figures.confusion_matrix(truth, answers.flatten().numpy(), LABELS, "flowers"),
             },
         )
 
