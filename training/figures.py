@@ -92,8 +92,10 @@ def filters(weights: NDArray[np.float32], columns: int = 8) -> bytes:
     return _png(figure)
 
 
-def seed_bands(losses: Mapping[str, NDArray[np.float32]], every: int, what: str) -> bytes:
-    """The losses of many seeds, [noted steps, seeds], by run: median, middle half, every seed as a faint line."""
+def loss_bands(
+    losses: Mapping[str, NDArray[np.float32]], every: int, what: str, runs: str = "seeds", step: str = "step"
+) -> bytes:
+    """The losses of many runs, [noted steps, runs], by kind: median, middle half, each as a faint line."""
     figure = Figure(figsize=(4.5 * len(losses), 3.6), layout="constrained")
     panels = figure.subplots(1, len(losses), squeeze=False, sharey=True)[0]
     for axes, (title, each) in zip(panels, losses.items(), strict=True):
@@ -102,7 +104,7 @@ def seed_bands(losses: Mapping[str, NDArray[np.float32]], every: int, what: str)
         axes.plot(steps, each, color=QUIET, linewidth=0.4, alpha=0.5)
         axes.fill_between(steps, low, high, color=RIGHT, alpha=0.25, label="the middle half")
         axes.plot(steps, middle, color=RIGHT, label="median")
-        axes.set(xlabel="step", title=f"{title}, {each.shape[1]} seeds")
+        axes.set(xlabel=step, title=f"{title}, {each.shape[1]} {runs}")
         axes.grid(color="#eceef1")
         axes.spines[["top", "right"]].set_visible(False)
     panels[0].set(ylabel=what, ylim=(0, None))

@@ -254,8 +254,12 @@ class Iris:
             card,
             export.golden_rows(what, features[::40]),
             {
-                "training": figures.seed_bands(
-                    {"AdamW, averaged": curves.numpy(), "SGD": their_curves.numpy()}, 1, "cross-entropy"
+                "training": figures.loss_bands(
+                    {"AdamW, averaged": curves.numpy(), "SGD": their_curves.numpy()},
+                    1,
+                    "cross-entropy",
+                    "splits",
+                    "epoch",
                 ),
                 "splits": figures.split_accuracies({"ours": ours.numpy(), "the course's": theirs.numpy()}, 0.97),
                 "confusion": figures.confusion_matrix(truth, answers.flatten().numpy(), LABELS, "flowers"),
