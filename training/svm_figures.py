@@ -101,13 +101,13 @@ def search(
     [(row_name, row_values)], [(column_name, column_values)] = rows.items(), columns.items()
     figure = Figure(figsize=(1.4 + 0.85 * len(column_values), 1.5 + 0.55 * len(row_values)), layout="constrained")
     axes = figure.subplots()
-    axes.imshow(accuracies, cmap="Blues", vmin=accuracies.min() - 0.02, vmax=accuracies.max(), aspect="auto")
+    low, high = float(accuracies.min()), float(accuracies.max())
+    axes.imshow(accuracies, cmap="Blues", vmin=low - 0.2 * (high - low), vmax=high + 1e-9, aspect="auto")
     best = np.unravel_index(int(accuracies.argmax()), accuracies.shape)
-    bright = (accuracies.min() + accuracies.max()) / 2
     for place in np.ndindex(*accuracies.shape):
         text = f"{100 * accuracies[place]:.2f}"
         weight = "bold" if place == best else "normal"
-        colour = "white" if accuracies[place] > bright else INK
+        colour = "white" if accuracies[place] > (low + high) / 2 else INK
         axes.text(place[1], place[0], text, ha="center", va="center", fontsize=TEXT, color=colour, weight=weight)
     row, column = (int(index) for index in best)
     axes.plot(

@@ -11,7 +11,7 @@ from tqdm import tqdm
 # What stands for the curvature between two points that the kernel takes for the same one (as LIBSVM does).
 NO_CURVATURE = 1e-12
 NEWTON_STEPS, CONJUGATE_STEPS, HALVINGS = 40, 60, 20
-CONJUGATE_TOLERANCE = 1e-2
+CONJUGATE_TOLERANCE = 0.1  # a direction need not be exact: the next step mends it
 
 
 class NotSolved(ValueError):
