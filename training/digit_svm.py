@@ -207,7 +207,7 @@ def validation_accuracies(
             similarities = Similarities(train.points[: scale.landmarks], gamma)
             features = similarities.of(train.points)
             for row, cost in enumerate(costs):
-                # From 0 each time: the machine of another cost has so small a gradient that it would pass for this one's.
+                # From 0 each time: the machine of another C has a gradient so small that it would pass for this C's.
                 weights = solve_squared_hinge(features, signs, cost).weights
                 margins = in_pieces(similarities.machines(weights), validation.points)
                 accuracies[row, column] = accuracy(margins, validation.labels)

@@ -180,14 +180,15 @@ def _objective(weights: Tensor, slack: Tensor, cost: float) -> Tensor:
 def _line_search(
     penalised: Tensor, weights: Tensor, direction: Tensor, signs: Tensor, scores: Tensor, change: Tensor, cost: float
 ) -> Tensor:
-    """For each class the longest of 1, ½, ¼, … that makes the objective no larger; 0 where none does."""
+    """For each class the longest of 1, ½, ¼, … that makes the objective no larger, but for rounding; 0 where none
+    does."""
 
     def at(length: Tensor) -> Tensor:
         slack = (1 - signs * (scores + length * change)).clamp_min(0)
         return _objective(penalised * (weights + length * direction), slack, cost)
 
     length = torch.ones_like(weights[0])
-    now = at(torch.zeros_like(length))
+    now = at(torch.zeros_like(length)) * (1 + 10 * torch.finfo(length.dtype).eps)
     for _ in range(HALVINGS):
         worse = at(length) > now
         if not worse.any():

@@ -23,7 +23,9 @@ from training.digit_svm import (
     fit_machines,
     in_pieces,
     signs_of,
+    validation_accuracies,
 )
+from training.fit import accuracy
 from training.svm import ASKED, CANDIDATES, BlobsSvm, MoonsSvm, Points, around, blobs, candidate, moons, nearest
 from training.svm_solver import NotSolved, linear_kernel, rbf_kernel, solve_dual, solve_squared_hinge
 from training.system import Trained, Workplace, keep
@@ -269,6 +271,26 @@ def test_with_every_point_a_landmark_the_machines_separate_what_can_be() -> None
 
     assert torch.equal(margins.argmax(1), train.labels)
     assert float((signs_of(train.labels) * margins).min()) > 0.5
+
+
+def test_the_search_gives_every_cost_its_own_machine() -> None:
+    at, labels = make_classification(400, 8, n_informative=6, n_classes=4, flip_y=0.1, random_state=6)
+    points = Prepared(torch.from_numpy(at).float(), torch.from_numpy(labels))
+    train, validation = points.first(200), Prepared(points.points[200:], points.labels[200:])
+    scale, costs = Scale(rows=200, landmarks=100, components=8), [1e-4, 1.0, 1e3]
+    found = validation_accuracies(train, validation, scale, costs, [0.05], "search")[:, 0]
+    similarities = Similarities(train.points[:100], 0.05)
+    features, signs = similarities.of(train.points).double(), signs_of(train.labels).double()
+    alone = [
+        accuracy(
+            similarities.of(validation.points).double() @ solve_squared_hinge(features, signs, cost, 1e-7).weights,
+            validation.labels,
+        )
+        for cost in costs
+    ]
+
+    assert len(set(alone)) == 3
+    assert found == pytest.approx(alone, abs=0.05)
 
 
 def test_margins_are_the_same_for_a_picture_alone_and_among_others() -> None:
