@@ -39,7 +39,7 @@ def learning_curves(history: Sequence[Epoch], floor: float | None = None) -> byt
         axes.set_axisbelow(True)
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(frameon=False, fontsize=TEXT)
-    return _png(figure)
+    return png(figure)
 
 
 def confusion_matrix(truth: Labels, predicted: Labels, names: Sequence[str], what: str = "pictures") -> bytes:
@@ -62,7 +62,7 @@ def confusion_matrix(truth: Labels, predicted: Labels, names: Sequence[str], wha
     axes.set(xlabel="answer", ylabel="truth", title=f"Confusion on {len(truth):,} test {what}")
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
-    return _png(figure)
+    return png(figure)
 
 
 def predictions(pictures: Pictures, probabilities: Probabilities, truth: Labels, names: Sequence[str]) -> bytes:
@@ -89,7 +89,7 @@ def filters(weights: NDArray[np.float32], columns: int = 8) -> bytes:
     for axes in grid.flat:
         axes.axis("off")
     figure.suptitle(f"The {len(weights)} first-layer filters", fontsize=TEXT + 2)
-    return _png(figure)
+    return png(figure)
 
 
 def loss_bands(
@@ -109,7 +109,7 @@ def loss_bands(
         axes.spines[["top", "right"]].set_visible(False)
     panels[0].set(ylabel=what, ylim=(0, None))
     panels[0].legend(frameon=False, fontsize=TEXT)
-    return _png(figure)
+    return png(figure)
 
 
 def split_accuracies(runs: Mapping[str, NDArray[np.float32]], floor: float) -> bytes:
@@ -125,7 +125,7 @@ def split_accuracies(runs: Mapping[str, NDArray[np.float32]], floor: float) -> b
     axes.set_yticks(range(len(runs)), list(runs))
     axes.set(xlabel=f"test accuracy in %, {len(next(iter(runs.values())))} splits", ylim=(len(runs) - 0.5, -0.7))
     axes.spines[["top", "right"]].set_visible(False)
-    return _png(figure)
+    return png(figure)
 
 
 def grid(low: float, high: float, side: int) -> Points:
@@ -148,7 +148,7 @@ def decision_surface(
     _two_classes(axes, points, truth, names)
     axes.set(xlabel="a", ylabel="b", aspect="equal")
     figure.colorbar(drawn, ax=axes, ticks=[0, 0.5, 1], label=f"probability of {names[1]}")
-    return _png(figure)
+    return png(figure)
 
 
 def folded_plane(
@@ -167,7 +167,7 @@ def folded_plane(
         axes.plot(lines[..., 0].T, lines[..., 1].T, color=QUIET, linewidth=0.7)
         _two_classes(axes, at, truth, names)
         axes.set(title=title, aspect="equal", xlim=(-0.08, 1.08), ylim=(-0.08, 1.08))
-    return _png(figure)
+    return png(figure)
 
 
 def _two_classes(axes: Axes, points: Points, truth: NDArray[np.float32], names: Sequence[str]) -> None:
@@ -190,7 +190,7 @@ def _answers(
         _picture(shown, picture, row, label, names)
         _bars(bars, row, label, names)
     figure.suptitle(title, fontsize=TEXT + 3)
-    return _png(figure)
+    return png(figure)
 
 
 def _picture(
@@ -214,7 +214,8 @@ def _bars(axes: Axes, probabilities: NDArray[np.float32], label: int, names: Seq
     axes.spines[:].set_visible(False)
 
 
-def _png(figure: Figure) -> bytes:
+def png(figure: Figure) -> bytes:
+    """The file, the same for the same figure."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
     return buffer.getvalue()
