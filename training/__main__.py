@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from app.card import Card
-from training import cnn, mlp, xor
+from training import cnn, mlp, q_learning, xor
 from training.data import DataError
 from training.export import ExportError
 from training.fit import choose_device
@@ -18,7 +18,8 @@ from training.train import ImageSystem
 
 RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (*mlp.RECIPES, *cnn.RECIPES)}
 SYSTEMS: dict[str, System] = {
-    system.name: system for system in (*xor.SYSTEMS, *(ImageSystem(recipe) for recipe in RECIPES.values()))
+    system.name: system
+    for system in (*xor.SYSTEMS, *q_learning.SYSTEMS, *(ImageSystem(recipe) for recipe in RECIPES.values()))
 }
 INTERRUPTED = 130  # what a shell reports for a process ended by Ctrl-C
 
