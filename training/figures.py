@@ -24,7 +24,7 @@ RIGHT, WRONG, QUIET, TRAIN = "#2563c9", "#c62f2f", "#b8bec8", "#e08a1e"
 DPI = 100
 TEXT = 9
 ARROWS = ((-1, 0), (0, 1), (1, 0), (0, -1))  # left, down, right, up: across and down
-TILES = {"H": ("#3b4352", "hole"), "G": ("#2c8a57", "goal")}
+TILES = {"H": ("#3b4352", "hole"), "G": (RIGHT, "goal")}
 Q_COLOURS = "YlGn"
 
 
@@ -165,23 +165,25 @@ def lake_policies(policies: Mapping[str, tuple[NDArray[Any], NDArray[np.int64]]]
     figure = Figure(figsize=(4.4 * len(policies) + 0.8, 4.6), layout="constrained")
     panels = figure.subplots(1, len(policies), squeeze=False)[0]
     side = math.isqrt(len(tiles))
+    every = np.concatenate([values[_goes_on(tiles)] for values, _ in policies.values()])
+    colours = ScalarMappable(Normalize(every.min(), every.max()), Q_COLOURS)
     for axes, (title, (values, actions)) in zip(panels, policies.items(), strict=True):
-        shown = np.where(_goes_on(tiles), values, np.nan).reshape(side, side)
-        drawn = axes.imshow(shown, cmap=Q_COLOURS, vmin=0, vmax=1)
         for state, (value, action) in enumerate(zip(values, actions, strict=True)):
             row, column = divmod(state, side)
             if _goes_on(tiles)[state]:
                 across, down = ARROWS[action]
+                axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, color=colours.to_rgba(value)))
+                ink = _ink(colours, value)
                 axes.annotate(
                     "",
                     (column + 0.27 * across, row - 0.08 + 0.27 * down),
                     (column - 0.27 * across, row - 0.08 - 0.27 * down),
-                    arrowprops={"arrowstyle": "-|>", "linewidth": 2, "color": "#1d2128", "mutation_scale": 16},
+                    arrowprops={"arrowstyle": "-|>", "linewidth": 2, "color": ink, "mutation_scale": 16},
                 )
-                axes.text(column, row + 0.4, f"{value:.3f}", ha="center", va="center", fontsize=TEXT)
+                axes.text(column, row + 0.4, f"{value:.3f}", ha="center", va="center", fontsize=TEXT, color=ink)
             _tile(axes, tiles[state], column, row)
         _map(axes, side, title)
-    figure.colorbar(drawn, ax=list(panels), label="largest Q-value", shrink=0.85)
+    figure.colorbar(colours, ax=list(panels), label="largest Q-value", shrink=0.85)
     return _png(figure)
 
 
@@ -198,9 +200,9 @@ def q_table(q: NDArray[Any], tiles: str) -> bytes:
         edge = [(column + (across + k * down) / 2, row + (down + k * across) / 2) for k in (-1, 1)]
         value = q[state, action]
         axes.add_patch(Polygon([(column, row), *edge], facecolor=colours.to_rgba(value), edgecolor="white"))
-        weight = "bold" if action == q[state].argmax() else "normal"
-        place = (column + 0.32 * across, row + 0.32 * down)
-        axes.text(*place, f"{value:.3f}", ha="center", va="center", fontsize=TEXT, fontweight=weight)
+        place, weight = (column + 0.32 * across, row + 0.32 * down), "bold" if action == q[state].argmax() else "normal"
+        style: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": TEXT, "fontweight": weight}
+        axes.text(*place, f"{value:.3f}", color=_ink(colours, value), **style)
     for state, tile in enumerate(tiles):
         _tile(axes, tile, state % side, state // side)
     _map(axes, side, "Q-values of left, down, right and up")
@@ -237,6 +239,13 @@ def learning_by_episode(
 
 def _goes_on(tiles: str) -> NDArray[np.bool_]:
     return np.array([tile in "SF" for tile in tiles])
+
+
+def _ink(colours: ScalarMappable, value: float) -> str:
+    """What can be read on the colour of the value."""
+    low, high = colours.get_clim()
+    assert low is not None and high is not None
+    return "white" if value > low + 0.65 * (high - low) else "#1d2128"
 
 
 def _tile(axes: Axes, tile: str, column: int, row: int) -> None:
