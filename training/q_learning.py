@@ -257,7 +257,8 @@ CLAMPED = "A state is rounded to a whole number and brought into 0 to 15: 99 is 
 OUTPUTS = {
     "q_values": "Of left, down, right and up: the sum of rewards to expect after it, discounted by 0.99 a step, 1 for "
     "the goal. Not a probability. 0 in a hole and at the goal, where the episode is over.",
-    "index": "The action with the largest Q-value; the first of equal ones, so left where the episode is over.",
+    "index": "The action with the largest Q-value; the first of those within 0.0001 of it, so left where the episode "
+    "is over.",
 }
 ROLLOUT_MEANS = (
     "The states visited from this one on, it included, when each action is the one with the largest Q-value; "
@@ -267,6 +268,15 @@ SUCCESS_MEANS = (
     f"Probability that the largest Q-values lead from this state to the goal within {MOST_STEPS} steps, computed from "
     "the environment's own transitions."
 )
+
+
+# Two ways may be equally good: which of them is taken should not hang on how a runtime rounds.
+AS_GOOD = 1e-4
+
+
+def greedy(q: Tensor) -> Tensor:
+    """[N, actions] → [N]"""
+    return (q >= q.amax(1, keepdim=True) - AS_GOOD).float().argmax(1)
 
 
 class Player(nn.Module):
@@ -305,13 +315,13 @@ class WithRollout(Player):
     def forward(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         states = self.state(rows)
         q = self.q_values(states)
-        policy = F.pad(self.q_values(torch.arange(STATES)).argmax(1), (0, 1))
+        policy = F.pad(greedy(self.q_values(torch.arange(STATES))), (0, 1))
         follows = self.following.gather(1, policy[:, None])[:, 0]
         visited = [states]
         for _ in range(ROLLOUT - 1):
             visited.append(follows[visited[-1]])
         rollout = torch.stack(visited, 1)
-        return q, q.argmax(1), torch.where(rollout == STATES, -1, rollout)
+        return q, greedy(q), torch.where(rollout == STATES, -1, rollout)
 
 
 class WithSuccess(Player):
@@ -321,13 +331,13 @@ class WithSuccess(Player):
 
     def __init__(self, body: nn.Sequential, lake: Lake) -> None:
         super().__init__(body, lake)
-        policy = self.q_values(torch.arange(STATES)).argmax(1).numpy()
+        policy = greedy(self.q_values(torch.arange(STATES))).detach().numpy()
         self.register_buffer("success", torch.from_numpy(success_within(lake, policy)).float())
 
     def forward(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         states = self.state(rows)
         q = self.q_values(states)
-        return q, q.argmax(1), self.success[states]
+        return q, greedy(q), self.success[states]
 
 
 def sequential(parameters: Parameters, seed: int) -> nn.Sequential:
