@@ -181,7 +181,7 @@ def lake_policies(policies: Mapping[str, tuple[NDArray[Any], NDArray[np.int64]]]
                     arrowprops={"arrowstyle": "-|>", "linewidth": 2, "color": ink, "mutation_scale": 16},
                 )
                 axes.text(column, row + 0.4, f"{value:.3f}", ha="center", va="center", fontsize=TEXT, color=ink)
-            _tile(axes, tiles[state], column, row)
+            _tile(axes, tiles[state], column, row, _ink(colours, value))
         _map(axes, side, title)
     figure.colorbar(colours, ax=list(panels), label="largest Q-value", shrink=0.85)
     return _png(figure)
@@ -198,13 +198,13 @@ def q_table(q: NDArray[Any], tiles: str) -> bytes:
         across, down = ARROWS[action]
         # The edge of the cell that the action leads to, and the middle.
         edge = [(column + (across + k * down) / 2, row + (down + k * across) / 2) for k in (-1, 1)]
-        value = q[state, action]
+        value = q[state, action].round(3) + 0.0  # no -0.000
         axes.add_patch(Polygon([(column, row), *edge], facecolor=colours.to_rgba(value), edgecolor="white"))
         place, weight = (column + 0.32 * across, row + 0.32 * down), "bold" if action == q[state].argmax() else "normal"
         style: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": TEXT, "fontweight": weight}
         axes.text(*place, f"{value:.3f}", color=_ink(colours, value), **style)
     for state, tile in enumerate(tiles):
-        _tile(axes, tile, state % side, state // side)
+        _tile(axes, tile, state % side, state // side, _ink(colours, q[state].max()))
     _map(axes, side, "Q-values of left, down, right and up")
     figure.colorbar(colours, ax=axes, label="Q-value", shrink=0.85)
     return _png(figure)
@@ -248,14 +248,14 @@ def _ink(colours: ScalarMappable, value: float) -> str:
     return "white" if value > low + 0.65 * (high - low) else "#1d2128"
 
 
-def _tile(axes: Axes, tile: str, column: int, row: int) -> None:
+def _tile(axes: Axes, tile: str, column: int, row: int, ink: str) -> None:
     """Holes and the goal in the middle of their cell, the start in a corner of its own."""
     if tile in TILES:
         colour, name = TILES[tile]
         axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, color=colour))
         axes.text(column, row, name, ha="center", va="center", color="white", fontsize=TEXT + 2, fontweight="bold")
     elif tile == "S":
-        axes.text(column - 0.45, row - 0.43, "start", ha="left", va="top", fontsize=TEXT - 1, fontweight="bold")
+        axes.text(column - 0.45, row - 0.43, "start", ha="left", va="top", fontsize=TEXT - 1, color=ink)
 
 
 def _map(axes: Axes, side: int, title: str) -> None:
