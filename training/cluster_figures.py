@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from training.figures import QUIET, RIGHT, TEXT, TRAIN, WRONG, Pictures, _png
+from training.figures import QUIET, RIGHT, TEXT, TRAIN, WRONG, Pictures, png
 from training.kmeans import Round
 
 Array = NDArray[Any]
