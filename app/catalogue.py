@@ -1,11 +1,13 @@
 """What the service says about its models. Data for `/models`, the command line and the README's table; no HTTP."""
 
+import json
+from typing import Any
 from urllib.parse import quote
 
 from onnxruntime import NodeArg
 from pydantic import BaseModel, Field
 
-from app.card import Card
+from app.card import Card, RowsInput, TextInput
 from app.model import Model
 from app.profile import Profile
 from app.store import Store
@@ -27,6 +29,7 @@ class ModelSummary(BaseModel):
     labels: list[str]
     parameters: int | None
     metrics: dict[str, float]
+    floor: dict[str, float] = Field(description="What some of them had to reach before the model was kept.")
     provider: str = Field(description="The onnxruntime execution provider that runs it.")
 
 
@@ -89,6 +92,7 @@ def summary(model: Model, store: Store) -> ModelSummary:
         labels=card.labels if card else [],
         parameters=card.parameters if card else None,
         metrics=card.metrics if card else {},
+        floor=card.floor if card else {},
         provider=model.provider,
     )
 
@@ -107,9 +111,22 @@ def model_page(model: Model, store: Store, base_url: str) -> ModelPage:
         outputs=[tensor_facts(node) for node in model.session.get_outputs()],
         batching=batching(model.profile),
         figures=[f"{base_url}/models/{name}/figures/{quote(figure)}{query}" for figure in model.figures],
-        call=f"curl -F file=@picture.png '{base_url}/predict/{name}{query}'" if model.card else None,
+        call=f"curl {_body(model.card)} '{base_url}/predict/{name}{query}'" if model.card else None,
         card=model.card,
     )
+
+
+def _body(card: Card) -> str:
+    """What to send, as curl's options."""
+    match card.input:
+        case RowsInput(features=features):
+            document: dict[str, Any] = {"rows": [[feature.example for feature in features]]}
+        case TextInput(example=example):
+            document = {"texts": [example]}
+        case _:
+            return "-F file=@picture.png"
+    text = json.dumps(document, ensure_ascii=False).replace("'", "\\u0027")  # a quotation mark would end the shell's
+    return f"-H 'Content-Type: application/json' -d '{text}'"
 
 
 def aliases_of(model: Model, store: Store) -> list[str]:

@@ -19,7 +19,7 @@ from app.model import Array, Model
 from app.open_inference import PICTURE, InferRequest, Json, Reply, read_request, write_response
 from app.pictures import stack
 from app.scheduler import weight
-from app.service import Admission, Gone, Service, Timings, cost
+from app.service import INLINE_BYTES, Admission, Gone, Service, Timings, cost
 from app.store import Store
 from app.tensors import Datatype, TensorSpec
 
@@ -39,8 +39,6 @@ PLATFORM, BACKEND = "onnxruntime_onnx", "onnxruntime"
 # What a configuration tells clients that want to know how large a batch may be; the limit that is enforced is that of
 # the body.
 MAX_BATCH_SIZE = 1_024
-# More bytes than this are read or written in a thread, so that they do not hold up the event loop.
-INLINE_BYTES = 65_536
 
 DEVICE_FAULTS = ("EPFail", "EngineError", "DeviceReset")  # as onnxruntime calls them
 

@@ -46,7 +46,9 @@ def _entries(body: bytes, wanted: str, card: Card) -> list[Any]:
     except orjson.JSONDecodeError as error:
         raise InvalidRequest(f"the body is not valid JSON: {error}") from None
     if not isinstance(document, dict) or list(document) != [wanted]:
-        got = f"the members {', '.join(map(repr, document))}" if isinstance(document, dict) else _quoted(document)
+        got = _quoted(document)
+        if isinstance(document, dict):
+            got = f"the members {', '.join(map(repr, document))}" if document else "no member"
         raise InvalidRequest(f"the body has {got}; model {card.name!r} takes {what_it_takes(card)}")
     entries = document[wanted]
     if not isinstance(entries, list) or not entries:

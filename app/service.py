@@ -28,7 +28,7 @@ INLINE_PIXELS = 128 * 128
 # The same of so many files, however small.
 INLINE_FILES = 8
 
-# So many bytes of JSON are read on the event loop.
+# So many bytes are read or written on the event loop; more would hold it up, and go to a thread.
 INLINE_BYTES = 65_536
 
 # What decoding a photograph takes, roughly; it is to tell long queues from short ones.

@@ -1,22 +1,30 @@
 """The table of models in Markdown, as the README shows it: generated from the cards, never written by hand."""
 
-from app.catalogue import Catalogue
+from app.catalogue import Catalogue, ModelSummary
 from app.errors import InvalidRequest
 
 BEGIN, END = "<!-- models: begin (percept models --write README.md) -->", "<!-- models: end -->"
 
 
 def table(catalogue: Catalogue) -> str:
-    rows = ["| model | what it is | parameters | test accuracy | answers as |", "|---|---|---:|---:|---|"]
+    rows = ["| model | what it is | parameters | its measure | answers as |", "|---|---|---:|---:|---|"]
     for model in catalogue.models:
-        accuracy = model.metrics.get("test_accuracy")
         rows.append(
             f"| `{model.name}` | {model.title or 'an ONNX file without a card'} "
             f"| {f'{model.parameters:,}' if model.parameters else '–'} "
-            f"| {f'{accuracy:.2%}' if accuracy is not None else '–'} "
+            f"| {measure(model)} "
             f"| {', '.join(f'`{alias}`' for alias in model.aliases)} |"
         )
     return "\n".join(rows)
+
+
+def measure(model: ModelSummary) -> str:
+    """The figure that its floor is of; of several the first."""
+    name = next(iter(model.floor), None)
+    if name is None:
+        return "–"
+    value = model.metrics[name]
+    return f"{name.replace('_', ' ')} {f'{value:.2%}' if 'accuracy' in name else f'{value:g}'}"
 
 
 def replace_table(document: str, text: str) -> str:

@@ -12,6 +12,8 @@ from app.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLES = ROOT / "samples"
+# The models that are committed.
+MODELS = sorted(folder.name for folder in (ROOT / "artifacts").iterdir() if folder.is_dir())
 
 
 @pytest.fixture(autouse=True)

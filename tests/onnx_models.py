@@ -12,7 +12,18 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from app.card import Card, DatasetFacts, Golden, ImageInput, Tensor, TextInput, Training, write_metadata
+from app.card import (
+    Card,
+    DatasetFacts,
+    Feature,
+    Golden,
+    ImageInput,
+    RowsInput,
+    Tensor,
+    TextInput,
+    Training,
+    write_metadata,
+)
 
 # Type and shape by name; None is a rank that the model does not tell.
 Shape = Sequence[int | str] | None
@@ -277,3 +288,85 @@ def write_all(folder: Path) -> None:
     write_model(folder, parsing_graph(), "parsing")
     write_model(folder, lookup_graph(), "lookup")
     write_brightness(folder)
+
+
+def higher_graph() -> onnx.ModelProto:
+    """float rows [batch, 2] → index of the higher one, and by how much the second is: margin."""
+    return graph_of(
+        [
+            helper.make_node("Gather", ["rows", "zero"], ["first"], axis=1),
+            helper.make_node("Gather", ["rows", "one"], ["second"], axis=1),
+            helper.make_node("Sub", ["second", "first"], ["margin"]),
+            helper.make_node("Greater", ["second", "first"], ["is_second"]),
+            helper.make_node("Cast", ["is_second"], ["index"], to=TensorProto.INT64),
+        ],
+        {"rows": (TensorProto.FLOAT, ["batch", 2])},
+        {"index": (TensorProto.INT64, ["batch"]), "margin": (TensorProto.FLOAT, ["batch"])},
+        zero=np.array(0, np.int64),
+        one=np.array(1, np.int64),
+    )
+
+
+def agreement_graph() -> onnx.ModelProto:
+    """string text [batch] → probabilities [batch, 2]: whether it is "yes"."""
+    return graph_of(
+        [
+            helper.make_node("Equal", ["text", "yes"], ["agrees"]),
+            helper.make_node("Cast", ["agrees"], ["agreed"], to=TensorProto.FLOAT),
+            helper.make_node("Sub", ["full", "agreed"], ["refused"]),
+            helper.make_node("Unsqueeze", ["agreed", "axis"], ["right"]),
+            helper.make_node("Unsqueeze", ["refused", "axis"], ["left"]),
+            helper.make_node("Concat", ["left", "right"], ["probabilities"], axis=1),
+            helper.make_node("StringConcat", ["text", "mark"], ["echo"]),
+        ],
+        {"text": (TensorProto.STRING, ["batch"])},
+        {"probabilities": (TensorProto.FLOAT, ["batch", 2]), "echo": (TensorProto.STRING, ["batch"])},
+        yes=np.array(["yes"], np.object_),
+        full=np.array(1, np.float32),
+        axis=np.array([1], np.int64),
+        mark=np.array(["!"], np.object_),
+    )
+
+
+def write_with_card(folder: Path, model: onnx.ModelProto, card: Card, golden: Golden) -> Path:
+    helper.set_model_props(model, write_metadata(card, golden))
+    return write_model(folder, model, card.name)
+
+
+def write_higher(folder: Path, **changes: Any) -> Path:
+    """`higher`: rows of two numbers in; the higher one, and the margin."""
+    values: dict[str, Any] = {
+        "input": RowsInput(features=[Feature(name="left", unit="cm"), Feature(name="right", unit="cm", example=2.5)]),
+        "outputs": {"index": "Which is higher.", "margin": "By how much the right one is higher, in cm."},
+        "told": ["margin"],
+        "labels": ["left", "right"],
+    }
+    golden = Golden(
+        inputs={"rows": Tensor.of(np.array([[1, 3], [2, 0]], np.float32))},
+        outputs={
+            "index": Tensor.of(np.array([1, 0], np.int64)),
+            "margin": Tensor.of(np.array([2, -2], np.float32)),
+        },
+        tolerance={"CPUExecutionProvider": 1e-6},
+    )
+    return write_with_card(folder, higher_graph(), brightness_card("higher", **values | changes), golden)
+
+
+def write_agreement(folder: Path) -> Path:
+    """`agreement`: text in; whether it is "yes"."""
+    card = brightness_card(
+        "agreement",
+        input=TextInput(language="English", example="yes"),
+        outputs={"probabilities": "1 for what is meant.", "echo": "The text, louder."},
+        told=["echo"],
+        labels=["no", "yes"],
+    )
+    golden = Golden(
+        inputs={"text": Tensor.of(np.array(["yes", "well"], object))},
+        outputs={
+            "probabilities": Tensor.of(np.array([[0, 1], [1, 0]], np.float32)),
+            "echo": Tensor.of(np.array(["yes!", "well!"], object)),
+        },
+        tolerance={"CPUExecutionProvider": 1e-6},
+    )
+    return write_with_card(folder, agreement_graph(), card, golden)

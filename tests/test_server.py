@@ -19,7 +19,7 @@ import pytest
 
 from app.errors import ConfigurationError
 from app.server import GRACE_SECONDS, listen
-from tests.conftest import ROOT, SAMPLES
+from tests.conftest import MODELS, ROOT, SAMPLES
 from tests.problems import assert_problem
 
 SEVEN = (SAMPLES / "seven.png").read_bytes()
@@ -53,7 +53,10 @@ class Server:
         deadline = time.monotonic() + PATIENCE
         while True:
             try:
-                assert json.load(urllib.request.urlopen(f"{self.url}/health/ready")) == {"ready": True, "models": 6}
+                assert json.load(urllib.request.urlopen(f"{self.url}/health/ready")) == {
+                    "ready": True,
+                    "models": len(MODELS),
+                }
                 return
             except OSError:
                 assert time.monotonic() < deadline and self.process.poll() is None

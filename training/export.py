@@ -52,15 +52,28 @@ class Exportable:
 def to_onnx(what: Exportable, example: TorchTensor) -> bytes:
     """The whole model as one graph whose first axis, of every input and output, is a batch of any size. `example` has
     two rows."""
+    dynamic_shapes = ({0: torch.export.Dim("batch")},)
+    return graph_of(what.module, (example,), [what.input_name], list(what.outputs), dynamic_shapes)
+
+
+def graph_of(
+    module: nn.Module,
+    examples: tuple[TorchTensor, ...],
+    inputs: list[str],
+    outputs: list[str],
+    dynamic_shapes: tuple[dict[int, Any], ...],
+) -> bytes:
+    """Any module as a checked graph, for what takes more than one tensor; `dynamic_shapes` name each input's axes of
+    any size."""
     with _quiet_exporter():
         program = torch.onnx.export(
-            what.module.eval(),
-            (example,),
+            module.eval(),
+            examples,
             dynamo=True,
             verbose=False,
-            input_names=[what.input_name],
-            output_names=list(what.outputs),
-            dynamic_shapes=({0: torch.export.Dim("batch")},),
+            input_names=inputs,
+            output_names=outputs,
+            dynamic_shapes=dynamic_shapes,
         )
     assert program is not None
     model = program.model_proto

@@ -1,11 +1,16 @@
 """The pictures beside an artifact. Each function draws one and returns PNG bytes; none reads data or a network."""
 
 import io
+import math
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.patches import Polygon, Rectangle
 from numpy.typing import NDArray
 
 from app.card import Epoch
@@ -18,6 +23,9 @@ Points = NDArray[np.float32]  # [N, 2]
 RIGHT, WRONG, QUIET, TRAIN = "#2563c9", "#c62f2f", "#b8bec8", "#e08a1e"
 DPI = 100
 TEXT = 9
+ARROWS = ((-1, 0), (0, 1), (1, 0), (0, -1))  # left, down, right, up: across and down
+TILES = {"H": ("#3b4352", "hole"), "G": (RIGHT, "goal")}
+Q_COLOURS = "YlGn"
 
 
 def learning_curves(history: Sequence[Epoch], floor: float | None = None) -> bytes:
@@ -39,7 +47,7 @@ def learning_curves(history: Sequence[Epoch], floor: float | None = None) -> byt
         axes.set_axisbelow(True)
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(frameon=False, fontsize=TEXT)
-    return _png(figure)
+    return png(figure)
 
 
 def confusion_matrix(truth: Labels, predicted: Labels, names: Sequence[str], what: str = "pictures") -> bytes:
@@ -62,7 +70,7 @@ def confusion_matrix(truth: Labels, predicted: Labels, names: Sequence[str], wha
     axes.set(xlabel="answer", ylabel="truth", title=f"Confusion on {len(truth):,} test {what}")
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
-    return _png(figure)
+    return png(figure)
 
 
 def predictions(pictures: Pictures, probabilities: Probabilities, truth: Labels, names: Sequence[str]) -> bytes:
@@ -89,11 +97,13 @@ def filters(weights: NDArray[np.float32], columns: int = 8) -> bytes:
     for axes in grid.flat:
         axes.axis("off")
     figure.suptitle(f"The {len(weights)} first-layer filters", fontsize=TEXT + 2)
-    return _png(figure)
+    return png(figure)
 
 
-def seed_bands(losses: Mapping[str, NDArray[np.float32]], every: int, what: str) -> bytes:
-    """The losses of many seeds, [noted steps, seeds], by run: median, middle half, every seed as a faint line."""
+def loss_bands(
+    losses: Mapping[str, NDArray[np.float32]], every: int, what: str, runs: str = "seeds", step: str = "step"
+) -> bytes:
+    """The losses of many runs, [noted steps, runs], by kind: median, middle half, each as a faint line."""
     figure = Figure(figsize=(4.5 * len(losses), 3.6), layout="constrained")
     panels = figure.subplots(1, len(losses), squeeze=False, sharey=True)[0]
     for axes, (title, each) in zip(panels, losses.items(), strict=True):
@@ -102,12 +112,28 @@ def seed_bands(losses: Mapping[str, NDArray[np.float32]], every: int, what: str)
         axes.plot(steps, each, color=QUIET, linewidth=0.4, alpha=0.5)
         axes.fill_between(steps, low, high, color=RIGHT, alpha=0.25, label="the middle half")
         axes.plot(steps, middle, color=RIGHT, label="median")
-        axes.set(xlabel="step", title=f"{title}, {each.shape[1]} seeds")
+        axes.set(xlabel=step, title=f"{title}, {each.shape[1]} {runs}")
         axes.grid(color="#eceef1")
         axes.spines[["top", "right"]].set_visible(False)
     panels[0].set(ylabel=what, ylim=(0, None))
     panels[0].legend(frameon=False, fontsize=TEXT)
-    return _png(figure)
+    return png(figure)
+
+
+def split_accuracies(runs: Mapping[str, NDArray[np.float32]], floor: float) -> bytes:
+    """The accuracy of each split by run, as dots, with the mean."""
+    figure = Figure(figsize=(7, 1 + 0.7 * len(runs)), layout="constrained")
+    axes = figure.subplots()
+    for place, values in enumerate(runs.values()):
+        beside = np.argsort(np.argsort(values, kind="stable"), kind="stable") / len(values) - 0.5
+        axes.scatter(100 * values, place + 0.4 * beside, s=22, color=QUIET)
+        axes.plot([100 * values.mean()] * 2, [place - 0.3, place + 0.3], color=RIGHT, linewidth=2)
+        axes.text(100 * values.mean(), place - 0.36, f"{values.mean():.1%}", ha="center", va="bottom", fontsize=TEXT)
+    axes.axvline(100 * floor, color=QUIET, linestyle="--", linewidth=1)
+    axes.set_yticks(range(len(runs)), list(runs))
+    axes.set(xlabel=f"test accuracy in %, {len(next(iter(runs.values())))} splits", ylim=(len(runs) - 0.5, -0.7))
+    axes.spines[["top", "right"]].set_visible(False)
+    return png(figure)
 
 
 def grid(low: float, high: float, side: int) -> Points:
@@ -130,7 +156,7 @@ def decision_surface(
     _two_classes(axes, points, truth, names)
     axes.set(xlabel="a", ylabel="b", aspect="equal")
     figure.colorbar(drawn, ax=axes, ticks=[0, 0.5, 1], label=f"probability of {names[1]}")
-    return _png(figure)
+    return png(figure)
 
 
 def folded_plane(
@@ -149,7 +175,113 @@ def folded_plane(
         axes.plot(lines[..., 0].T, lines[..., 1].T, color=QUIET, linewidth=0.7)
         _two_classes(axes, at, truth, names)
         axes.set(title=title, aspect="equal", xlim=(-0.08, 1.08), ylim=(-0.08, 1.08))
-    return _png(figure)
+    return png(figure)
+
+
+def lake_policies(policies: Mapping[str, tuple[NDArray[Any], NDArray[np.int64]]], tiles: str) -> bytes:
+    """By title: value and action of each state on the square map, as colour, number and arrow."""
+    figure = Figure(figsize=(4.4 * len(policies) + 0.8, 4.6), layout="constrained")
+    panels = figure.subplots(1, len(policies), squeeze=False)[0]
+    side = math.isqrt(len(tiles))
+    every = np.concatenate([values[_goes_on(tiles)] for values, _ in policies.values()])
+    colours = ScalarMappable(Normalize(every.min(), every.max()), Q_COLOURS)
+    for axes, (title, (values, actions)) in zip(panels, policies.items(), strict=True):
+        for state, (value, action) in enumerate(zip(values, actions, strict=True)):
+            row, column = divmod(state, side)
+            if _goes_on(tiles)[state]:
+                across, down = ARROWS[action]
+                axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, color=colours.to_rgba(value)))
+                ink = _ink(colours, value)
+                axes.annotate(
+                    "",
+                    (column + 0.27 * across, row - 0.08 + 0.27 * down),
+                    (column - 0.27 * across, row - 0.08 - 0.27 * down),
+                    arrowprops={"arrowstyle": "-|>", "linewidth": 2, "color": ink, "mutation_scale": 16},
+                )
+                axes.text(column, row + 0.4, f"{value:.3f}", ha="center", va="center", fontsize=TEXT, color=ink)
+            _tile(axes, tiles[state], column, row, _ink(colours, value))
+        _map(axes, side, title)
+    figure.colorbar(colours, ax=list(panels), label="largest Q-value", shrink=0.85)
+    return png(figure)
+
+
+def q_table(q: NDArray[Any], tiles: str) -> bytes:
+    """Q-values, [states, actions], as four triangles in each cell of the square map; the largest is in bold."""
+    side = math.isqrt(len(tiles))
+    figure = Figure(figsize=(7.6, 6.6), layout="constrained")
+    axes = figure.subplots()
+    colours = ScalarMappable(Normalize(min(0, q[_goes_on(tiles)].min()), max(1, q.max())), Q_COLOURS)
+    for state, action in np.argwhere(_goes_on(tiles)[:, None] & np.ones(len(ARROWS), bool)):
+        row, column = divmod(int(state), side)
+        across, down = ARROWS[action]
+        # The edge of the cell that the action leads to, and the middle.
+        edge = [(column + (across + k * down) / 2, row + (down + k * across) / 2) for k in (-1, 1)]
+        value = q[state, action].round(3) + 0.0  # no -0.000
+        axes.add_patch(Polygon([(column, row), *edge], facecolor=colours.to_rgba(value), edgecolor="white"))
+        place, weight = (column + 0.32 * across, row + 0.32 * down), "bold" if action == q[state].argmax() else "normal"
+        style: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": TEXT, "fontweight": weight}
+        axes.text(*place, f"{value:.3f}", color=_ink(colours, value), **style)
+    for state, tile in enumerate(tiles):
+        _tile(axes, tile, state % side, state // side, _ink(colours, q[state].max()))
+    _map(axes, side, "Q-values of left, down, right and up")
+    figure.colorbar(colours, ax=axes, label="Q-value", shrink=0.85)
+    return png(figure)
+
+
+def learning_by_episode(
+    runs: Mapping[str, tuple[NDArray[Any], NDArray[Any], NDArray[Any]]], optimum: float, most: int
+) -> bytes:
+    """By run: the episodes that had ended, the success of the greedy policy and the error of its Q-values, each
+    [notes, seeds]. Every seed is a faint line, their mean a strong one."""
+    figure = Figure(figsize=(10, 3.8), layout="constrained")
+    panels = figure.subplots(1, 2)
+    for (title, (episodes, *measured)), colour in zip(runs.items(), (TRAIN, RIGHT), strict=True):
+        # Seeds come to the same number of episodes at different times.
+        until = np.linspace(0, min(most, episodes[-1].min()), 200)
+        for axes, each in zip(panels, measured, strict=True):
+            seeds = [np.interp(until, *pair) for pair in zip(episodes.T, each.T, strict=True)]
+            axes.plot(until, np.transpose(seeds), color=colour, linewidth=0.5, alpha=0.3)
+            axes.plot(until, np.mean(seeds, axis=0), color=colour, label=f"{title}, mean of {len(seeds)} seeds")
+    success, error = panels
+    success.axhline(optimum, color="#30343b", linestyle="--", linewidth=1, label="value iteration")
+    success.set(ylabel="success of the greedy policy", title="Reaches the goal within 100 steps", ylim=(-0.02, 1.02))
+    error.set(ylabel="largest error", title="Q-values against value iteration", yscale="log", ylim=(1e-4, None))
+    for axes in panels:
+        axes.set(xlabel="episodes")
+        axes.grid(color="#eceef1")
+        axes.set_axisbelow(True)
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(*success.get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
+    return png(figure)
+
+
+def _goes_on(tiles: str) -> NDArray[np.bool_]:
+    return np.array([tile in "SF" for tile in tiles])
+
+
+def _ink(colours: ScalarMappable, value: float) -> str:
+    """What can be read on the colour of the value."""
+    low, high = colours.get_clim()
+    assert low is not None and high is not None
+    return "white" if value > low + 0.65 * (high - low) else "#1d2128"
+
+
+def _tile(axes: Axes, tile: str, column: int, row: int, ink: str) -> None:
+    """Holes and the goal in the middle of their cell, the start in a corner of its own."""
+    if tile in TILES:
+        colour, name = TILES[tile]
+        axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, color=colour))
+        axes.text(column, row, name, ha="center", va="center", color="white", fontsize=TEXT + 2, fontweight="bold")
+    elif tile == "S":
+        axes.text(column - 0.45, row - 0.43, "start", ha="left", va="top", fontsize=TEXT - 1, color=ink)
+
+
+def _map(axes: Axes, side: int, title: str) -> None:
+    axes.set(title=title, xticks=[], yticks=[], xlim=(-0.5, side - 0.5), ylim=(side - 0.5, -0.5), aspect="equal")
+    for line in np.arange(0.5, side - 1):
+        axes.axhline(line, color="white", linewidth=2)
+        axes.axvline(line, color="white", linewidth=2)
+    axes.spines[:].set_visible(False)
 
 
 def words_by_topic(topics: Mapping[str, Mapping[str, float]], what: str) -> bytes:
@@ -165,7 +297,7 @@ def words_by_topic(topics: Mapping[str, Mapping[str, float]], what: str) -> byte
         axes.grid(axis="x", color="#eceef1")
         axes.set_axisbelow(True)
     figure.supxlabel(what, fontsize=TEXT)
-    return _png(figure)
+    return png(figure)
 
 
 def _two_classes(axes: Axes, points: Points, truth: NDArray[np.float32], names: Sequence[str]) -> None:
@@ -188,7 +320,7 @@ def _answers(
         _picture(shown, picture, row, label, names)
         _bars(bars, row, label, names)
     figure.suptitle(title, fontsize=TEXT + 3)
-    return _png(figure)
+    return png(figure)
 
 
 def _picture(
@@ -212,7 +344,8 @@ def _bars(axes: Axes, probabilities: NDArray[np.float32], label: int, names: Seq
     axes.spines[:].set_visible(False)
 
 
-def _png(figure: Figure) -> bytes:
+def png(figure: Figure) -> bytes:
+    """The file, the same for the same figure."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
     return buffer.getvalue()

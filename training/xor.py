@@ -193,7 +193,7 @@ class Perceptron:
             ),
             export.golden_rows(what, POINTS),
             {
-                "training": figures.seed_bands(
+                "training": figures.loss_bands(
                     {task: tasks[:, place].numpy() for place, task in enumerate(("XOR", "AND", "OR"))},
                     curves.every,
                     "mean squared error",
@@ -312,8 +312,8 @@ class Mlp:
             ),
             export.golden_rows(what, POINTS),
             {
-                "training": figures.seed_bands({"Adam": curves.losses.numpy()}, curves.every, "cross-entropy"),
-                "course": figures.seed_bands({"SGD": their_curves.losses.numpy()}, their_curves.every, "cross-entropy"),
+                "training": figures.loss_bands({"Adam": curves.losses.numpy()}, curves.every, "cross-entropy"),
+                "course": figures.loss_bands({"SGD": their_curves.losses.numpy()}, their_curves.every, "cross-entropy"),
                 "decision": figures.decision_surface(surface(graph), POINTS.numpy(), XOR.numpy(), LABELS),
             },
         )
@@ -432,7 +432,7 @@ class ByHand:
             ),
             export.golden_rows(what, POINTS),
             {
-                "training": figures.seed_bands({"SGD": curves.losses.numpy()}, curves.every, "cross-entropy"),
+                "training": figures.loss_bands({"SGD": curves.losses.numpy()}, curves.every, "cross-entropy"),
                 "decision": figures.decision_surface(surface(graph), POINTS.numpy(), XOR.numpy(), LABELS),
                 "folding": figures.folded_plane(*folding(graph), answers["hidden"], XOR.numpy(), LABELS),
             },

@@ -1,4 +1,4 @@
-"""POST /predict/{model}: pictures in, predictions out. Most of them hot_path.py answers before they come here."""
+"""POST /predict/{model}: pictures, rows or texts in, predictions out. Most pictures hot_path.py answers before."""
 
 from typing import Annotated, Any
 
@@ -27,6 +27,18 @@ IMAGE_BODY: dict[str, Any] = {
                 }
             },
             "image/*": {"schema": _BINARY},
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "properties": {
+                        "rows": {"type": "array", "items": {"type": "array", "items": {"type": "number"}}},
+                        "texts": {"type": "array", "items": {"type": "string"}},
+                    },
+                    "additionalProperties": False,
+                    "minProperties": 1,
+                    "maxProperties": 1,
+                },
+            },
         },
     }
 }
@@ -58,7 +70,7 @@ async def _model(
 
 @router.post(
     "/predict/{model}",
-    summary="Classify pictures",
+    summary="Classify pictures, rows or texts",
     responses=documented(404, 408, 413, 415, 422, 504) | documented_overload(),
     response_model=Predictions,
     openapi_extra=IMAGE_BODY,
@@ -72,6 +84,7 @@ async def predict_images(
     service: ServiceDep,
     top: Annotated[int | None, Query(ge=1, description="Only the most probable classes, in order.")] = None,
 ) -> Response:
-    """One entry per file, in order: `curl -F file=@samples/seven.png http://127.0.0.1:8000/predict/digits`"""
+    """One entry per file, row or text, in order: `curl -F file=@samples/seven.png http://127.0.0.1:8000/predict/digits`.
+    What a model takes is on its page: pictures as files, or JSON with `rows` or `texts`."""
     answer = await service.predict(model, upload, top, deadline, lambda: gone(request.receive))
     return Response(answer.json(), media_type="application/json", headers={"Server-Timing": answer.timings.header()})

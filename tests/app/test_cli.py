@@ -92,4 +92,4 @@ def test_train_is_handed_to_the_other_half() -> None:
     done = percept("train", "no-such-recipe")
 
     assert done.returncode == 2
-    assert "no recipe is called no-such-recipe; there are mnist-dnn, mnist-mlp" in done.stderr
+    assert "no recipe is called no-such-recipe; there are xor-perceptron, xor-mlp" in done.stderr

@@ -18,7 +18,6 @@ from typing import Any
 import pytest
 import uvicorn
 from PIL import Image
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.connection import PATIENCE_SECONDS, Connection
 from app.envelope import Envelope
@@ -28,21 +27,9 @@ from app.metrics import STATUSES
 from app.routes.hot_path import HotPath
 from app.service import Service
 from app.settings import Settings
-from tests.app.routes.test_hot_path import DISCONNECT, FORM, MAX_FILES, REQUESTS, SEVEN, TWO, form
+from tests.app.routes.test_hot_path import DISCONNECT, FORM, MAX_FILES, REQUESTS, SEVEN, TWO, Recorder, form
 
 PATIENCE = 20
-
-
-class Recorder:
-    """Middleware around all others: what comes here the connection has not answered by itself."""
-
-    def __init__(self, app: ASGIApp, seen: list[str]) -> None:
-        self.app, self.seen = app, seen
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            self.seen.append(scope["path"])
-        await self.app(scope, receive, send)
 
 
 @dataclass
@@ -88,7 +75,7 @@ VARYING = ("date", "server-timing")
 def serving(short_way: bool = True) -> Iterator[Server]:
     seen: list[str] = []
     app = create_app(Settings(max_files=MAX_FILES, max_pixels=2_000_000))
-    app.front = Recorder(app.front, seen)
+    app.front = Recorder(app.front, seen)  # what comes here the connection has not answered by itself
     config = uvicorn.Config(app, http=Connection, port=0, log_config=None, access_log=False, server_header=False)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)

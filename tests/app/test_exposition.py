@@ -18,7 +18,7 @@ from app.exposition import exposition
 from app.main import create_app
 from app.metrics import FAILURES, ROWS, SECONDS, STAGES, STATUSES, Metrics
 from app.settings import Settings
-from tests.conftest import SAMPLES
+from tests.conftest import MODELS, SAMPLES
 from tests.onnx_models import LABELS, SIDE, brightness_card, graph_of, write_brightness, write_model
 
 SEVEN = (SAMPLES / "seven.png").read_bytes()
@@ -223,7 +223,7 @@ def test_what_was_sent_is_what_is_told(service: TestClient) -> None:
     assert more("nv_inference_count", **labels) == 9
     assert more("percept_request_seconds_sum", **labels) >= more("percept_inference_seconds_sum", **labels) > 0
     assert value(after, "percept_queued_requests") == 0
-    assert value(after, "percept_models_loaded") == 6
+    assert value(after, "percept_models_loaded") == len(MODELS)
     assert value(after, "percept_workers") == 1
 
 

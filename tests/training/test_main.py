@@ -40,9 +40,9 @@ def test_options_override_the_recipe(monkeypatch: pytest.MonkeyPatch, tmp_path: 
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        ([], "name the models to train, or --all; there are mnist-dnn"),
+        ([], "name the models to train, or --all; there are xor-perceptron"),
         (["mnist-dnn", "--all"], "name the models to train, or --all"),
-        (["letters"], "no recipe is called letters; there are mnist-dnn"),
+        (["letters"], "no recipe is called letters; there are xor-perceptron"),
     ],
 )
 def test_wrong_names_are_told(argv: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -210,8 +210,8 @@ def test_optional_parameters_are_not_described_as_null(document: dict[str, Any])
     }
 
 
-def test_body_is_described_as_files(document: dict[str, Any]) -> None:
+def test_body_is_described_as_files_or_json(document: dict[str, Any]) -> None:
     content = document["paths"]["/predict/{model}"]["post"]["requestBody"]["content"]
 
-    assert set(content) == {"multipart/form-data", "image/*"}
+    assert set(content) == {"multipart/form-data", "image/*", "application/json"}
     assert content["multipart/form-data"]["schema"]["required"] == ["file"]

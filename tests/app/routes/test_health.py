@@ -11,13 +11,14 @@ from app.errors import ConfigurationError
 from app.main import create_app, open_store
 from app.problems import DOCUMENTED
 from app.settings import Settings
+from tests.conftest import MODELS
 from tests.onnx_models import brightness_card, brightness_graph, write_brightness, write_model
 from tests.problems import assert_problem
 
 
 def test_service_with_all_models_is_ready(client: TestClient) -> None:
     assert client.get("/health/live").json() == {"live": True}
-    assert client.get("/health/ready").json() == {"ready": True, "models": 6}
+    assert client.get("/health/ready").json() == {"ready": True, "models": len(MODELS)}
 
 
 def test_refused_artifact_is_named_and_the_others_answer(tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ def form(*files: bytes, head: bytes = HEAD, boundary: bytes = b"xYz", end: bytes
 
 
 class Recorder:
-    """Middleware inside the short way: what comes here goes the general way."""
+    """Middleware that remembers what comes so far: put inside a short way, what was left to the general one."""
 
     def __init__(self, app: ASGIApp, seen: list[str]) -> None:
         self.app, self.seen = app, seen

@@ -42,15 +42,18 @@ def test_alias_leads_to_the_page_of_its_model(client: TestClient) -> None:
 
 def test_each_figure_of_each_model_is_a_picture(client: TestClient) -> None:
     for model in client.get("/models").json()["models"]:
-        figures = client.get(f"/models/{model['name']}").json()["figures"]
+        page = client.get(f"/models/{model['name']}").json()
+        figures = page["figures"]
 
-        assert [path.rsplit("/", 1)[1] for path in figures] == [
-            "confusion",
-            "filters",
-            "mistakes",
-            "predictions",
-            "training",
-        ]
+        assert figures
+        if page["card"]["training"]["history"]:  # a network that was trained on pictures
+            assert [path.rsplit("/", 1)[1] for path in figures] == [
+                "confusion",
+                "filters",
+                "mistakes",
+                "predictions",
+                "training",
+            ]
         for path in figures:
             answer = client.get(path)
             assert (answer.status_code, answer.headers["content-type"]) == (200, "image/png")

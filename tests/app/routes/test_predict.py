@@ -141,7 +141,7 @@ def test_bad_body_is_told(client: TestClient, request_: dict[str, Any], status: 
 @pytest.mark.parametrize(
     ("path", "status", "detail"),
     [
-        ("/predict/letters", 404, "there is no model 'letters'; there are: clothing, digits, fashion-cnn"),
+        ("/predict/letters", 404, "there is no model 'letters'; there are: clothing, digits, blobs-svm"),
         ("/predict/digits?version=7", 404, "has no version 7; there are: 1"),
         ("/predict/digits?model=letters", 404, "there is no model 'letters'"),
         ("/predict/digits?model=fashion-cnn", 422, "'fashion-cnn' does not answer what 'digits' answers"),

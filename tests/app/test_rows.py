@@ -1,0 +1,84 @@
+"""Rows and texts out of JSON: exact values, and every fault named by row and number."""
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+
+from app.card import Card, Feature, RowsInput, TextInput
+from app.errors import ContentTooLarge, InvalidRequest
+from app.rows import read_batch
+from tests.onnx_models import brightness_card
+
+ROWS: Card = brightness_card(input=RowsInput(features=[Feature(name="height", unit="cm"), Feature(name="weight")]))
+TEXTS: Card = brightness_card(input=TextInput(language="English", example="A sentence."))
+
+
+def read(document: Any, card: Card = ROWS, most: int = 3) -> Any:
+    body = document if isinstance(document, bytes) else json.dumps(document).encode()
+    return read_batch(body, card, most)
+
+
+def test_rows_become_float32_in_order() -> None:
+    batch = read({"rows": [[1, 2.5], [-3, 0.1]]})
+
+    assert batch.dtype == np.float32
+    np.testing.assert_array_equal(batch, np.array([[1, 2.5], [-3, 0.1]], np.float32))
+
+
+def test_texts_stay_as_they_are() -> None:
+    batch = read({"texts": ["", "Grüße ☃"]}, TEXTS)
+
+    assert batch.dtype == object
+    assert batch.tolist() == ["", "Grüße ☃"]
+
+
+@pytest.mark.parametrize(
+    ("document", "message"),
+    [
+        (b"{", "the body is not valid JSON"),
+        (b"", "the body is not valid JSON"),
+        ({}, r"the body has no member; model 'brightness' takes rows of 2 numbers \(height, weight\)"),
+        ({"rows": [[1, 2]], "more": 1}, "the body has the members 'rows', 'more'; model 'brightness' takes rows"),
+        ({"texts": ["a"]}, "the body has the members 'texts'; model 'brightness' takes rows"),
+        ([[1, 2]], r"the body has \[\[1,2\]\]; model 'brightness' takes rows"),
+        ({"rows": []}, r"rows is \[\]; allowed is a list with at least one entry"),
+        ({"rows": {"a": 1}}, r'rows is \{"a":1\}; allowed is a list'),
+        ({"rows": [1, 2]}, "row 1 has 1; allowed are 2: height, weight"),
+        ({"rows": [[1, 2], [1]]}, "row 2 has 1 value; allowed are 2: height, weight"),
+        ({"rows": [[1, 2, 3]]}, "row 1 has 3 values; allowed are 2"),
+        ({"rows": [[1, "2"]]}, 'row 1: weight is "2"; allowed is a finite number'),
+        ({"rows": [[None, 2]]}, "row 1: height is null; allowed is a finite number"),
+        ({"rows": [[True, 2]]}, "row 1: height is true; allowed is a finite number"),
+        ({"rows": [[[1], 2]]}, r"row 1: height is \[1\]; allowed is a finite number"),
+        (b'{"rows": [[1, NaN]]}', "the body is not valid JSON"),
+        ({"rows": [[1, 1e39]]}, r"a number is too large; allowed is up to 3\.4e\+38"),
+        (b'{"rows": [[1, 1%s]]}' % (b"0" * 400), r"row 1: weight is null; allowed is a finite number|not valid JSON"),
+    ],
+)
+def test_fault_is_named(document: Any, message: str) -> None:
+    with pytest.raises(InvalidRequest, match=message):
+        read(document)
+
+
+def test_whole_numbers_of_any_size_are_numbers() -> None:
+    assert read({"rows": [[2**63, -(2**63)]]}).tolist() == [[2.0**63, -(2.0**63)]]
+
+
+@pytest.mark.parametrize("texts", [[1], ["a", None], [["a"]]])
+def test_what_is_no_text_is_named(texts: list[Any]) -> None:
+    with pytest.raises(InvalidRequest, match=rf"text {len(texts)} is .*; allowed is a string"):
+        read({"texts": texts}, TEXTS)
+
+
+def test_too_many_are_refused() -> None:
+    with pytest.raises(ContentTooLarge, match=r"rows has 4 entries; at most 3 are allowed \(PERCEPT_MAX_ROWS\)"):
+        read({"rows": [[1, 2]] * 4})
+
+
+def test_long_values_are_not_quoted_whole() -> None:
+    with pytest.raises(InvalidRequest) as error:
+        read({"rows": [["x" * 1_000, 2]]})
+
+    assert len(error.value.detail) < 120

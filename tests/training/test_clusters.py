@@ -1,0 +1,139 @@
+"""What the systems of k-means answer, held against scikit-learn and against arithmetic by hand."""
+
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+import torch
+from sklearn.cluster import KMeans
+
+from app.card import read_card
+from tests.conftest import ROOT
+from training import clusters, export, kmeans
+from training.data import FASHION_MNIST, MNIST, load_test
+from training.system import Trained, Workplace, require_floor
+
+
+def train(system: clusters.Players | clusters.TShirts, tmp_path: Path) -> Trained:
+    return system.train(Workplace(tmp_path, torch.device("cpu")))
+
+
+@pytest.fixture(scope="module")
+def players(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    return train(clusters.Players(), tmp_path_factory.mktemp("players"))
+
+
+@pytest.fixture(scope="module")
+def shirts(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    return train(clusters.TShirts(), tmp_path_factory.mktemp("shirts"))
+
+
+def session_of(name: str) -> ort.InferenceSession:
+    return ort.InferenceSession(ROOT / "artifacts" / name / "1" / "model.onnx", providers=["CPUExecutionProvider"])
+
+
+def test_players_are_grouped_as_scikit_learn_groups_them(players: Trained) -> None:
+    points = clusters.PLAYERS.numpy()
+    oracle = KMeans(n_clusters=2, n_init=10, random_state=1).fit(points)
+    found = clusters.clustered(clusters.PLAYERS, 2, by=0).clustering
+
+    require_floor(players.card)
+    assert found.inertia == pytest.approx(oracle.inertia_, rel=1e-9)
+    assert found.centroids.numpy() == pytest.approx(np.array(sorted(oracle.cluster_centers_.tolist())), abs=1e-6)
+    assert players.card.metrics["inertia"] == found.inertia
+
+
+def test_110_passes_and_3_goals_are_many_of_both(players: Trained) -> None:
+    answers = export.run(players.graph, np.array([[110, 3], [45, 0]], np.float32))
+
+    assert [players.card.labels[place] for place in answers["index"]] == [
+        "many passes, many goals",
+        "few passes, few goals",
+    ]
+
+
+def test_distances_are_euclidean_in_all_coordinates(players: Trained) -> None:
+    """The course's would be √(Σ|d|), and only of the goals."""
+    few, many = clusters.clustered(clusters.PLAYERS, 2, by=0).clustering.centroids.tolist()
+    rows = np.array([[110, 3], many], np.float32)
+    answers = export.run(players.graph, rows)
+
+    assert answers["distances"][0] == pytest.approx(
+        [np.hypot(110 - few[0], 3 - few[1]), np.hypot(110 - many[0], 3 - many[1])], abs=1e-4
+    )
+    assert answers["distance"] == pytest.approx(answers["distances"].min(1))
+    assert answers["distance"][1] == pytest.approx(0, abs=1e-5)
+
+
+def test_course_starts_in_the_players_ranges_and_gets_to_the_best_in_its_five_rounds() -> None:
+    start = clusters.course_start()
+    inertias = [each.inertia for each in islice(kmeans.rounds(clusters.PLAYERS, start), clusters.COURSE_ROUNDS)]
+
+    assert bool(((start >= clusters.PLAYERS.amin(0)) & (start <= clusters.PLAYERS.amax(0))).all())
+    assert inertias == sorted(set(inertias), reverse=True)
+    assert inertias[-1] == pytest.approx(kmeans.kmeans(clusters.PLAYERS, 2).inertia)
+
+
+def test_bodies_are_drawn_with_the_published_means_and_spreads() -> None:
+    men, women = clusters.drawn_bodies().split(clusters.OF_EACH)
+    for drawn, group in ((men, clusters.MEN), (women, clusters.WOMEN)):
+        assert drawn.mean(0).tolist() == pytest.approx([group.height[0], group.weight[0]], rel=0.02)
+        assert drawn.std(0).tolist() == pytest.approx([group.height[1], group.weight[1]], rel=0.05)
+        assert float(torch.corrcoef(drawn.T)[0, 1]) == pytest.approx(clusters.CORRELATION, abs=0.05)
+
+
+def test_sizes_grow(shirts: Trained) -> None:
+    rows = np.array([[158, 52], [170, 68], [178, 82], [186, 108]], np.float32)
+    answers = export.run(shirts.graph, rows)
+
+    require_floor(shirts.card)
+    assert answers["index"][0] == 0
+    assert answers["index"][-1] == 3
+    assert answers["index"].tolist() == sorted(answers["index"].tolist())
+
+
+def test_units_do_not_weigh(shirts: Trained) -> None:
+    """Distances are in standard deviations: a centimetre and a kilogram count by how people differ in them."""
+    bodies = clusters.drawn_bodies()
+    answers = export.run(shirts.graph, bodies.float().numpy())
+    standardised = (bodies - bodies.mean(0)) / bodies.std(0, correction=0)
+    centres = torch.stack([standardised[answers["index"] == size].mean(0) for size in range(4)])
+
+    assert answers["distances"] == pytest.approx(torch.cdist(standardised, centres).numpy(), abs=1e-3)
+
+
+def test_names_are_unique() -> None:
+    assert clusters.unique_labels(["3", "5", "3"]) == ["3 (cluster 0)", "5", "3 (cluster 2)"]
+
+
+def test_purity_by_hand() -> None:
+    counts = clusters.counted(torch.tensor([0, 0, 0, 1]), torch.tensor([2, 2, 1, 0]), k=2, classes=3)
+
+    assert counts.tolist() == [[0, 1, 2], [1, 0, 0]]
+    assert clusters.purity(counts) == 0.75
+
+
+def test_picture_of_a_prototype_is_its_own_cluster_at_no_distance() -> None:
+    pictures = torch.randint(256, (5, 28, 28), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    index, distances, distance, prototype = clusters.NearestPrototype(pictures.flatten(1).double() / 255)(pictures)
+    flat = pictures.flatten(1).double() / 255
+
+    assert index.tolist() == [0, 1, 2, 3, 4]
+    assert distance.tolist() == pytest.approx([0] * 5, abs=1e-5)
+    assert distances.numpy() == pytest.approx(torch.cdist(flat, flat).numpy(), abs=1e-5)
+    assert torch.equal(prototype, pictures)
+
+
+@pytest.mark.parametrize("source", [MNIST, FASHION_MNIST], ids=lambda source: source.name)
+def test_artifact_is_as_pure_on_the_test_pictures_as_its_card_says(source: clusters.Source, data: Path) -> None:
+    session = session_of(f"{source.name.removesuffix('-mnist')}-kmeans")
+    card = read_card(session.get_modelmeta().custom_metadata_map)
+    assert card is not None
+    test = load_test(source, data)
+    [index] = session.run(["index"], {"image": test.images.numpy()})
+    counts = clusters.counted(torch.from_numpy(index), test.labels, 64, 10)
+
+    assert clusters.purity(counts) == pytest.approx(card.metrics["test_purity"])
+    assert len(set(card.labels)) == 64

@@ -1,0 +1,582 @@
+"""The systems that k-means learns: football players, T-shirt sizes, digits and clothing.
+
+Each graph answers the nearest centroid's number and all distances. Distances are told as distances: how far is far
+depends on the data, and none of them is a probability.
+"""
+
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.cluster import KMeans
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from app.card import Card, Comparison, DatasetFacts, Feature, ImageInput, Layer, RowsInput
+from training import cluster_figures, export, kmeans
+from training.data import FASHION_MNIST, MNIST, Source, load_test
+from training.export import Exportable
+from training.recipe import DIGIT_INPUT, GARMENT_INPUT
+from training.system import Trained, Workplace, libraries, training_facts
+
+Array = NDArray[Any]
+LLOYD = "Lloyd's rounds until no point changes its cluster"
+TOLERANT_LLOYD = f"{LLOYD} or the centres' squared shift is 1e-4 of a pixel's variance"
+SAME = 1e-6  # how far from scikit-learn's the inertia (relatively) and the centres may be
+
+
+# --- rows of numbers -------------------------------------------------------------------------------------------------
+
+
+def row_outputs(unit: str) -> dict[str, str]:
+    return {
+        "index": "The number of the nearest centre.",
+        "distances": f"Euclidean distance to every centre, in all coordinates, {unit}.",
+        "distance": "To the nearest of them.",
+    }
+
+
+class Standardised(nn.Module):
+    """Mean 0 and standard deviation 1 for every feature, so that none counts for more because of its unit."""
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, points: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("mean", points.mean(0))
+        self.register_buffer("deviation", points.std(0, correction=0))
+
+    def forward(self, rows: Tensor) -> Tensor:
+        return (rows - self.mean) / self.deviation
+
+
+class NearestCentroid(nn.Module):
+    """By differences: exact where a row lies on a centre."""
+
+    centroids: Tensor
+
+    def __init__(self, scaling: nn.Module, centroids: Tensor) -> None:
+        super().__init__()
+        self.scaling = scaling
+        self.register_buffer("centroids", centroids)
+
+    def forward(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """[n, d] → number int64 [n], distances [n, k], the smallest of them [n]"""
+        distances = (self.scaling(rows)[:, None] - self.centroids).square().sum(2).sqrt()
+        return distances.argmin(1), distances, distances.amin(1)
+
+
+@dataclass(frozen=True)
+class AgainstOracle:
+    """A clustering in float64, clusters in a chosen order, beside scikit-learn's best of ten."""
+
+    clustering: kmeans.Clustering
+    metrics: dict[str, float]
+
+
+def clustered(points: Tensor, k: int, by: int) -> AgainstOracle:
+    """The best of ten random starts; clusters in the order of their centres' coordinate `by`. Without a tolerance:
+    rounds that end early end in different places, by where they began."""
+    found = in_order(
+        kmeans.kmeans(points, k, start=kmeans.at_random, tolerance=0), lambda best: best.centroids[:, by].argsort()
+    )
+    oracle = KMeans(n_clusters=k, n_init=10, tol=0, random_state=0).fit(points.numpy())
+    centres = oracle.cluster_centers_[oracle.cluster_centers_[:, by].argsort()]
+    difference = float(np.abs(found.centroids.numpy() - centres).max())
+    same = abs(found.inertia / oracle.inertia_ - 1) <= SAME and difference <= SAME
+    metrics = {
+        "inertia": found.inertia,
+        "inertia_of_scikit_learn": float(oracle.inertia_),
+        "largest_difference_of_centres_to_scikit_learn": difference,
+        "same_as_scikit_learn_to_1e-6": float(same),
+        "variance_explained": 1 - found.inertia / float((points - points.mean(0)).square().sum()),
+    }
+    return AgainstOracle(found, metrics)
+
+
+def in_order(found: kmeans.Clustering, order_of: Callable[[kmeans.Clustering], Tensor]) -> kmeans.Clustering:
+    """The same clusters, numbered anew: `order_of` gives the old numbers in their new order."""
+    order = order_of(found)
+    return kmeans.Clustering(
+        found.centroids[order], order.argsort()[found.assignments], found.inertia, found.inertias, found.converged
+    )
+
+
+def float32_difference(graph: bytes, points: Tensor, centroids: Tensor) -> float:
+    """Of the distances that the graph gives to those in float64."""
+    exact = torch.cdist(points, centroids, compute_mode="donot_use_mm_for_euclid_dist").numpy()
+    return float(np.abs(export.run(graph, points.float().numpy())["distances"] - exact).max())
+
+
+PLAYERS = torch.tensor(
+    [
+        *([100, 5], [90, 5], [110, 5], [97, 4], [102, 4], [112, 4], [92, 4], [95, 3], [90, 3], [100, 3]),
+        *([110, 5], [100, 5], [110, 4], [93, 3], [107, 2], [117, 3], [96, 2], [105, 3], [100, 3], [110, 3]),
+        *([60, -1], [70, -1], [40, 1], [70, -3], [50, -1], [80, 0], [50, 0], [60, -1], [60, 1], [55, 0]),
+        *([40, -1], [45, -1], [40, 0], [55, -3], [60, -1], [65, 0], [70, 0], [51, -2], [51, 1], [48, 0]),
+    ],
+    dtype=torch.float64,
+)
+ASKED = torch.tensor([[110.0, 3.0]])  # the course's question
+COURSE_ROUNDS = 5
+COURSE_SEED = 2  # one of which each of the five rounds still moves a point; most are done after two
+
+
+@dataclass(frozen=True)
+class Players:
+    name: str = "players-kmeans"
+    title: str = "Football players in two groups"
+
+    def train(self, workplace: Workplace) -> Trained:
+        start = time.perf_counter()
+        against = clustered(PLAYERS, 2, by=0)
+        found = against.clustering
+        what = Exportable(NearestCentroid(nn.Identity(), found.centroids.float()), "rows", row_outputs("as given"))
+        graph = export.to_onnx(what, ASKED.repeat(2, 1))
+        labels = ["few passes, few goals", "many passes, many goals"]
+        metrics = against.metrics | {
+            "110_passes_and_3_goals_are_many": float(export.run(graph, ASKED.numpy())["index"][0] == 1),
+            "largest_difference_of_float32_distances": float32_difference(graph, PLAYERS, found.centroids),
+            "onnx_max_difference": export.check_parity(what, graph, around(PLAYERS)),
+        }
+        seconds = time.perf_counter() - start
+        rounds = list(islice(kmeans.rounds(PLAYERS, course_start()), COURSE_ROUNDS))
+        names = ("average passes", "average goals")
+        card = Card(
+            name=self.name,
+            title=self.title,
+            description="Two centres in the plane of passes and goals; k-means, best of 10 random starts, in float64.",
+            task="clustering",
+            input=RowsInput(
+                features=[Feature(name="passes", unit="a match", example=110), Feature(name="goals", example=3)]
+            ),
+            outputs=dict(what.outputs),
+            told=["distance", "distances"],
+            notes=[
+                "The course takes √(Σ|d|) for a distance and leaves out the first coordinate when it predicts. Here a "
+                "distance is Euclidean, √(Σd²), in all coordinates, when learning and when answering.",
+                "The features are not scaled, as in the course: passes spread over 77, goals over 8, so that nearly "
+                "all of a distance is passes: the player with 80 passes and no goal is among those with many of both.",
+                "Goals below zero are in the course's data; what they mean it does not say.",
+            ],
+            labels=labels,
+            parameters=4,
+            layers=[Layer(name="centres", kind="NearestCentroid", output_shape=[2], parameters=4)],
+            metrics=metrics,
+            floor={"same_as_scikit_learn_to_1e-6": 1.0, "110_passes_and_3_goals_are_many": 1.0},
+            dataset=DatasetFacts(
+                name="players",
+                source="the course's 40 players: average passes and average goals",
+                licence="none needed",
+                train_rows=len(PLAYERS),
+                validation_rows=0,
+                test_rows=0,
+                sha256={},
+            ),
+            training=training_facts(
+                self.name,
+                workplace,
+                f"{LLOYD}; best of 10 random starts",
+                found.rounds,
+                seconds,
+                precision="float64",
+                libraries=libraries("scikit-learn"),
+            ),
+        )
+        return Trained(
+            graph,
+            card,
+            export.golden_rows(what, torch.cat([ASKED, PLAYERS.float()[19:22]])),
+            {
+                "rounds": cluster_figures.round_by_round(PLAYERS.numpy(), rounds, names),
+                "clusters": cluster_figures.regions(
+                    lambda rows: export.run(graph, rows)["index"], PLAYERS.numpy(), centres_of(what), labels, names
+                ),
+            },
+        )
+
+
+def course_start() -> Tensor:
+    """Two centres anywhere in the players' ranges."""
+    generator = torch.Generator().manual_seed(COURSE_SEED)
+    low, high = PLAYERS.amin(0), PLAYERS.amax(0)
+    start = low + torch.rand(2, 2, generator=generator, dtype=torch.float64) * (high - low)
+    return start[start[:, 0].argsort()]  # the fewer passes first, as the labels are
+
+
+def centres_of(what: Exportable) -> Array:
+    """In the units of the input."""
+    module = what.module
+    assert isinstance(module, NearestCentroid)
+    if isinstance(module.scaling, Standardised):
+        return (module.centroids * module.scaling.deviation + module.scaling.mean).numpy()
+    return module.centroids.numpy()
+
+
+def around(points: Tensor) -> Tensor:
+    """Rows for the proof of parity, drawn from the points' ranges."""
+    low, high = points.float().amin(0), points.float().amax(0)
+    drawn = torch.rand(export.PARITY_ROWS, points.shape[1], generator=torch.Generator().manual_seed(0))
+    return low + drawn * (high - low)
+
+
+@dataclass(frozen=True)
+class Body:
+    """Means and standard deviations of one group of people."""
+
+    height: tuple[float, float]  # cm
+    weight: tuple[float, float]  # kg
+
+
+# Gordon et al. 2014, 2012 Anthropometric Survey of U.S. Army Personnel: Methods and Summary Statistics, Natick
+# TR-15/007: stature and weight of 4,082 men and 1,986 women, rounded to a millimetre and 100 g.
+MEN = Body(height=(175.6, 6.9), weight=(85.5, 14.2))
+WOMEN = Body(height=(162.8, 6.4), weight=(67.8, 11.0))
+CORRELATION = 0.5  # of height and weight within a group: assumed
+OF_EACH = 1_000
+SIZES = ["S", "M", "L", "XL"]
+
+
+def drawn_bodies(seed: int = 0) -> Tensor:
+    """[2,000, 2]: height in cm and weight in kg of as many men as women, float64."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.cat([_drawn(group, generator) for group in (MEN, WOMEN)])
+
+
+def _drawn(group: Body, generator: torch.Generator) -> Tensor:
+    tall, other = torch.randn(2, OF_EACH, generator=generator, dtype=torch.float64)
+    heavy = CORRELATION * tall + (1 - CORRELATION**2) ** 0.5 * other
+    return torch.stack([group.height[0] + group.height[1] * tall, group.weight[0] + group.weight[1] * heavy], dim=1)
+
+
+@dataclass(frozen=True)
+class TShirts:
+    name: str = "tshirt-kmeans"
+    title: str = "T-shirt sizes by height and weight"
+
+    def train(self, workplace: Workplace) -> Trained:
+        start = time.perf_counter()
+        bodies = drawn_bodies()
+        scaling = Standardised(bodies)
+        against = clustered(scaling(bodies), len(SIZES), by=1)
+        found = against.clustering
+        what = Exportable(
+            NearestCentroid(scaling, found.centroids), "rows", row_outputs("in standard deviations of the sample")
+        )
+        exact = centres_of(what)
+        what.module.float()
+        example = torch.tensor([[178.0, 80.0], [160.0, 55.0], [170.0, 70.0], [190.0, 110.0]])
+        graph = export.to_onnx(what, example[:2])
+        counts = np.bincount(found.assignments.numpy(), minlength=len(SIZES))
+        metrics = against.metrics | {
+            "smallest_share_of_a_size": float(counts.min() / len(bodies)),
+            "onnx_max_difference": export.check_parity(what, graph, around(bodies)),
+        }
+        told = "; ".join(
+            f"{size} {height:.0f} cm and {weight:.0f} kg ({count / len(bodies):.0%} of the sample)"
+            for size, (height, weight), count in zip(SIZES, exact, counts, strict=True)
+        )
+        names = ("height in cm", "weight in kg")
+        card = Card(
+            name=self.name,
+            title=self.title,
+            description="Four centres in the plane of height and weight, both standardised in the graph; sizes go up "
+            "with the weight of their centres.",
+            task="clustering",
+            input=RowsInput(
+                features=[Feature(name="height", unit="cm", example=178), Feature(name="weight", unit="kg", example=80)]
+            ),
+            outputs=dict(what.outputs),
+            told=["distance", "distances"],
+            notes=[
+                f"The centres: {told}.",
+                "The sample is drawn, not measured: as many men as women, heights and weights from normal "
+                f"distributions with the published means and standard deviations (men {MEN.height[0]} ± "
+                f"{MEN.height[1]} cm, {MEN.weight[0]} ± {MEN.weight[1]} kg; women {WOMEN.height[0]} ± "
+                f"{WOMEN.height[1]} cm, {WOMEN.weight[0]} ± {WOMEN.weight[1]} kg). Assumed, not published there: "
+                f"normality, a correlation of {CORRELATION} of height and weight within each sex, equal shares.",
+                "The people measured were soldiers of the U.S. Army: leaner than the public (NHANES 2015-2018 has "
+                "90.6 kg for men and 77.5 kg for women on average). These are no maker's sizes.",
+            ],
+            labels=SIZES,
+            parameters=2 * len(SIZES),
+            layers=[
+                Layer(name="scaling", kind="Standardised", output_shape=[2], parameters=0),
+                Layer(name="centres", kind="NearestCentroid", output_shape=[4], parameters=8),
+            ],
+            metrics=metrics,
+            floor={"same_as_scikit_learn_to_1e-6": 1.0, "smallest_share_of_a_size": 0.1},
+            dataset=DatasetFacts(
+                name="bodies",
+                source="drawn with seed 0 from the summary statistics of Gordon et al. 2014, 2012 Anthropometric "
+                "Survey of U.S. Army Personnel (ANSUR II), Natick TR-15/007",
+                licence="the figures are in the public domain; the sample needs none",
+                train_rows=len(bodies),
+                validation_rows=0,
+                test_rows=0,
+                sha256={},
+            ),
+            training=training_facts(
+                self.name,
+                workplace,
+                f"{LLOYD}; best of 10 random starts",
+                found.rounds,
+                time.perf_counter() - start,
+                precision="float64",
+                libraries=libraries("scikit-learn"),
+            ),
+        )
+        return Trained(
+            graph,
+            card,
+            export.golden_rows(what, example),
+            {
+                "sizes": cluster_figures.regions(
+                    lambda rows: export.run(graph, rows)["index"], bodies.numpy(), exact, SIZES, names
+                ),
+                "training": cluster_figures.inertia_curves({"T-shirt sizes, k = 4": found.inertias}),
+            },
+        )
+
+
+# --- pictures --------------------------------------------------------------------------------------------------------
+
+K, COARSE_K = 64, 10
+IMAGE_RESTARTS = 4
+DRY_RUN_ROWS = 512
+IMAGE_OUTPUTS = {
+    "index": "The number of the nearest cluster.",
+    "distances": "Euclidean distance to every cluster's prototype, pixels counted from 0 to 1.",
+    "distance": "To the nearest of them.",
+    "prototype": "The nearest cluster's mean picture, pixels of 0 to 255.",
+}
+
+
+class NearestPrototype(nn.Module):
+    """By one product of matrices, in float64: of a picture that is a prototype itself, float32 would leave a distance
+    of some hundredths instead of 0."""
+
+    centroids: Tensor
+    prototypes: Tensor
+
+    def __init__(self, centroids: Tensor) -> None:
+        """`centroids` [k, 784], pixels of 0 to 1."""
+        super().__init__()
+        self.register_buffer("centroids", centroids.double())
+        self.register_buffer("prototypes", pictures_of(centroids))
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Pixels uint8 [n, 28, 28] → number int64 [n], distances [n, k], the smallest [n], prototype uint8"""
+        pixels = image.flatten(1).double() / 255
+        products = pixels @ self.centroids.T
+        squares = pixels.square().sum(1, keepdim=True) - 2 * products + self.centroids.square().sum(1)
+        distances = squares.clamp(min=0).sqrt().float()
+        index = squares.argmin(1)
+        return index, distances, distances.amin(1), self.prototypes[index]
+
+
+def pictures_of(centroids: Tensor) -> Tensor:
+    return (centroids * 255).round().to(torch.uint8).view(-1, 28, 28)
+
+
+def unique_labels(majorities: Sequence[str]) -> list[str]:
+    """`3 (cluster 17)` where several clusters have most of the same."""
+    return [
+        f"{name} (cluster {place})" if majorities.count(name) > 1 else name for place, name in enumerate(majorities)
+    ]
+
+
+def counted(assignments: Tensor, labels: Tensor, k: int, classes: int) -> Tensor:
+    """int64 [k, classes]: how many of each label are in each cluster."""
+    return torch.bincount(assignments * classes + labels, minlength=k * classes).view(k, classes)
+
+
+def purity(counts: Tensor) -> float:
+    """The share that has its cluster's most frequent label."""
+    return float(counts.amax(1).sum() / counts.sum())
+
+
+def by_majority_and_size(labels: Tensor, classes: int) -> Callable[[kmeans.Clustering], Tensor]:
+    """Clusters of the same label stand together, the largest first."""
+
+    def order(found: kmeans.Clustering) -> Tensor:
+        counts = counted(found.assignments, labels, len(found.centroids), classes)
+        return (counts.argmax(1) * (len(labels) + 1) - counts.sum(1)).argsort(stable=True)
+
+    return order
+
+
+@dataclass(frozen=True)
+class Images:
+    name: str
+    title: str
+    source: Source
+    input: ImageInput
+    floor: float  # of the test purity, k = 64
+
+    def train(self, workplace: Workplace) -> Trained:
+        start = time.perf_counter()
+        dataset = workplace.dataset(self.source)
+        # Nothing is chosen by the labels, so that all 60,000 pictures can be learned from.
+        images = torch.cat([dataset.train.images, dataset.validation.images])
+        labels = torch.cat([dataset.train.labels, dataset.validation.labels])
+        if workplace.dry_run:
+            images, labels = images[:DRY_RUN_ROWS], labels[:DRY_RUN_ROWS]
+        runs = {k: self._fit(images, labels, k, workplace) for k in (COARSE_K, K)}
+        seconds = time.perf_counter() - start
+        found, coarse = runs[K], runs[COARSE_K]
+
+        what = exportable(found)
+        graph = export.to_onnx(what, images[:2])
+        difference = export.check_parity(what, graph, images)
+        test = load_test(self.source, workplace.data)
+        answers = export.run(graph, test.images.numpy())
+        coarse_what = exportable(coarse)
+        coarse_index = export.run(export.to_onnx(coarse_what, images[:2]), test.images.numpy())["index"]
+
+        names, classes = self.source.labels, len(self.source.labels)
+        learned = counted(found.assignments, labels, K, classes)
+        tested = counted(torch.from_numpy(answers["index"]), test.labels, K, classes)
+        coarse_tested = counted(torch.from_numpy(coarse_index), test.labels, COARSE_K, classes)
+        majorities = [names[place] for place in learned.argmax(1).tolist()]
+        right = learned.argmax(1)[torch.from_numpy(answers["index"])] == test.labels
+        metrics = {
+            "test_purity": purity(tested),
+            "train_purity": purity(learned),
+            "test_accuracy_of_majority_labels": float(right.float().mean()),
+            "inertia": found.inertia,
+            "mean_squared_distance": found.inertia / len(images),
+            "test_mean_squared_distance": float(np.square(answers["distance"], dtype=np.float64).mean()),
+            "onnx_max_difference": difference,
+        }
+        prototypes = pictures_of(found.centroids)
+        shown = answers["index"][:15]
+        return Trained(
+            graph,
+            self._card(workplace, found, majorities, metrics, len(images), len(test), seconds).model_copy(
+                update={"comparisons": [_comparison(coarse, coarse_tested, len(images))]}
+            ),
+            export.golden_rows(what, images),
+            {
+                "prototypes": cluster_figures.prototypes(
+                    prototypes.numpy(),
+                    majorities,
+                    learned.sum(1).tolist(),
+                    (learned.amax(1) / learned.sum(1).clamp(min=1)).tolist(),
+                ),
+                "training": cluster_figures.inertia_curves({f"k = {k}": run.inertias for k, run in runs.items()}),
+                "predictions": cluster_figures.answers(
+                    test.images[:15].numpy(),
+                    answers["prototype"][:15],
+                    answers["distance"][:15],
+                    [majorities[place] for place in shown],
+                    [names[place] for place in test.labels[:15].tolist()],
+                ),
+                "labels": cluster_figures.labels_in_clusters(tested.numpy(), names, majorities),
+            },
+        )
+
+    def _fit(self, images: Tensor, labels: Tensor, k: int, workplace: Workplace) -> kmeans.Clustering:
+        pixels = (images.flatten(1).float() / 255).to(workplace.device)
+        dry = workplace.dry_run
+        with tqdm(desc=f"{self.name}, k = {k}", unit=" starts", file=sys.stderr, dynamic_ncols=True) as bar:
+
+            def start(points: Tensor, k: int, generator: torch.Generator) -> Tensor:
+                bar.update()
+                return kmeans.plus_plus(points, k, generator)
+
+            found = kmeans.kmeans(
+                pixels, k, self._seed(workplace), start, 1 if dry else IMAGE_RESTARTS, 3 if dry else kmeans.MAX_ROUNDS
+            )
+        here = kmeans.Clustering(
+            found.centroids.cpu(), found.assignments.cpu(), found.inertia, found.inertias, found.converged
+        )
+        return in_order(here, by_majority_and_size(labels, len(self.source.labels)))
+
+    def _seed(self, workplace: Workplace) -> int:
+        return 0 if workplace.seed is None else workplace.seed
+
+    def _card(
+        self,
+        workplace: Workplace,
+        found: kmeans.Clustering,
+        majorities: Sequence[str],
+        metrics: Mapping[str, float],
+        train_rows: int,
+        test_rows: int,
+        seconds: float,
+    ) -> Card:
+        return Card(
+            name=self.name,
+            title=self.title,
+            description=f"k-means with k = {K} on pixels: a picture belongs to the cluster whose mean picture is "
+            f"nearest. Best of {IMAGE_RESTARTS} starts by greedy k-means++.",
+            task="clustering",
+            input=self.input,
+            outputs=IMAGE_OUTPUTS,
+            told=["distance", "distances"],
+            notes=[
+                "No label took part in the learning. A cluster is called by the label that most of its training "
+                "pictures have, with its number where several have the same: `3 (cluster 17)` is one of the clusters "
+                "whose pictures are mostly 3.",
+                "Purity is the share of pictures that have their cluster's most frequent label; it grows with k. "
+                "test_accuracy_of_majority_labels takes the labels of the training pictures for the test pictures.",
+                "Distances are between pictures of 784 pixels from 0 to 1. A picture that is nothing of the kind has "
+                "a nearest cluster too: look at the distance.",
+            ],
+            labels=unique_labels(list(majorities)),
+            parameters=found.centroids.numel(),
+            layers=[
+                Layer(name="prototypes", kind="NearestPrototype", output_shape=[K], parameters=found.centroids.numel())
+            ],
+            metrics=dict(metrics),
+            floor={"test_purity": self.floor},
+            dataset=DatasetFacts(
+                name=self.source.name,
+                source=self.source.title,
+                licence=self.source.licence,
+                train_rows=train_rows,
+                validation_rows=0,
+                test_rows=test_rows,
+                sha256=self.source.sha256,
+            ),
+            training=training_facts(
+                self.name,
+                workplace,
+                f"{TOLERANT_LLOYD}; best of {IMAGE_RESTARTS} greedy k-means++ starts",
+                found.rounds,
+                seconds,
+                seed=self._seed(workplace),
+            ),
+        )
+
+
+def exportable(found: kmeans.Clustering) -> Exportable:
+    return Exportable(NearestPrototype(found.centroids), "image", IMAGE_OUTPUTS)
+
+
+def _comparison(coarse: kmeans.Clustering, tested: Tensor, rows: int) -> Comparison:
+    return Comparison(
+        what=f"k = {COARSE_K} instead of {K}, everything else equal",
+        metrics={
+            "inertia": coarse.inertia,
+            "mean_squared_distance": coarse.inertia / rows,
+            "test_purity": purity(tested),
+            "rounds": float(coarse.rounds),
+        },
+    )
+
+
+SYSTEMS: Sequence[Players | TShirts | Images] = (
+    Players(),
+    TShirts(),
+    Images("mnist-kmeans", "Digits in 64 clusters", MNIST, DIGIT_INPUT, floor=0.8),
+    Images("fashion-kmeans", "Clothing in 64 clusters", FASHION_MNIST, GARMENT_INPUT, floor=0.7),
+)
