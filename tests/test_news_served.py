@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
@@ -57,3 +58,15 @@ def test_each_text_gets_the_answer_it_gets_alone(client: TestClient) -> None:
 def test_its_rows_are_known_to_be_independent(client: TestClient) -> None:
     """So that texts of several callers may run together, if that is quicker here."""
     assert "together" in client.get("/models/news-mlp").json()["batching"]["reason"]
+
+
+def test_long_text_does_not_hold_up_the_event_loop(client: TestClient) -> None:
+    """It is expected to take long, and a sentence is not."""
+    service = client.app_state["service"]
+    model = service.store.find("news-mlp")
+    inline = [
+        service.scheduler.runs_inline(model, model.profile.weight({"text": np.array([text], object)}))
+        for text in (TELLING["sport"], "The coach praised his players. " * 50_000)
+    ]
+
+    assert inline == [True, False]

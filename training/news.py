@@ -28,9 +28,12 @@ from training.fit import seed_everything
 from training.system import Trained, Workplace, training_facts
 from training.words import counts_of, from_text, places_of, words_of
 
-# A word is known if so many training articles have it, and not more than this share of them.
+# A word may be known if so many training articles have it, and not more than this share of them.
 FEWEST_ARTICLES, LARGEST_SHARE = 4, 0.5
-HIDDEN = (128, 64, 32)
+# Of those, the words that tell most about the topic. With five folds of training and validation articles, one on the
+# other, 3,000 of them and 64 units were right of 96.6 % (loss 0.104), all 9,000 and 128 units of 96.8 % (0.110).
+VOCABULARY = 3_000
+HIDDEN = (64, 64, 32)
 EPOCHS, BATCH, LEARNING_RATE, WEIGHT_DECAY = 12, 32, 2e-3, 0.05
 WORD_DROPOUT, DROPOUT = 0.5, 0.3
 # Half of the articles are seen as an excerpt of at least so many words: people send a sentence or two.
@@ -68,18 +71,37 @@ EXAMPLES = (
 )
 
 
-def choose_vocabulary(texts: Sequence[str]) -> tuple[list[str], Tensor]:
+def choose_vocabulary(articles: Articles) -> tuple[list[str], Tensor]:
     """The words in alphabetical order, and how rare each is: ln((1 + texts) / (1 + texts that have it)) + 1."""
-    having = Counter(word for text in texts for word in set(words_of(text)))
-    chosen = sorted(word for word, times in having.items() if FEWEST_ARTICLES <= times <= LARGEST_SHARE * len(texts))
-    rarity = [math.log((1 + len(texts)) / (1 + having[word])) + 1 for word in chosen]
+    texts = len(articles)
+    having = Counter(word for text in articles.texts for word in set(words_of(text)))
+    frequent = sorted(word for word, times in having.items() if FEWEST_ARTICLES <= times <= LARGEST_SHARE * texts)
+    there = counts_of(places_of(articles.texts, frequent), len(frequent)).clamp(max=1)
+    best = chi_squared(there, articles.labels).argsort(descending=True, stable=True)[:VOCABULARY]
+    chosen = [frequent[place] for place in best.sort().values.tolist()]
+    rarity = [math.log((1 + texts) / (1 + having[word])) + 1 for word in chosen]
     return chosen, torch.tensor(rarity)
 
 
-class TfIdf(nn.Module):
+def chi_squared(there: Tensor, labels: Tensor) -> Tensor:
+    """Of each word, how far the numbers of each topic's texts that have it are from those there would be if it told
+    nothing (Yang and Pedersen 1997). `there` is 0 or 1, float [texts, words]; double [words]."""
+    topics = F.one_hot(labels).double()
+    observed = topics.T @ there.double()
+    expected = topics.mean(0)[:, None] * there.double().sum(0)
+    return ((observed - expected) ** 2 / expected).sum(0)
+
+
+def tfidf(counts: Tensor, idf: Tensor) -> Tensor:
     """Counts [N, words] → 1 + ln(count), times how rare the word is, in rows of length one (Salton and Buckley 1988).
     A row without a word stays zero."""
+    damped = torch.where(counts > 0, 1 + counts.clamp(min=1).log(), 0.0)
+    weighted = damped * idf
+    length = (weighted * weighted).sum(1, keepdim=True).sqrt()
+    return weighted / length.clamp(min=1e-12)
 
+
+class TfIdf(nn.Module):
     idf: Tensor
 
     def __init__(self, idf: Tensor) -> None:
@@ -87,10 +109,7 @@ class TfIdf(nn.Module):
         self.register_buffer("idf", idf)
 
     def forward(self, counts: Tensor) -> Tensor:
-        damped = torch.where(counts > 0, 1 + counts.clamp(min=1).log(), 0.0)
-        weighted = damped * self.idf
-        length = (weighted * weighted).sum(1, keepdim=True).sqrt()
-        return weighted / length.clamp(min=1e-12)
+        return tfidf(counts, self.idf)
 
 
 def build(idf: Tensor, topics: int) -> nn.Sequential:
@@ -107,28 +126,40 @@ def build(idf: Tensor, topics: int) -> nn.Sequential:
 
 
 class Explained(nn.Module):
-    """Counts → probabilities, logits, and the words that spoke for the answer."""
+    """Counts [N, vocabulary] → probabilities, logits, and the words that spoke for the answer.
+
+    Of the first layer only the rows of words that are there are touched, so that onnxruntime keeps its weights once,
+    where a product with all of them, and one back, would keep two packed copies, and read both for each text."""
+
+    idf: Tensor
+    rows: Tensor  # [vocabulary, first hidden layer]
 
     def __init__(self, network: nn.Sequential) -> None:
         super().__init__()
-        self.network = network
+        weighted, _, first, *rest = network
+        assert isinstance(weighted, TfIdf) and isinstance(first, nn.Linear)
+        self.bias, self.rest = first.bias, nn.Sequential(*rest)
+        self.register_buffer("idf", weighted.idf)
+        self.register_buffer("rows", first.weight.detach().T.contiguous())
 
     def forward(self, counts: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        logits, spoken = self.contributions(counts)
-        weights, places = spoken.topk(TOLD_WORDS)
+        [there] = counts.sum(0).nonzero(as_tuple=True)
+        logits, spoken = self.contributions(counts[:, there], there)
+        weights, columns = F.pad(spoken, (0, TOLD_WORDS)).topk(TOLD_WORDS)
         no_word = counts.shape[1]
+        places = F.pad(there, (0, TOLD_WORDS), value=no_word)[columns]
         for_it = weights > 0
         places, weights = torch.where(for_it, places, no_word), torch.where(for_it, weights, 0.0)
         return logits.softmax(1), logits, places, weights
 
-    def contributions(self, counts: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits, and what each word of the vocabulary adds to the answer's logit above the mean: [N, words]."""
-        hidden = counts
+    def contributions(self, counts: Tensor, there: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits, and what each word adds to the answer's logit above the mean: [N, words]. Columns are the words
+        `there`, places in the vocabulary; texts have no others."""
+        weighted, rows = tfidf(counts, self.idf[there]), self.rows[there]
+        hidden, weight = weighted @ rows + self.bias, rows.T
         passed: list[tuple[Tensor, Tensor]] = []  # of each hidden layer: its weight, and who of it is awake
-        for module in self.network:
-            if isinstance(module, TfIdf):
-                hidden = tfidf = module(hidden)
-            elif isinstance(module, nn.Linear):
+        for module in self.rest:
+            if isinstance(module, nn.Linear):
                 weight, hidden = module.weight, module(hidden)
             elif isinstance(module, nn.ReLU):
                 passed.append((weight, (hidden > 0).float()))
@@ -136,7 +167,7 @@ class Explained(nn.Module):
         gradient = (weight - weight.mean(0))[hidden.argmax(1)]
         for dense, awake in reversed(passed):
             gradient = (gradient * awake) @ dense
-        return hidden, tfidf * gradient
+        return hidden, weighted * gradient
 
 
 def excerpts(places: Sequence[Tensor], generator: torch.Generator) -> list[Tensor]:
@@ -223,7 +254,8 @@ def check_parity(network: nn.Sequential, graph: bytes, texts: Sequence[str], wor
 def heaviest_words(network: nn.Sequential, articles: Articles, words: Sequence[str]) -> dict[str, dict[str, float]]:
     """Of each topic, the words that add most to its logit, on average over the articles that are answered with it."""
     with torch.inference_mode():
-        logits, spoken = Explained(network).contributions(counts_of(places_of(articles.texts, words), len(words)))
+        counts = counts_of(places_of(articles.texts, words), len(words))
+        logits, spoken = Explained(network).contributions(counts, torch.arange(len(words)))
     answers, heaviest = logits.argmax(1), {}
     for index, topic in enumerate(BBC_NEWS.labels):
         means = spoken[answers == index].sum(0) / max(1, int((answers == index).sum()))
@@ -239,6 +271,16 @@ def golden_rows(network: nn.Sequential, words: Sequence[str]) -> Golden:
     return export.golden_answers("text", np.array(EXAMPLES, object), answers)
 
 
+def evaluate(graph: bytes, test: Articles) -> dict[str, float]:
+    """What the exported graph gets right: of whole articles, and of their beginnings."""
+    truth = test.labels.numpy()
+    asked = {"test_accuracy": np.array(test.texts, object), "first_words_accuracy": first_words(test.texts)}
+    return {
+        name: float((export.run(graph, texts)["probabilities"].argmax(1) == truth).mean())
+        for name, texts in asked.items()
+    }
+
+
 def first_words(texts: Sequence[str]) -> NDArray[np.object_]:
     """Their headlines, and some words after them."""
     return np.array([" ".join(text.split()[:FIRST_WORDS]) for text in texts], object)
@@ -252,7 +294,7 @@ class Learned(NamedTuple):
 
 def learn(train: Articles, validation: Articles, epochs: int, seed: int) -> Learned:
     seed_everything(seed)
-    words, idf = choose_vocabulary(train.texts)
+    words, idf = choose_vocabulary(train)
     network = build(idf, len(BBC_NEWS.labels))
     return Learned(network, words, fit(network, train, validation, words, epochs, seed))
 
@@ -277,9 +319,8 @@ class News:
         graph = to_onnx(network, words)
         difference = check_parity(network, graph, validation.texts, words)
         test = load_test_articles(BBC_NEWS, workplace.data)
-        truth = test.labels.numpy()
+        reached = evaluate(graph, test)
         predicted = export.run(graph, np.array(test.texts, object))["probabilities"].argmax(1)
-        beginnings = export.run(graph, first_words(test.texts))["probabilities"].argmax(1)
         card = Card(
             name=self.name,
             title=self.title,
@@ -294,8 +335,8 @@ class News:
                 f"beginning: articles that have a sentence of {SENTENCE_WORDS} words or more in common are on one "
                 "side, so that no test article has been seen in training.",
                 "A word is two or more Latin letters; digits and all else divide words. The case of A to Z is folded. "
-                f"A word that fewer than {FEWEST_ARTICLES} training articles have, or more than half of them, is not "
-                "known.",
+                f"Known are the {len(words):,} words that tell most about the topic, by chi-squared over the training "
+                f"articles, of those that {FEWEST_ARTICLES} of them or more have, and at most half.",
                 "validation_accuracy and the history are of a network that learned from the training split alone. "
                 "The one that is served has learned from both, with the same settings.",
                 f"first_words_accuracy is that of the headline and what follows it, {FIRST_WORDS} words together.",
@@ -305,8 +346,7 @@ class News:
             parameters=sum(parameter.numel() for parameter in network.parameters()),
             layers=export.layer_table(network, network, torch.eye(1, len(words))),
             metrics={
-                "test_accuracy": float((predicted == truth).mean()),
-                "first_words_accuracy": float((beginnings == truth).mean()),
+                **reached,
                 "validation_accuracy": history[-1].validation_accuracy,
                 "onnx_max_difference": difference,
             },
@@ -338,7 +378,7 @@ class News:
         )
         pictures = {
             "training": figures.learning_curves(history, FLOOR),
-            "confusion": figures.confusion_matrix(truth, predicted, BBC_NEWS.labels, "articles"),
+            "confusion": figures.confusion_matrix(test.labels.numpy(), predicted, BBC_NEWS.labels, "articles"),
             "words": figures.words_by_topic(
                 heaviest_words(network, test, words),
                 "what a word adds to its topic's logit, above the mean of all: mean over the test articles",
