@@ -144,7 +144,7 @@ class Explained(nn.Module):
 
     def forward(self, counts: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         [there] = counts.sum(0).nonzero(as_tuple=True)
-        logits, spoken = self.contributions(counts[:, there], there)
+        logits, spoken = self.contributions(counts.index_select(1, there), there)
         weights, columns = F.pad(spoken, (0, TOLD_WORDS)).topk(TOLD_WORDS)
         no_word = counts.shape[1]
         places = F.pad(there, (0, TOLD_WORDS), value=no_word)[columns]
@@ -155,7 +155,7 @@ class Explained(nn.Module):
     def contributions(self, counts: Tensor, there: Tensor) -> tuple[Tensor, Tensor]:
         """Logits, and what each word adds to the answer's logit above the mean: [N, words]. Columns are the words
         `there`, places in the vocabulary; texts have no others."""
-        weighted, rows = tfidf(counts, self.idf[there]), self.rows[there]
+        weighted, rows = tfidf(counts, self.idf.index_select(0, there)), self.rows.index_select(0, there)
         hidden, weight = weighted @ rows + self.bias, rows.T
         passed: list[tuple[Tensor, Tensor]] = []  # of each hidden layer: its weight, and who of it is awake
         for module in self.rest:
