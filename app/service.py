@@ -18,7 +18,7 @@ from app.pictures import fit_pictures, open_pictures, stack, undecoded_pixels
 from app.prediction import Prediction, predictions_of
 from app.repository import Repository
 from app.rows import read_batch, what_it_takes
-from app.scheduler import Result, Scheduler
+from app.scheduler import Result, Scheduler, weight
 from app.settings import Settings
 from app.store import Store
 from app.uploads import Upload
@@ -143,7 +143,7 @@ class Service:
         with self.admit(model) as admission:
             batch, noticed = await self._read(upload, card, admission, gone)
             inputs = {INPUT_NAMES[card.input.kind]: batch}
-            admission.undertake(cost(model, model.profile.weight(inputs)))
+            admission.undertake(cost(model, weight(model, inputs)))
             decode_seconds = time.perf_counter() - admission.started
             admission.metrics.decode.observe(decode_seconds)
             result = await self.run(model, inputs, card.asked, admission, deadline, gone)
@@ -206,7 +206,7 @@ class Service:
         when theirs does."""
         future = self.scheduler.submit(model, admission.metrics, inputs, outputs, deadline, alone, priority).future
         try:
-            if self.scheduler.runs_inline(model, model.profile.weight(inputs)):
+            if self.scheduler.runs_inline(model, weight(model, inputs)):
                 return await future
             return await _unless_gone(future, gone)
         finally:
