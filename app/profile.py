@@ -42,10 +42,13 @@ class Profile:
     reason: str
     batched: bool = True
     row_elements: float = 1.0  # in one row of those that were measured, all inputs together
-    text_base: float = ANY_LENGTH  # characters that a text counts for beside its own: what it costs to begin one
+    # Characters that a text counts for beside its own: what it costs to begin one. None without texts.
+    text_base: float | None = None
 
     def weight(self, inputs: Inputs) -> float:
         """Rows of the size that was measured; at least one."""
+        if self.text_base is None:  # the quick way: it is asked for several times with every request
+            return max(1.0, sum([array.size for array in inputs.values()]) / self.row_elements)
         return max(1.0, _elements(inputs, self.text_base) / self.row_elements)
 
     def estimate(self, rows: float) -> float:
@@ -164,8 +167,10 @@ def _seconds(session: ort.InferenceSession, inputs: Inputs, size: int) -> float:
 def _with_texts(profile: Profile, session: ort.InferenceSession, one: Inputs) -> Profile:
     """Measures what longer texts take, and makes as many rows of it as take that long."""
     short, texts = _elements(one, 0), sum(array.size for array in one.values() if array.dtype == object)
-    profile = replace(profile, row_elements=max(1.0, short + texts * ANY_LENGTH))
-    if not texts or profile.seconds[1] > SLOW_SECONDS:
+    if not texts:
+        return replace(profile, row_elements=max(1.0, short))
+    profile = replace(profile, row_elements=short + texts * ANY_LENGTH, text_base=ANY_LENGTH)
+    if profile.seconds[1] > SLOW_SECONDS:
         return profile
     longer = {name: _lengthened(array) if array.dtype == object else array for name, array in one.items()}
     try:
