@@ -5,10 +5,8 @@ Run it with `percept serve`, or `uvicorn --factory app.main:create_app`.
 
 import asyncio
 import importlib.metadata
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
@@ -19,9 +17,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from app.envelope import Envelope, RequestIds
 from app.errors import ConfigurationError
 from app.head import HeadAsGet
-from app.metrics import Metrics
 from app.problems import add_error_handlers
-from app.repository import Repository, Wishes
+from app.repository import Repository
 from app.routes import docs, health, models, open_inference, predict
 from app.routes import metrics as metrics_route
 from app.routes.hot_path import HotPath
@@ -29,6 +26,7 @@ from app.runtime import CUDA, choose_providers
 from app.scheduler import Scheduler
 from app.service import Service
 from app.settings import Settings, cores, read_settings, worker_count
+from app.shared import Shared, shared_by
 from app.store import Store, load_store
 
 if TYPE_CHECKING:
@@ -62,19 +60,6 @@ class Percept(FastAPI):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self.front(scope, receive, send)
-
-
-@dataclass(frozen=True)
-class Shared:
-    """What workers have in common; made before they are."""
-
-    metrics: Metrics
-    wishes: Wishes
-    started: float
-
-
-def shared_by(workers: int) -> Shared:
-    return Shared(Metrics(workers), Wishes(workers), time.time())
 
 
 def create_app(

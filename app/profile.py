@@ -13,6 +13,8 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
+from app.runtime import run_and_shrink
+
 Array = NDArray[Any]
 Inputs = Mapping[str, Array]
 
@@ -99,7 +101,9 @@ def measure(session: ort.InferenceSession, rows: Inputs | None) -> Profile:
     if independent:
         reason = f"rows cost {saved:.0%} less together" if merges else "rows cost no less together"
     reason = f"{'merged' if merges else 'not merged'}: {reason}"
-    return _with_texts(Profile(seconds, independent, merges, reason, batched), session, one)
+    profile = _with_texts(Profile(seconds, independent, merges, reason, batched), session, one)
+    run_and_shrink(session, one)
+    return profile
 
 
 def _judge(session: ort.InferenceSession, rows: Inputs | None, seconds: dict[int, float]) -> tuple[bool, str]:
@@ -136,7 +140,7 @@ def random_rows(session: ort.InferenceSession, rows: int = 4) -> dict[str, Array
     return made
 
 
-def _random(generator: np.random.Generator, datatype: str, shape: Sequence[int]) -> Array:
+def _random(generator: "np.random.Generator", datatype: str, shape: Sequence[int]) -> Array:
     kind = datatype.removeprefix("tensor(").removesuffix(")")
     if kind == "string":
         return generator.integers(0, 10, shape).astype(str).astype(object)
