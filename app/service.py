@@ -17,7 +17,7 @@ from app.model import Array, Model
 from app.pictures import fit_pictures, open_pictures, stack, undecoded_pixels
 from app.prediction import Prediction, predictions_of
 from app.repository import Repository
-from app.rows import read_batch, what_it_takes
+from app.rows import read_batch, require_short, what_it_takes
 from app.scheduler import Result, Scheduler, weight
 from app.settings import Settings
 from app.store import Store
@@ -203,7 +203,8 @@ class Service:
         priority: int = 0,
     ) -> Result:
         """Through the queue. Jobs that run on the loop are over before a caller could leave; the others are dropped
-        when theirs does."""
+        when theirs does. Raises ContentTooLarge for a text that is too long."""
+        require_short(inputs, self.settings.max_characters)
         future = self.scheduler.submit(model, admission.metrics, inputs, outputs, deadline, alone, priority).future
         try:
             if self.scheduler.runs_inline(model, weight(model, inputs)):

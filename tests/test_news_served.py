@@ -72,3 +72,17 @@ def test_long_text_does_not_hold_up_the_event_loop(client: TestClient) -> None:
     ]
 
     assert inline == [True, False]
+
+
+def test_text_that_would_take_the_memory_is_refused_by_either_way(client: TestClient) -> None:
+    text = "a" * 1_000_001
+    tensor = {"name": "text", "datatype": "BYTES", "shape": [1], "data": [text]}
+    asked = {
+        "/predict/news-mlp": {"texts": [text]},
+        "/v2/models/news-mlp/infer": {"inputs": [tensor]},
+    }
+    answers = {path: client.post(path, json=document) for path, document in asked.items()}
+
+    reason = "text 1 has 1,000,001 characters; at most 1,000,000 are allowed (PERCEPT_MAX_CHARACTERS)"
+    assert [answer.status_code for answer in answers.values()] == [413, 413]
+    assert all(reason in answer.text for answer in answers.values())
