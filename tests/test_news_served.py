@@ -1,5 +1,8 @@
 """What people send to the news model is answered, whatever it is, and says which words decided."""
 
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -7,6 +10,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from app.scheduler import weight
+from tests.conftest import ROOT
 
 ODD = ["", " \n\t", "😀🎉", "1234 !?", "日本語", "nul\0byte", "x" * 100_000, "Oil Shares FELL " * 33_334]
 TELLING = {
@@ -16,6 +20,28 @@ TELLING = {
     "sport": "The coach praised his players after the cup match that they won in injury time.",
     "tech": "Users of the software can download music to their computers and phones.",
 }
+
+
+MEMORY = """
+import re
+from pathlib import Path
+import numpy as np
+from app.runtime import CPU, open_session
+
+def resident():
+    return int(re.search(r"VmRSS:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
+
+def opened(name):
+    return open_session(Path("artifacts", name, "1", "model.onnx").read_bytes(), [CPU])
+
+first = opened("xor-mlp")
+first.run(None, {"rows": np.zeros((1, 2), np.float32)})
+before = resident()
+session = opened("news-mlp")
+for length in range(50):
+    session.run(None, {"text": np.array(["The coach praised film, software and shares. " * 2 * length], object)})
+print(resident() - before)
+"""
 
 
 def ask(client: TestClient, *texts: str) -> list[dict[str, Any]]:
@@ -86,3 +112,12 @@ def test_text_that_would_take_the_memory_is_refused_by_either_way(client: TestCl
     reason = "text 1 has 1,000,001 characters; at most 1,000,000 are allowed (PERCEPT_MAX_CHARACTERS)"
     assert [answer.status_code for answer in answers.values()] == [413, 413]
     assert all(reason in answer.text for answer in answers.values())
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux tells what is resident")
+def test_it_takes_little_of_a_workers_memory() -> None:
+    """Beside a model that is loaded already, and after articles of up to 4,500 characters."""
+    command = [sys.executable, "-c", MEMORY]
+    kilobytes = int(subprocess.run(command, cwd=ROOT, capture_output=True, check=True, text=True).stdout)
+
+    assert 1_000 < kilobytes < 8_000
