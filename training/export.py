@@ -30,6 +30,7 @@ PARITY_TOLERANCE = 1e-4  # of logits, whose size is about 10
 GOLDEN_ROWS = 4
 GOLDEN_TOLERANCE = {"CPUExecutionProvider": 1e-4, "CUDAExecutionProvider": 1e-3}
 EVALUATION_BATCH = 1_000
+ERRORS = 3  # of onnxruntime's levels of severity
 # Outputs whose largest number is the answer: it has to be the same one.
 DECIDING = ("probabilities", "logits")
 
@@ -104,9 +105,16 @@ def _forget_origin(model: onnx.ModelProto) -> None:
         part.doc_string = ""
 
 
+def opened(graph: bytes) -> ort.InferenceSession:
+    """On the CPU, without warnings: that weights may be overridden is meant."""
+    options = ort.SessionOptions()
+    options.log_severity_level = ERRORS
+    return ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+
+
 def run(graph: bytes, rows: NDArray[Any]) -> Answers:
     """What onnxruntime answers, on the CPU, in batches."""
-    session = ort.InferenceSession(graph, providers=["CPUExecutionProvider"])
+    session = opened(graph)
     [taken] = session.get_inputs()
     names = [output.name for output in session.get_outputs()]
     starts = range(0, len(rows), EVALUATION_BATCH)
