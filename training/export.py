@@ -18,11 +18,12 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import torch
+from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 from torch import Tensor as TorchTensor
 from torch import nn
 
-from app.card import Card, Golden, Layer, Tensor, write_metadata
+from app.card import Card, Golden, Layer, Tensor, read_card, write_metadata
 
 PARITY_ROWS = 64
 PARITY_BATCHES = (1, 7, PARITY_ROWS)
@@ -194,6 +195,15 @@ def with_metadata(graph: bytes, card: Card, golden: Golden) -> bytes:
     model = onnx.load_from_string(graph)
     onnx.helper.set_model_props(model, write_metadata(card, golden))
     return bytes(model.SerializeToString())
+
+
+def card_in(path: Path) -> Card | None:
+    """None where there is none that can be read."""
+    try:
+        model = onnx.load(path, load_external_data=False)
+        return read_card({prop.key: prop.value for prop in model.metadata_props})
+    except (OSError, DecodeError, ValueError):
+        return None
 
 
 def with_overridable_weights(graph: bytes) -> bytes:
