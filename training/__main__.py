@@ -30,7 +30,7 @@ INTERRUPTED = 130  # what a shell reports for a process ended by Ctrl-C
 def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="percept train", description="Train models and export them as artifacts.")
     parser.add_argument("models", nargs="*", metavar="MODEL", help=", ".join(SYSTEMS))
-    parser.add_argument("--all", action="store_true", help="train every model")
+    parser.add_argument("--all", action="store_true", help="train every model; one that fails leaves the others")
     parser.add_argument(
         "--data",
         type=Path,

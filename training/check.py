@@ -12,7 +12,7 @@ import torch
 
 from app.card import Card, read_card
 from training import export
-from training.__main__ import SYSTEMS
+from training.__main__ import INTERRUPTED, SYSTEMS
 from training.data import DataError
 from training.system import System, Workplace
 from training.table import aligned
@@ -159,16 +159,28 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error(f"no model is called {', '.join(unknown)}; there are {', '.join(SYSTEMS)}")
     if not options.artifacts.is_dir():
         parser.error(f"--artifacts {options.artifacts}: there is no such folder")
+    others = [] if options.models else strangers(options.artifacts)
+    if others:
+        print(f"not checked, because no training here makes them: {', '.join(others)}", file=sys.stderr)
     workplace = Workplace(options.data, torch.device("cpu"))
     findings: list[Finding] = []
     names = options.models or list(SYSTEMS)
-    for place, name in enumerate(names, start=1):
-        print(f"{name} ({place} of {len(names)})", file=sys.stderr)
-        findings += check(SYSTEMS[name], options.artifacts, workplace)
+    try:
+        for place, name in enumerate(names, start=1):
+            print(f"{name} ({place} of {len(names)})", file=sys.stderr)
+            findings += check(SYSTEMS[name], options.artifacts, workplace)
+    except KeyboardInterrupt:
+        print("\npercept models --check: interrupted", file=sys.stderr)
+        return INTERRUPTED
     print(table(findings))
     print(summary(findings), file=sys.stderr)
     codes = {finding.code for finding in findings}
     return next((code for code in (SHORT, NOT_MEASURED) if code in codes), WELL)
+
+
+def strangers(artifacts: Path) -> list[str]:
+    found = {file.parent.parent.name for file in artifacts.glob("*/*/model.onnx")}
+    return sorted(found - set(SYSTEMS))
 
 
 if __name__ == "__main__":

@@ -211,6 +211,19 @@ def test_every_version_is_checked(artifacts: Path) -> None:
     ]
 
 
+def test_models_of_others_are_left_alone_and_told(artifacts: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copytree(artifacts / "xor-mlp", artifacts / "somebodys")
+    shutil.rmtree(artifacts / "xor-mlp")
+    for name in ("blobs-svm", "iris-mlp", "xor-sigmoid"):
+        shutil.rmtree(artifacts / name)
+
+    assert run(artifacts) == 1
+    told = capsys.readouterr()
+    assert told.err.splitlines()[0] == "not checked, because no training here makes them: somebodys"
+    assert "somebodys" not in told.out
+    assert told.out.count("missing: ") == len(SYSTEMS) - 1
+
+
 def test_data_that_cannot_be_read_is_told_and_leaves_the_others(
     artifacts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
