@@ -16,7 +16,10 @@ from app.settings import Settings, read_settings
 def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     if arguments[:1] == ["train"]:
-        return train(arguments[1:])
+        return hand_over("percept train", "training", arguments[1:])
+    if arguments[:1] == ["models"] and "--check" in arguments:
+        rest = [argument for argument in arguments[1:] if argument != "--check"]
+        return hand_over("percept models --check", "training.check", rest)
     options = parser().parse_args(arguments)
     try:
         settings = read_settings()
@@ -44,9 +47,14 @@ def parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("models", help="what is served, with its measured figures")
     command.add_argument("--write", type=Path, metavar="README", help="put the table between its marks in this file")
+    # Dispatched before parsing, as `train` is, since its options are the other half's own; here for `--help`.
+    command.add_argument(
+        "--check",
+        action="store_true",
+        help="measure again what the exported models have to reach, all or those named (needs the train extra)",
+    )
     command.set_defaults(run=models)
 
-    # Dispatched before parsing, since its options are the other half's own; here for `percept --help`.
     commands.add_parser("train", help="train and export models (needs the train extra)", add_help=False)
     return top
 
@@ -100,12 +108,12 @@ def models(options: argparse.Namespace, settings: Settings) -> int:
     return 0
 
 
-def train(arguments: Sequence[str]) -> int:
+def hand_over(command: str, module: str, arguments: Sequence[str]) -> int:
     """Training is the other half: it becomes this process, and nothing of it is imported here."""
     if find_spec("torch") is None:
-        print("percept train: PyTorch is not installed; the README's section on training says how", file=sys.stderr)
+        print(f"{command}: PyTorch is not installed; the README's section on training says how", file=sys.stderr)
         return 2
-    os.execv(sys.executable, [sys.executable, "-m", "training", *arguments])
+    os.execv(sys.executable, [sys.executable, "-m", module, *arguments])
 
 
 if __name__ == "__main__":

@@ -4,16 +4,17 @@ import argparse
 import os
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from app.card import Card
 from training import clusters, cnn, iris, mlp, news, q_learning, svm, xor
 from training.data import DataError
-from training.export import ExportError
+from training.export import ExportError, card_in
 from training.fit import choose_device
+from training.progress import Outcome, Progress
 from training.recipe import Recipe
-from training.system import BelowFloor, System, Workplace, keep
+from training.system import VERSION, BelowFloor, System, Workplace, keep
 from training.train import ImageSystem
 
 RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (*mlp.RECIPES, *cnn.RECIPES)}
@@ -29,7 +30,7 @@ INTERRUPTED = 130  # what a shell reports for a process ended by Ctrl-C
 def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="percept train", description="Train models and export them as artifacts.")
     parser.add_argument("models", nargs="*", metavar="MODEL", help=", ".join(SYSTEMS))
-    parser.add_argument("--all", action="store_true", help="train every model")
+    parser.add_argument("--all", action="store_true", help="train every model; one that fails leaves the others")
     parser.add_argument(
         "--data",
         type=Path,
@@ -70,34 +71,54 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = arguments()
     options = parser.parse_args(argv)
     systems = chosen(parser, options)
+    out = None if options.dry_run else options.out
     try:
         device = choose_device(options.device)
-        workplace = Workplace(options.data, device, options.epochs, options.seed, options.dry_run)
-        if not options.dry_run:
-            check_writable(options.out)
-        for place, system in enumerate(systems, start=1):
-            print(f"{system.name} ({place} of {len(systems)}) on {device}: {system.title}", file=sys.stderr)
-            trained = system.train(workplace)
-            if options.dry_run:
-                print(f"{system.name}: every step ran; nothing was kept")
-            else:
-                keep(trained, options.out)
-                print(f"{system.name}: {reached(trained.card)}, written to {options.out / system.name}")
-    except (DataError, ExportError, BelowFloor, ValueError, OSError) as error:
+        if out is not None:
+            check_writable(out)
+    except (ValueError, OSError) as error:
         print(f"percept train: {error}", file=sys.stderr)
         return 1
+    workplace = Workplace(options.data, device, options.epochs, options.seed, options.dry_run)
+    progress = Progress([system.name for system in systems], earlier_seconds(systems, out) if out else {})
+    code = train_all(systems, workplace, out, progress)
+    print(progress.table())
+    if progress.failed:
+        print(f"percept train: failed: {', '.join(progress.failed)}", file=sys.stderr)
+    return code or (1 if progress.failed else 0)
+
+
+def train_all(systems: Sequence[System], workplace: Workplace, out: Path | None, progress: Progress) -> int:
+    """One after the other, whatever becomes of each; until Ctrl-C, which leaves what is written."""
+    try:
+        for system in systems:
+            place = progress.place(system.name)
+            print(f"{place} on {workplace.device}: {system.title}; {progress.left()}", file=sys.stderr)
+            progress.outcomes.append(attempt(system, workplace, out))
+            print(f"{place} {progress.outcomes[-1]}", file=sys.stderr)
     except KeyboardInterrupt:
         print("\npercept train: interrupted; no half-written artifact was left", file=sys.stderr)
         return INTERRUPTED
     return 0
 
 
-def reached(card: Card) -> str:
-    figures = [
-        f"{metric.replace('_', ' ')} {card.metrics[metric]:.4g} (floor {floor:g})"
-        for metric, floor in card.floor.items()
-    ]
-    return ", ".join([*figures, f"{card.training.seconds:.0f} s"])
+def attempt(system: System, workplace: Workplace, out: Path | None) -> Outcome:
+    """Without a folder nothing is kept."""
+    start, card = time.perf_counter(), None
+    try:
+        trained = system.train(workplace)
+        if out is not None:
+            keep(trained, out)
+            card = trained.card
+    except (DataError, ExportError, BelowFloor, ValueError, OSError) as error:
+        return Outcome(system.name, time.perf_counter() - start, fault=str(error))
+    return Outcome(system.name, time.perf_counter() - start, card)
+
+
+def earlier_seconds(systems: Sequence[System], out: Path) -> dict[str, float]:
+    """What the trainings took whose artifacts are there."""
+    cards = (card_in(out / system.name / str(VERSION) / "model.onnx") for system in systems)
+    return {card.name: card.training.seconds for card in cards if card is not None}
 
 
 if __name__ == "__main__":

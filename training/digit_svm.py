@@ -7,7 +7,7 @@ Nyström approximation of the whole one (Williams and Seeger 2001). The solver i
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -227,6 +227,19 @@ class DigitSvm:
     name: str = "mnist-svm"
     title: str = "Handwritten digits, a support vector machine"
 
+    @property
+    def floor(self) -> dict[str, float]:
+        return {"test_accuracy": FLOOR}
+
+    def evaluate(self, graph: bytes, workplace: Workplace, told: Mapping[str, float]) -> dict[str, float]:
+        test = self._test(workplace)
+        return {"test_accuracy": float((export.run(graph, test.images.numpy())["index"] == test.labels.numpy()).mean())}
+
+    def _test(self, workplace: Workplace) -> Split:
+        test = load_test(MNIST, workplace.data)
+        rows = DRY_RUN_TEST_ROWS if workplace.dry_run else len(test)
+        return Split(test.images[:rows], test.labels[:rows])
+
     def train(self, workplace: Workplace) -> Trained:
         keep_freed_memory()
         start = time.perf_counter()
@@ -255,19 +268,16 @@ class DigitSvm:
         difference = export.check_parity(what, graph, dataset.validation.images)
         validated = export.run(graph, dataset.validation.images.numpy())["index"]
         trained_on = dataset.train.images[order].numpy()
-        metrics = {
-            "test_accuracy": 0.0,
+        told = {
             "validation_accuracy": float((validated == dataset.validation.labels.numpy()).mean()),
             "train_accuracy": float((export.run(graph, trained_on)["index"] == chosen.labels.cpu().numpy()).mean()),
             "cost": cost,
             "gamma": gamma,
             "onnx_max_difference": difference,
         }
-        test = load_test(MNIST, workplace.data)
-        rows = DRY_RUN_TEST_ROWS if workplace.dry_run else len(test)
-        pictures, truth = test.images[:rows].numpy(), test.labels[:rows].numpy()
+        test = self._test(workplace)
+        pictures, truth = test.images.numpy(), test.labels.numpy()
         answers = export.run(graph, pictures)
-        metrics["test_accuracy"] = float((answers["index"] == truth).mean())
         return Trained(
             graph,
             Card(
@@ -292,15 +302,15 @@ class DigitSvm:
                 labels=list(MNIST.labels),
                 parameters=sum(buffer.numel() for part in (projection, machines) for buffer in part.buffers()),
                 layers=layers(full),
-                metrics=metrics,
-                floor={"test_accuracy": FLOOR},
+                metrics=self.evaluate(graph, workplace, told) | told,
+                floor=self.floor,
                 dataset=DatasetFacts(
                     name=MNIST.name,
                     source=MNIST.title,
                     licence=MNIST.licence,
                     train_rows=len(order),
                     validation_rows=len(dataset.validation),
-                    test_rows=rows,
+                    test_rows=len(test),
                     sha256=MNIST.sha256,
                 ),
                 training=training_facts(

@@ -18,11 +18,12 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import torch
+from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 from torch import Tensor as TorchTensor
 from torch import nn
 
-from app.card import Card, Golden, Layer, Tensor, write_metadata
+from app.card import Card, Golden, Layer, Tensor, read_card, write_metadata
 
 PARITY_ROWS = 64
 PARITY_BATCHES = (1, 7, PARITY_ROWS)
@@ -30,6 +31,7 @@ PARITY_TOLERANCE = 1e-4  # of logits, whose size is about 10
 GOLDEN_ROWS = 4
 GOLDEN_TOLERANCE = {"CPUExecutionProvider": 1e-4, "CUDAExecutionProvider": 1e-3}
 EVALUATION_BATCH = 1_000
+ERRORS = 3  # of onnxruntime's levels of severity
 # Outputs whose largest number is the answer: it has to be the same one.
 DECIDING = ("probabilities", "logits")
 
@@ -104,9 +106,16 @@ def _forget_origin(model: onnx.ModelProto) -> None:
         part.doc_string = ""
 
 
+def opened(graph: bytes) -> ort.InferenceSession:
+    """On the CPU, without warnings: that weights may be overridden is meant."""
+    options = ort.SessionOptions()
+    options.log_severity_level = ERRORS
+    return ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+
+
 def run(graph: bytes, rows: NDArray[Any]) -> Answers:
     """What onnxruntime answers, on the CPU, in batches."""
-    session = ort.InferenceSession(graph, providers=["CPUExecutionProvider"])
+    session = opened(graph)
     [taken] = session.get_inputs()
     names = [output.name for output in session.get_outputs()]
     starts = range(0, len(rows), EVALUATION_BATCH)
@@ -198,6 +207,15 @@ def with_metadata(graph: bytes, card: Card, golden: Golden) -> bytes:
     model = onnx.load_from_string(graph)
     onnx.helper.set_model_props(model, write_metadata(card, golden))
     return bytes(model.SerializeToString())
+
+
+def card_in(path: Path) -> Card | None:
+    """None where there is none that can be read."""
+    try:
+        model = onnx.load(path, load_external_data=False)
+        return read_card({prop.key: prop.value for prop in model.metadata_props})
+    except (OSError, DecodeError, ValueError):
+        return None
 
 
 def with_overridable_weights(graph: bytes) -> bytes:

@@ -7,7 +7,7 @@ import math
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
@@ -42,7 +42,7 @@ FIRST_WORDS = 20
 TOLD_WORDS = 10
 # Words that differ by less, of the heaviest, may come in another order elsewhere.
 TIED = 1e-4
-FLOOR, SEED = 0.97, 1
+SEED = 1
 DRY_ROWS = 400
 
 PLACES = {
@@ -271,7 +271,7 @@ def golden_rows(network: nn.Sequential, words: Sequence[str]) -> Golden:
     return export.golden_answers("text", np.array(EXAMPLES, object), answers)
 
 
-def evaluate(graph: bytes, test: Articles) -> dict[str, float]:
+def accuracies(graph: bytes, test: Articles) -> dict[str, float]:
     """What the exported graph gets right: of whole articles, and of their beginnings."""
     truth = test.labels.numpy()
     asked = {"test_accuracy": np.array(test.texts, object), "first_words_accuracy": first_words(test.texts)}
@@ -304,6 +304,13 @@ class News:
     name: str = "news-mlp"
     title: str = "News topics: TF-IDF and an MLP"
 
+    @property
+    def floor(self) -> dict[str, float]:
+        return {"test_accuracy": 0.97}
+
+    def evaluate(self, graph: bytes, workplace: Workplace, told: Mapping[str, float]) -> dict[str, float]:
+        return accuracies(graph, load_test_articles(BBC_NEWS, workplace.data))
+
     def train(self, workplace: Workplace) -> Trained:
         start = time.perf_counter()
         seed = SEED if workplace.seed is None else workplace.seed
@@ -319,7 +326,7 @@ class News:
         graph = to_onnx(network, words)
         difference = check_parity(network, graph, validation.texts, words)
         test = load_test_articles(BBC_NEWS, workplace.data)
-        reached = evaluate(graph, test)
+        reached = accuracies(graph, test)
         predicted = export.run(graph, np.array(test.texts, object))["probabilities"].argmax(1)
         card = Card(
             name=self.name,
@@ -350,7 +357,7 @@ class News:
                 "validation_accuracy": history[-1].validation_accuracy,
                 "onnx_max_difference": difference,
             },
-            floor={"test_accuracy": FLOOR},
+            floor=self.floor,
             dataset=DatasetFacts(
                 name=BBC_NEWS.name,
                 source=BBC_NEWS.title,
@@ -377,7 +384,7 @@ class News:
             ),
         )
         pictures = {
-            "training": figures.learning_curves(history, FLOOR),
+            "training": figures.learning_curves(history, self.floor["test_accuracy"]),
             "confusion": figures.confusion_matrix(test.labels.numpy(), predicted, BBC_NEWS.labels, "articles"),
             "words": figures.words_by_topic(
                 heaviest_words(network, test, words),

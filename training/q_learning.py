@@ -9,7 +9,7 @@ import itertools
 import math
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -374,32 +374,42 @@ class FrozenLake:
     name: str
     title: str
     slippery: bool
-    floor: dict[str, float]
+    floor: Mapping[str, float]
 
-    def train(self, workplace: Workplace) -> Trained:
-        start = time.perf_counter()
-        known, seed = lake(self.slippery), workplace.seed or 0
-        updates, course_episodes, episodes = UPDATES, COURSE_EPISODES, EVALUATION_EPISODES
-        if workplace.dry_run:
-            updates, course_episodes, episodes = 20, 2, 20
-        with without_denormals():
-            parameters, ours = learn_with_replay(self.name, known, SEEDS, updates, seed)
-            course = learn_online(self.name, known, COURSE_SEEDS, course_episodes)
-        player = (WithSuccess if self.slippery else WithRollout)(sequential(parameters, 0), known)
-        told = "success" if self.slippery else "rollout"
-        what = Exportable(player, "rows", OUTPUTS | {told: SUCCESS_MEANS if self.slippery else ROLLOUT_MEANS})
-        graph = export.to_onnx(what, GOLDEN[:2])
+    def evaluate(self, graph: bytes, workplace: Workplace, told: Mapping[str, float]) -> dict[str, float]:
+        """Episodes of the real environment, and what can be computed from its transitions."""
+        known = lake(self.slippery)
         policy, q = policy_of(graph)
         optimal = optimal_q(known, DISCOUNT)
-        metrics = self._played(policy, episodes) | {
+        return self._played(policy, self._episodes(workplace)) | {
             "exact_success": float(success_within(known, policy)[START]),
             "optimal_success": float(success_within(known, optimal.argmax(1))[START]),
             "best_success_of_any_policy": float(best_success_within(known)[START]),
             "states_with_an_optimal_action": optimal_actions(known, optimal, policy),
             "largest_error_of_q": float(np.abs(q - optimal)[~known.over].max()),
+        }
+
+    def _episodes(self, workplace: Workplace) -> int:
+        return 20 if workplace.dry_run else EVALUATION_EPISODES
+
+    def train(self, workplace: Workplace) -> Trained:
+        start = time.perf_counter()
+        known, seed = lake(self.slippery), workplace.seed or 0
+        updates, course_episodes = (20, 2) if workplace.dry_run else (UPDATES, COURSE_EPISODES)
+        with without_denormals():
+            parameters, ours = learn_with_replay(self.name, known, SEEDS, updates, seed)
+            course = learn_online(self.name, known, COURSE_SEEDS, course_episodes)
+        player = (WithSuccess if self.slippery else WithRollout)(sequential(parameters, 0), known)
+        more = "success" if self.slippery else "rollout"
+        what = Exportable(player, "rows", OUTPUTS | {more: SUCCESS_MEANS if self.slippery else ROLLOUT_MEANS})
+        graph = export.to_onnx(what, GOLDEN[:2])
+        policy, q = policy_of(graph)
+        optimal = optimal_q(known, DISCOUNT)
+        told = {
             f"success_of_the_worst_of_{SEEDS}_seeds": float(ours.success[-1].min()),
             "onnx_max_difference": export.check_parity(what, graph, ASKED),
         }
+        metrics = self.evaluate(graph, workplace, told) | told
         return Trained(
             graph,
             Card(
@@ -411,14 +421,14 @@ class FrozenLake:
                 task="control",
                 input=RowsInput(features=[Feature(name="state", example=float(START), choices=STATES)]),
                 outputs=dict(what.outputs),
-                told=["q_values", told],
+                told=["q_values", more],
                 notes=self._notes(metrics, ours, course, course_episodes),
                 labels=ACTION_NAMES,
                 parameters=sum(parameter.numel() for parameter in player.parameters()),
                 layers=export.layer_table(player.body, player.body, torch.eye(STATES)[:1]),
                 metrics=metrics,
-                floor=self.floor,
-                dataset=facts(self.slippery, LAKES * updates, episodes),
+                floor=dict(self.floor),
+                dataset=facts(self.slippery, LAKES * updates, self._episodes(workplace)),
                 training=training_facts(
                     self.name,
                     workplace,

@@ -59,7 +59,19 @@ class System(Protocol):
     @property
     def title(self) -> str: ...
 
+    @property
+    def floor(self) -> Mapping[str, float]:
+        """What figures have to reach, by their names on the card."""
+        ...
+
     def train(self, workplace: Workplace) -> Trained: ...
+
+    def evaluate(self, graph: bytes, workplace: Workplace, told: Mapping[str, float]) -> dict[str, float]:
+        """The figures of the card that the exported graph gives: from test data, by onnxruntime alone. `told` are the
+        figures that the training gives, hyperparameters that it chose among them. Raises DataError.
+
+        `train` takes the card's figures from here, so that what is measured again later is measured alike."""
+        ...
 
 
 def require_floor(card: Card) -> None:

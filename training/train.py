@@ -1,6 +1,6 @@
 """An image recipe from start to artifact: fit, export, measure the graph on the test split, describe, draw."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -32,17 +32,28 @@ class ImageSystem:
     def title(self) -> str:
         return self.recipe.title
 
+    @property
+    def floor(self) -> dict[str, float]:
+        return {"test_accuracy": self.recipe.floor}
+
+    def evaluate(self, graph: bytes, workplace: Workplace, told: Mapping[str, float]) -> dict[str, float]:
+        return test_figures(graph, self._test(workplace))
+
+    def _test(self, workplace: Workplace) -> Split:
+        test = load_test(self.recipe.source, workplace.data)
+        return _first(test) if workplace.dry_run else test
+
     def train(self, workplace: Workplace) -> Trained:
         recipe = self.recipe
         if workplace.epochs is not None:
             recipe = replace(recipe, epochs=workplace.epochs)
         if workplace.seed is not None:
             recipe = replace(recipe, seed=workplace.seed)
-        dataset, read_test = workplace.dataset(recipe.source), partial(load_test, recipe.source, workplace.data)
-        if not workplace.dry_run:
-            return train(recipe, dataset, read_test, workplace.device)
-        few = Dataset(dataset.source, _first(dataset.train), _first(dataset.validation))
-        return train(replace(recipe, epochs=1), few, lambda: _first(read_test()), workplace.device)
+        dataset = workplace.dataset(recipe.source)
+        if workplace.dry_run:
+            recipe = replace(recipe, epochs=1)
+            dataset = Dataset(dataset.source, _first(dataset.train), _first(dataset.validation))
+        return train(recipe, dataset, partial(self._test, workplace), workplace.device)
 
 
 def train(recipe: Recipe, dataset: Dataset, read_test: Callable[[], Split], device: torch.device) -> Trained:
@@ -57,9 +68,7 @@ def train(recipe: Recipe, dataset: Dataset, read_test: Callable[[], Split], devi
     probabilities = export.run(graph, test.images.numpy())["probabilities"]
     truth = test.labels.numpy()
     last = fitted.history[-1]
-    metrics = {
-        "test_accuracy": float((probabilities.argmax(1) == truth).mean()),
-        "test_loss": float(-np.log(probabilities[np.arange(len(truth)), truth].clip(1e-12)).mean()),
+    metrics = test_figures(graph, test) | {
         "validation_accuracy": last.validation_accuracy,
         "train_accuracy": last.accuracy,
         "onnx_max_difference": difference,
@@ -77,6 +86,14 @@ def train(recipe: Recipe, dataset: Dataset, read_test: Callable[[], Split], devi
             "filters": figures.filters(first_layer_filters(fitted)),
         },
     )
+
+
+def test_figures(graph: bytes, test: Split) -> dict[str, float]:
+    probabilities, truth = export.run(graph, test.images.numpy())["probabilities"], test.labels.numpy()
+    return {
+        "test_accuracy": float((probabilities.argmax(1) == truth).mean()),
+        "test_loss": float(-np.log(probabilities[np.arange(len(truth)), truth].clip(1e-12)).mean()),
+    }
 
 
 def first_layer_filters(fitted: Fitted) -> np.ndarray[tuple[int, int, int], np.dtype[np.float32]]:

@@ -6,7 +6,7 @@ A hundred seeds are trained as one: every weight has a first axis for the seed, 
 import math
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -23,6 +23,9 @@ from training.system import Trained, Workplace, training_facts
 SEEDS = 100
 POINTS = torch.tensor([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
 XOR, AND, OR = (torch.tensor(truth) for truth in ([0.0, 1, 1, 0], [0.0, 0, 0, 1], [0.0, 1, 1, 1]))
+# A unit that learns XOR ends at a half everywhere. What is as near to it as this is a half, whichever way a runtime
+# rounds it, and counts as the answer 0.
+DECIDED = 0.5 + 1e-4
 INPUT = RowsInput(features=[Feature(name="a", example=1.0), Feature(name="b", example=0.0)])
 LABELS = ["0", "1"]
 TRUTH_TABLE = DatasetFacts(
@@ -135,6 +138,19 @@ class Perceptron:
     name: str = "xor-perceptron"
     title: str = "XOR by one unit, which cannot"
 
+    @property
+    def floor(self) -> dict[str, float]:
+        return {"mistakes_at_best": 1.0, "and_accuracy": 1.0, "or_accuracy": 1.0}
+
+    def evaluate(self, graph: bytes, workplace: Workplace, told: Mapping[str, float]) -> dict[str, float]:
+        answers, reached = export.run(graph, POINTS.numpy()), accuracy(graph)
+        return {
+            "accuracy": reached,
+            "mistakes_at_best": 4 * (1 - reached),
+            "and_accuracy": share_right(answers["and"], AND),
+            "or_accuracy": share_right(answers["or"], OR),
+        }
+
     def train(self, workplace: Workplace) -> Trained:
         start = time.perf_counter()
         generator = torch.Generator().manual_seed(1)
@@ -148,16 +164,14 @@ class Perceptron:
             return ((self._probabilities(parameters) - targets) ** 2).mean(1)
 
         curves = descend(self.name, parameters, course_sgd, losses, 20 if workplace.dry_run else PERCEPTRON_STEPS)
-        right = ((self._probabilities(parameters) > 0.5) == targets.bool()).view(3, SEEDS, 4).float().mean(2)
+        right = ((self._probabilities(parameters) > DECIDED) == targets.bool()).view(3, SEEDS, 4).float().mean(2)
         best = right.argmax(1) + torch.arange(3) * SEEDS
         what = Exportable(Units(parameters[0][best, 0], parameters[1][best, 0]), "rows", UNIT_OUTPUTS)
         graph = export.to_onnx(what, POINTS[:2])
-        metrics = {
-            "accuracy": right[0].max().item(),
+        told = {
             "mean_accuracy_of_100_seeds": right[0].mean().item(),
-            "mistakes_at_best": 4 * (1 - right[0].max().item()),
-            "and_accuracy": right[1].min().item(),
-            "or_accuracy": right[2].min().item(),
+            "and_accuracy_of_the_worst_of_100_seeds": right[1].min().item(),
+            "or_accuracy_of_the_worst_of_100_seeds": right[2].min().item(),
             "onnx_max_difference": export.check_parity(what, graph, AROUND),
         }
         seconds = time.perf_counter() - start
@@ -172,13 +186,14 @@ class Perceptron:
                 told=["and", "or"],
                 parameters=3,
                 layers=[Layer(name="unit", kind="Linear", output_shape=[1], parameters=3)],
-                metrics=metrics,
-                floor={"mistakes_at_best": 1.0, "and_accuracy": 1.0, "or_accuracy": 1.0},
+                metrics=self.evaluate(graph, workplace, told) | told,
+                floor=self.floor,
                 notes=[
                     "One unit divides the plane by a line, and no line has (0, 0) and (1, 1) on one side and (0, 1) "
                     "and (1, 0) on the other: XOR is not linearly separable (Minsky and Papert 1969). At most three of "
                     "the four points are right; with this loss the unit ends at a half everywhere.",
-                    "and_accuracy and or_accuracy are those of the worst of 100 seeds.",
+                    "and_accuracy and or_accuracy are those of the units that are served, the first of 100 seeds that "
+                    "were best.",
                 ],
                 training=training_facts(
                     self.name,
@@ -246,6 +261,13 @@ class Mlp:
     name: str = "xor-mlp"
     title: str = "XOR by a small MLP"
 
+    @property
+    def floor(self) -> dict[str, float]:
+        return {"accuracy": 1.0}
+
+    def evaluate(self, graph: bytes, workplace: Workplace, told: Mapping[str, float]) -> dict[str, float]:
+        return {"accuracy": accuracy(graph)}
+
     def train(self, workplace: Workplace) -> Trained:
         start = time.perf_counter()
         reference, their_curves = self._course(1 if workplace.dry_run else COURSE_EPOCHS)
@@ -262,9 +284,7 @@ class Mlp:
                 body.add_module(f"relu{place + 1}", nn.ReLU())
         what = Exportable(WithProbabilities(body), "rows", OUTPUTS)
         graph = export.to_onnx(what, POINTS[:2])
-        answers = export.run(graph, POINTS.numpy())["probabilities"].argmax(1)
-        metrics = {
-            "accuracy": float((answers == XOR.numpy()).mean()),
+        told = {
             "seeds_of_100_that_learn": float(right.sum()),
             "seeds_of_100_with_dead_relu": float(dead.sum()),
             "onnx_max_difference": export.check_parity(what, graph, AROUND),
@@ -280,8 +300,8 @@ class Mlp:
                 told=[],
                 parameters=sum(weight.numel() for weight in weights),
                 layers=export.layer_table(body, body, POINTS[:1]),
-                metrics=metrics,
-                floor={"accuracy": 1.0},
+                metrics=self.evaluate(graph, workplace, told) | told,
+                floor=self.floor,
                 notes=[
                     f"{int(right.sum())} of {SEEDS} seeds learn all four points; of the {int(failed.sum())} others "
                     f"{int((failed & dead).sum())} have a layer of ReLUs that is silent, or the same, for two points "
@@ -371,6 +391,13 @@ class ByHand:
     name: str = "xor-sigmoid"
     title: str = "XOR by two sigmoid units and one"
 
+    @property
+    def floor(self) -> dict[str, float]:
+        return {"accuracy": 1.0}
+
+    def evaluate(self, graph: bytes, workplace: Workplace, told: Mapping[str, float]) -> dict[str, float]:
+        return {"accuracy": accuracy(graph)}
+
     def train(self, workplace: Workplace) -> Trained:
         start = time.perf_counter()
         generator = torch.Generator().manual_seed(4)
@@ -397,9 +424,7 @@ class ByHand:
         body = Folded(linear(*weights[:2]), linear(*weights[2:]))
         what = Exportable(body, "rows", FOLDED_OUTPUTS)
         graph = export.to_onnx(what, POINTS[:2])
-        answers = export.run(graph, POINTS.numpy())
-        metrics = {
-            "accuracy": float((answers["probabilities"].argmax(1) == XOR.numpy()).mean()),
+        told = {
             "seeds_of_100_that_learn": float(right.sum()),
             "onnx_max_difference": export.check_parity(what, graph, AROUND),
         }
@@ -413,8 +438,8 @@ class ByHand:
                 told=["hidden"],
                 parameters=9,
                 layers=export.layer_table(body, body, POINTS[:1]),
-                metrics=metrics,
-                floor={"accuracy": 1.0},
+                metrics=self.evaluate(graph, workplace, told) | told,
+                floor=self.floor,
                 notes=[
                     f"{int(right.sum())} of {SEEDS} seeds learn all four points in {SIGMOID_STEPS:,} steps.",
                     "The weights are optional inputs of the graph: /v2/models/xor-sigmoid/infer takes your own.",
@@ -434,9 +459,20 @@ class ByHand:
             {
                 "training": figures.loss_bands({"SGD": curves.losses.numpy()}, curves.every, "cross-entropy"),
                 "decision": figures.decision_surface(surface(graph), POINTS.numpy(), XOR.numpy(), LABELS),
-                "folding": figures.folded_plane(*folding(graph), answers["hidden"], XOR.numpy(), LABELS),
+                "folding": figures.folded_plane(
+                    *folding(graph), export.run(graph, POINTS.numpy())["hidden"], XOR.numpy(), LABELS
+                ),
             },
         )
+
+
+def accuracy(graph: bytes) -> float:
+    """For XOR, over the truth table."""
+    return share_right(export.run(graph, POINTS.numpy())["probabilities"][:, 1], XOR)
+
+
+def share_right(probabilities: figures.Points, truth: Tensor) -> float:
+    return float(((probabilities > DECIDED) == truth.numpy()).mean())
 
 
 def folding(graph: bytes) -> tuple[figures.Points, figures.Points]:

@@ -93,3 +93,11 @@ def test_train_is_handed_to_the_other_half() -> None:
 
     assert done.returncode == 2
     assert "no recipe is called no-such-recipe; there are xor-perceptron, xor-mlp" in done.stderr
+
+
+def test_check_is_handed_to_the_other_half() -> None:
+    done = percept("models", "--check", "xor-mlp", "--artifacts", ROOT / "artifacts")
+
+    assert done.returncode == 0
+    assert done.stdout.splitlines()[1].split() == ["xor-mlp", "accuracy", "1", "1", "1", "ok"]
+    assert percept("models", "xor-mlp", "--check", PERCEPT_ARTIFACTS="nowhere").returncode == 2

@@ -1,11 +1,12 @@
 """The command line of training, run as a person runs it."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,9 @@ import torch
 
 from tests.conftest import ROOT
 from tests.training.datasets import bars_dataset
-from training.__main__ import RECIPES, SYSTEMS, arguments, chosen, main
+from training.__main__ import RECIPES, SYSTEMS, arguments, chosen, earlier_seconds, main
+from training.progress import DRY
+from training.svm import BlobsSvm
 from training.system import Workplace
 from training.train import ImageSystem
 
@@ -58,8 +61,10 @@ def test_damaged_data_is_told_in_one_line(tmp_path: Path, capsys: pytest.Capture
     file.parent.mkdir()
     file.write_bytes(b"not a gzip file")
 
-    assert main(["mnist-dnn", "--data", str(tmp_path)]) == 1
-    assert f"percept train: {file} is damaged, truncated or another file" in capsys.readouterr().err
+    assert main(["mnist-dnn", "--data", str(tmp_path), "--out", str(tmp_path / "out")]) == 1
+    told = capsys.readouterr().err
+    assert f"mnist-dnn (1 of 1) failed after 00:00: {file} is damaged, truncated or another file" in told
+    assert told.endswith("\npercept train: failed: mnist-dnn\n")
 
 
 def test_folder_that_cannot_be_written_is_told_before_the_training(
@@ -84,22 +89,66 @@ def test_dry_run_takes_every_step_and_keeps_nothing(
     name: str, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main([name, "--dry-run", "--data", str(data), "--out", str(tmp_path), "--device", "cpu"]) == 0
-    assert capsys.readouterr().out == f"{name}: every step ran; nothing was kept\n"
+    told = capsys.readouterr()
+    assert f"{name} (1 of 1) on cpu: {SYSTEMS[name].title}; 00:00 gone" in told.err
+    assert told.out.splitlines()[1].split()[:-1] == [name, *DRY.split()]
     assert list(tmp_path.iterdir()) == []
 
 
-def test_ctrl_c_stops_and_leaves_nothing(data: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "training", "mnist-dnn", "--data", str(data), "--out", str(tmp_path)]
-    process = subprocess.Popen(command, cwd=ROOT, env=os.environ, stderr=subprocess.PIPE, text=True)
+@dataclass(frozen=True)
+class Demanding(BlobsSvm):
+    """A margin wider than the widest."""
+
+    @property
+    def floor(self) -> dict[str, float]:
+        return {"margin_width": 1.4}
+
+
+def test_one_that_fails_leaves_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(SYSTEMS, "blobs-svm", Demanding())
+
+    assert main(["blobs-svm", "players-kmeans", "--out", str(tmp_path)]) == 1
+    told = capsys.readouterr()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["players-kmeans"]
+    first, second, _, done, last = told.err.splitlines()
+    assert first.startswith("blobs-svm (1 of 2) on cpu: ")
+    assert second.endswith("blobs-svm: margin width 1.3966 is below its floor 1.4000; nothing was written")
+    assert done.startswith("players-kmeans (2 of 2) done in 00:")
+    assert last == "percept train: failed: blobs-svm"
+    _, blobs, players, _, total = (line.split() for line in told.out.splitlines())
+    assert blobs[:-1] == ["blobs-svm", "failed"]
+    assert players[:-1] == ["players-kmeans", *["same", "as", "scikit", "learn", "to", "1e-6"], "1", "1"]
+    assert total[:-1] == ["total", "1", "of", "2"]
+
+
+def test_earlier_trainings_say_how_long_the_next_will_take(tmp_path: Path) -> None:
+    for name in ("iris-mlp", "moons-svm", "xor-mlp"):
+        (tmp_path / name / "1").mkdir(parents=True)
+    for name in ("iris-mlp", "moons-svm"):
+        shutil.copy(ROOT / "artifacts" / name / "1" / "model.onnx", tmp_path / name / "1")
+    (tmp_path / "xor-mlp" / "1" / "model.onnx").write_bytes(b"not a graph")
+
+    assert earlier_seconds(list(SYSTEMS.values()), tmp_path) == {"iris-mlp": 45.5, "moons-svm": 15.0}
+
+
+def test_ctrl_c_stops_and_leaves_what_is_whole(data: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "training", "blobs-svm", "mnist-dnn", "--data", str(data), "--out", str(tmp_path)]
+    process = subprocess.Popen(
+        command, cwd=ROOT, env=os.environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
     assert process.stderr is not None
     started = ""
     while "mnist-dnn  1/40" not in started:
         started += process.stderr.read(1)
     time.sleep(0.5)
     process.send_signal(signal.SIGINT)
-    _, rest = process.communicate(timeout=30)
+    table, rest = process.communicate(timeout=30)
 
     assert process.returncode == 130
     assert "interrupted; no half-written artifact was left" in rest
     assert "Traceback" not in rest
-    assert list(tmp_path.iterdir()) == []
+    assert table.splitlines()[-1].split()[:-1] == ["total", "1", "of", "2"]
+    assert [path.name for path in tmp_path.iterdir()] == ["blobs-svm"]
+    assert [path.name for path in (tmp_path / "blobs-svm").iterdir()] == ["1"]

@@ -23,11 +23,11 @@ from training.news import (
     EXAMPLES,
     Explained,
     TfIdf,
+    accuracies,
     build,
     check_parity,
     chi_squared,
     choose_vocabulary,
-    evaluate,
     explained,
     first_words,
     golden_rows,
@@ -239,7 +239,7 @@ def test_evaluation_counts_what_the_graph_gets_right(graph: bytes) -> None:
     truth = torch.tensor([answered[0], wrong, begun[2], begun[3]])
 
     assert first_words(texts)[2] == " ".join(beginning.split()[: news.FIRST_WORDS])
-    assert evaluate(graph, Articles(texts, truth)) == {
+    assert accuracies(graph, Articles(texts, truth)) == {
         "test_accuracy": (answered == truth.numpy()).mean(),
         "first_words_accuracy": (begun == truth.numpy()).mean(),
     }
@@ -322,7 +322,7 @@ def test_artifact_reaches_what_its_card_says(sides: list[Articles]) -> None:
     artifact = ROOT / "artifacts" / "news-mlp" / "1" / "model.onnx"
     card = read_card({prop.key: prop.value for prop in onnx.load(artifact).metadata_props})
     assert card is not None
-    reached = evaluate(artifact.read_bytes(), sides[2])
+    reached = accuracies(artifact.read_bytes(), sides[2])
 
     for metric, value in reached.items():
         assert value == pytest.approx(card.metrics[metric], abs=1 / len(sides[2])), metric
