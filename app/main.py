@@ -22,7 +22,7 @@ from app.head import HeadAsGet
 from app.metrics import Metrics
 from app.problems import add_error_handlers
 from app.repository import Repository, Wishes
-from app.routes import docs, health, models, open_inference, predict
+from app.routes import cluster, docs, health, models, open_inference, predict
 from app.routes import metrics as metrics_route
 from app.routes.hot_path import HotPath
 from app.runtime import CUDA, choose_providers
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 # In the order in which FastAPI looks at them.
 ROUTERS = (
     predict.router,
+    cluster.router,
     open_inference.router,
     models.router,
     health.router,

@@ -59,6 +59,7 @@ def test_error_responses_are_documented(document: dict[str, Any]) -> None:
 
     assert documented == {
         ("post", "/predict/{model}"): {"200", "404", "408", "413", "415", "422", "503", "504"},
+        ("post", "/cluster/{model}"): {"200", "404", "408", "413", "415", "422", "503", "504"},
         ("get", "/models"): {"200"},
         ("get", "/models/{model}"): {"200", "404", "422"},
         ("get", "/models/{model}/figures/{figure}"): {"200", "404", "422"},
