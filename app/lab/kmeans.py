@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.random import Generator
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
@@ -151,12 +150,12 @@ def relocate_empty(points: Floats, step: Step) -> tuple[Floats, tuple[Relocation
 # --- starts ----------------------------------------------------------------------------------------------------------
 
 
-def at_random(points: Floats, k: int, generator: Generator, go_on: GoOn = lambda: None) -> Floats:
+def at_random(points: Floats, k: int, generator: "np.random.Generator", go_on: GoOn = lambda: None) -> Floats:
     """k different points, each set of them as likely as another: those that drew the smallest numbers."""
     return points[np.argsort(generator.random(len(points)), kind="stable")[:k]]
 
 
-def plus_plus(points: Floats, k: int, generator: Generator, go_on: GoOn = lambda: None) -> Floats:
+def plus_plus(points: Floats, k: int, generator: "np.random.Generator", go_on: GoOn = lambda: None) -> Floats:
     """Greedy k-means++ (Arthur and Vassilvitskii 2007, section 5): each next centroid is the best of 2 + ⌊ln k⌋ points
     drawn with a chance in proportion to their squared distance from those already chosen."""
     candidates = 2 + int(np.log(k))

@@ -4,25 +4,28 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import orjson
 import pytest
 
-from app.errors import AppError, CallerGone, DeadlineExceeded, InvalidRequest
-from app.fit import COUNTED_AS, fit_points
+from app.errors import AppError, CallerGone, DeadlineExceeded, InvalidRequest, Overloaded
+from app.fit import COUNTED_AS, fit_points, require_room_to_fit
 from app.main import create_app
 from app.service import Service
 from app.settings import Settings
 from tests.onnx_models import write_brightness
 
-# About a tenth of a second.
-LONG = orjson.dumps({"points": np.random.default_rng(0).normal(size=(1_000, 10)).tolist(), "k": 40, "tolerance": 0})
+# Nearly a tenth of a second.
+LONG = orjson.dumps(
+    {"points": np.random.default_rng(0).normal(size=(1_000, 10)).tolist(), "k": 40, "tolerance": 0, "restarts": 5}
+)
 
 
-def with_service(folder: Path, use: Callable[[Service], Awaitable[None]]) -> None:
+def with_service(folder: Path, use: Callable[[Service], Awaitable[None]], **settings: Any) -> None:
     write_brightness(folder)
-    app = create_app(Settings(artifacts=folder))
+    app = create_app(Settings(artifacts=folder, **settings))
 
     async def main() -> None:
         async with app.router.lifespan_context(app) as state:
@@ -87,3 +90,20 @@ def test_long_body_is_read_in_a_thread_to_the_same_end(tmp_path: Path) -> None:
             await fit_points(service, b"{" + spaces, None)
 
     with_service(tmp_path, use)
+
+
+def test_more_is_refused_while_much_is_under_way(tmp_path: Path) -> None:
+    async def use(service: Service) -> None:
+        require_room_to_fit(service)
+        first = asyncio.create_task(fit_points(service, LONG, None))
+        while not service.scheduler.work:
+            await asyncio.sleep(0)
+        with pytest.raises(Overloaded, match="PERCEPT_MAX_WAIT_MS"):
+            require_room_to_fit(service)
+        with pytest.raises(Overloaded, match="PERCEPT_MAX_WAIT_MS"):
+            await fit_points(service, LONG, None)
+        assert orjson.loads((await first).body)["runs"]
+        require_room_to_fit(service)
+        assert service.metrics.model_totals()[COUNTED_AS].value("queue_full") == 2
+
+    with_service(tmp_path, use, max_wait_ms=1)
