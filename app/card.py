@@ -56,6 +56,9 @@ class Feature(Frozen):
     name: str
     unit: str = ""
     example: float = Field(default=0.0, description="A usual value, for documentation and forms.")
+    choices: int | None = Field(
+        default=None, gt=0, description="If the value is one of so many whole numbers, from 0 on."
+    )
 
 
 class RowsInput(Frozen):

@@ -5,10 +5,8 @@ Run it with `percept serve`, or `uvicorn --factory app.main:create_app`.
 
 import asyncio
 import importlib.metadata
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
@@ -20,9 +18,8 @@ from app.envelope import Envelope, RequestIds
 from app.errors import ConfigurationError
 from app.head import HeadAsGet
 from app.lab.kmeans import GRAPH, lloyd_by
-from app.metrics import Metrics
 from app.problems import add_error_handlers
-from app.repository import Repository, Wishes
+from app.repository import Repository
 from app.routes import cluster, docs, health, models, open_inference, predict
 from app.routes import metrics as metrics_route
 from app.routes.hot_path import HotPath
@@ -30,6 +27,7 @@ from app.runtime import CPU, CUDA, choose_providers, open_session
 from app.scheduler import Scheduler
 from app.service import Service
 from app.settings import Settings, cores, read_settings, worker_count
+from app.shared import Shared, shared_by
 from app.store import Store, load_store
 
 if TYPE_CHECKING:
@@ -64,19 +62,6 @@ class Percept(FastAPI):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self.front(scope, receive, send)
-
-
-@dataclass(frozen=True)
-class Shared:
-    """What workers have in common; made before they are."""
-
-    metrics: Metrics
-    wishes: Wishes
-    started: float
-
-
-def shared_by(workers: int) -> Shared:
-    return Shared(Metrics(workers), Wishes(workers), time.time())
 
 
 def create_app(

@@ -13,6 +13,8 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
+from app.runtime import run_and_shrink
+
 Array = NDArray[Any]
 Inputs = Mapping[str, Array]
 
@@ -81,6 +83,7 @@ def measure(session: ort.InferenceSession, rows: Inputs | None) -> Profile:
         reason = f"rows cost {saved:.0%} less together" if merges else "rows cost no less together"
     elements = max(1, sum(array.size for array in one.values()))
     reason = f"{'merged' if merges else 'not merged'}: {reason}"
+    run_and_shrink(session, one)
     return Profile(seconds, independent, merges, reason, batched, elements)
 
 
@@ -118,7 +121,7 @@ def random_rows(session: ort.InferenceSession, rows: int = 4) -> dict[str, Array
     return made
 
 
-def _random(generator: np.random.Generator, datatype: str, shape: Sequence[int]) -> Array:
+def _random(generator: "np.random.Generator", datatype: str, shape: Sequence[int]) -> Array:
     kind = datatype.removeprefix("tensor(").removesuffix(")")
     if kind == "string":
         return generator.integers(0, 10, shape).astype(str).astype(object)

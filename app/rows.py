@@ -37,7 +37,11 @@ def read_batch(body: bytes, card: Card, most: int) -> NDArray[Any]:
     if isinstance(card.input, TextInput):
         return _texts(entries)
     assert isinstance(card.input, RowsInput)
-    return rows_of(entries, [feature.name for feature in card.input.features])
+    rows = rows_of(entries, [feature.name for feature in card.input.features])
+    for column, feature in enumerate(card.input.features):
+        if feature.choices is not None:
+            _require_choice(rows[:, column], feature.name, feature.choices)
+    return rows
 
 
 def _entries(body: bytes, wanted: str, card: Card) -> list[Any]:
@@ -70,6 +74,15 @@ def rows_of(entries: list[Any], names: list[str]) -> NDArray[np.float32]:
             return np.array(entries, np.float64).astype(np.float32)
     except (FloatingPointError, OverflowError):
         raise InvalidRequest(f"a number is too large; allowed is up to {np.finfo(np.float32).max:.3g}") from None
+
+
+def _require_choice(values: NDArray[np.float32], name: str, choices: int) -> None:
+    wrong = np.flatnonzero((values < 0) | (values >= choices) | (values != np.floor(values)))
+    if len(wrong):
+        place = int(wrong[0])
+        raise InvalidRequest(
+            f"row {place + 1}: {name} is {values[place]:g}; allowed is a whole number from 0 to {choices - 1}"
+        )
 
 
 def _texts(entries: list[Any]) -> NDArray[np.object_]:

@@ -68,7 +68,16 @@ def _share_memory() -> None:
 
 def _session(model: bytes, options: ort.SessionOptions, providers: Providers) -> ort.InferenceSession:
     # onnxruntime's own fallback prints to standard output, and may change the provider in the middle of a run.
-    return ort.InferenceSession(model, options, providers=providers, enable_fallback=0)
+    session = ort.InferenceSession(model, options, providers=providers, enable_fallback=0)
+    session._model_bytes = None  # the whole file once more, kept for that fallback
+    return session
+
+
+def run_and_shrink(session: ort.InferenceSession, inputs: Mapping[str, Array]) -> None:
+    """A run after which the arena gives back what larger batches made it take."""
+    options = ort.RunOptions()
+    options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+    session.run(None, dict(inputs), options)
 
 
 def run_with_bfloat16(session: ort.InferenceSession, inputs: Mapping[str, Array], outputs: list[str]) -> list[Array]:

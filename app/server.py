@@ -1,31 +1,19 @@
-"""The server: a socket, workers around it, uvicorn and the application in each."""
+"""The server: a socket for each worker, and a supervisor around them. It imports nothing heavy: with one worker, nobody
+would share it."""
 
-import asyncio
-import contextlib
 import gc
 import os
 import socket
 import sys
 from collections.abc import Callable
+from importlib import import_module
 
-import uvicorn
-
-from app import logs
-from app.connection import Connection
-from app.errors import AppError, ConfigurationError
-from app.main import Shared, create_app, open_repository, shared_by
-from app.settings import Settings, worker_count
+from app.errors import ConfigurationError
+from app.settings import GRACE_SECONDS, Settings, worker_count
+from app.shared import shared_by
 from app.supervisor import supervise
 
-STARTUP_FAILED = 3
-MISCONFIGURED = 2
-# Requests that are under way get so long to end when the server is told to stop.
-GRACE_SECONDS = 10
 BACKLOG = 2_048
-# So many new objects before the collector looks for cycles: a few hundred requests under way are none.
-GARBAGE = 10_000
-# The event loop waits no longer than this for a thread that decodes; Python's own 5 ms would be noticed.
-SWITCH_SECONDS = 0.0005
 
 
 def run(settings: Settings) -> int:
@@ -38,6 +26,8 @@ def run(settings: Settings) -> int:
     address = f"http://{_host_of(sockets[0])}:{sockets[0].getsockname()[1]}"
 
     def work(slot: int, ready: Callable[[], object], life: int) -> int:
+        from app.worker import serve
+
         close([other for other in sockets if other is not sockets[slot]])
         return serve(settings, shared, slot, sockets[slot], ready, life)
 
@@ -49,7 +39,11 @@ def run(settings: Settings) -> int:
     def announce() -> None:
         print(f"Percept answers on {address} with {workers} worker{'s' * (workers > 1)}", flush=True)
 
-    gc.freeze()  # what is imported is shared by all workers as long as no collector touches it
+    if workers > 1:
+        # What is imported before the fork is there once for all of them; a single worker would share it with nobody
+        # but its supervisor, which has no use for it.
+        import_module("app.worker")
+    gc.freeze()  # shared as long as no collector touches it
     code = supervise(workers, work, announce, GRACE_SECONDS + 2, lambda: close(sockets))
     print("Percept has stopped", flush=True)
     return code
@@ -78,51 +72,3 @@ def listen(host: str, port: int, workers: int) -> list[socket.socket]:
 def _host_of(listening: socket.socket) -> str:
     host: str = listening.getsockname()[0]
     return f"[{host}]" if listening.family == socket.AF_INET6 else host
-
-
-def serve(
-    settings: Settings, shared: Shared, slot: int, listening: socket.socket, ready: Callable[[], object], life: int
-) -> int:
-    """One worker. Tells `ready` when it answers; ends when `life` does, whose other end the supervisor has."""
-    logs.configure(settings.access_log)
-    try:
-        app = create_app(settings, shared, slot, open_repository(settings, shared, slot))
-    except AppError as error:
-        print(f"percept: {error.detail}", file=sys.stderr)
-        return MISCONFIGURED
-    sys.setswitchinterval(SWITCH_SECONDS)
-    config = uvicorn.Config(
-        app,
-        http=Connection,
-        ws="none",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=GRACE_SECONDS,
-    )
-    server = Server(config, ready, life)
-    # SIGINT has already been answered by a graceful stop when uvicorn raises it again.
-    with contextlib.suppress(KeyboardInterrupt):
-        server.run([listening])
-    return 0 if server.started else STARTUP_FAILED
-
-
-class Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config, ready: Callable[[], object], life: int) -> None:
-        super().__init__(config)
-        self._ready, self._life = ready, life
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        asyncio.get_running_loop().add_reader(self._life, self._supervisor_is_gone)
-        # What the start has made lives as long as the process and need never be looked at again; `percept serve`
-        # paused the collector at its beginning.
-        gc.freeze()
-        gc.enable()
-        gc.set_threshold(GARBAGE)
-        self._ready()
-
-    def _supervisor_is_gone(self) -> None:
-        asyncio.get_running_loop().remove_reader(self._life)
-        os.close(self._life)
-        self.should_exit = True

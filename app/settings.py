@@ -13,6 +13,8 @@ READ_ELSEWHERE = {"PERCEPT_DATA"}  # by training
 CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 MAX_DELAY_MS = 1_000.0
 MAX_RELOAD_SECONDS = 86_400.0
+# Requests that are under way get so long to end when the server is told to stop.
+GRACE_SECONDS = 10
 BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 PROVIDER_CHOICES = ("auto", "cpu", "cuda")
 

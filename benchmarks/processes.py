@@ -2,8 +2,10 @@
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,17 +54,32 @@ def children(pid: int) -> list[Process]:
     return [process for process in table() if process.parent == pid]
 
 
-def pss_megabytes(root: int) -> float:
-    """The proportional set size of the whole tree: shared pages are counted once, divided among those who share."""
-    return sum(_pss_kilobytes(process.pid) for process in tree(root, table())) / 1024
+def megabytes(root: int) -> float:
+    """What the whole tree holds. Pages without a file are counted once, however many processes share them; of each file
+    that is mapped, as much as the process that has most of it. PSS would divide libraries with whoever else happens to
+    run, the benchmark itself among them."""
+    private, files = 0, Counter[str]()
+    for process in tree(root, table()):
+        with contextlib.suppress(OSError):
+            folder = PROC / str(process.pid)
+            private += parse_sizes((folder / "smaps_rollup").read_text())["Pss_Anon"]
+            files |= parse_files((folder / "smaps").read_text())  # the larger of the two
+    return (private + files.total()) / 1024
 
 
-def _pss_kilobytes(pid: int) -> int:
-    with contextlib.suppress(OSError):
-        for line in (PROC / str(pid) / "smaps_rollup").read_text().splitlines():
-            if line.startswith("Pss:"):
-                return int(line.split()[1])
-    return 0
+def parse_sizes(lines: str) -> dict[str, int]:
+    """kB by name."""
+    return {name: int(kilobytes) for name, kilobytes in re.findall(r"^(\w+): +(\d+) kB$", lines, re.MULTILINE)}
+
+
+def parse_files(smaps: str) -> Counter[str]:
+    """kB of each file in memory, but for pages that were written to, which are the process's own."""
+    resident = Counter[str]()
+    for mapping in re.split(r"^(?=[0-9a-f]+-[0-9a-f]+ )", smaps, flags=re.MULTILINE)[1:]:
+        head, _, lines = mapping.partition("\n")
+        sizes, name = parse_sizes(lines), head.split(maxsplit=5)[5:]
+        resident["".join(name)] += sizes["Rss"] - sizes["Anonymous"]
+    return resident
 
 
 def stop(process: "subprocess.Popen[bytes]") -> None:

@@ -66,7 +66,7 @@ def settings(result: Mapping[str, Any]) -> str:
         f"{result['rounds']} rounds of {result['seconds']:g} s after {result['warm_up']:g} s of warming, "
         f"{result['workers']} workers each. In every round each server is started, checked (every answer against "
         "onnxruntime in process, 1e-4), measured and stopped, one after the other: some burn processor time while "
-        "idle. Figures are medians of the rounds, errors their sum, memory the PSS of the whole process tree after the "
+        "idle. Figures are medians of the rounds, errors their sum, memory what the whole process tree holds after the "
         "load, start the time to the first 200, and “Percept is” the median of the ratios within the rounds "
         "(requests/s; for the idle server how many times lower its p50 is). wrk spreads the delay of a late answer "
         "over the requests it held up, for all servers alike.\n\n"
@@ -158,7 +158,7 @@ def overload(result: Mapping[str, Any]) -> str:
         parts.append(
             f"### {run['case']}\n\nCapacity in a closed loop {run['capacity']:,.0f} requests/s, on "
             f"{run['cores']} core{'s' * (run['cores'] > 1)} beside the generator's; then "
-            f"{loaded.offered_per_second:,.0f}/s for {run['seconds']:g} s. Memory (PSS) {run['memory_start']:.0f} MB "
+            f"{loaded.offered_per_second:,.0f}/s for {run['seconds']:g} s. Memory {run['memory_start']:.0f} MB "
             f"at the start, at most {run['memory_most']:.0f}, at the end {run['memory_end']:.0f}.\n"
         )
         parts.append(table(OVERLOAD_HEADER, [overload_row("unloaded", calm), overload_row("overloaded", loaded)]))

@@ -173,7 +173,7 @@ def by_workers(options: argparse.Namespace) -> Scaling:
                 values[count].append(rate(asked, process, options.seconds))
                 memory[count].append(process.memory())
                 tell(f"{count} workers", values[count][-1])
-    notes = [f"{count} workers hold {statistics.median(memory[count]):.0f} MB (PSS)." for count in counts]
+    notes = [f"{count} workers hold {statistics.median(memory[count]):.0f} MB." for count in counts]
     return Scaling("Workers", "workers", "requests/s", [Series("Percept, one PNG, raw body", values)], notes)
 
 

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from benchmarks.cases import CASES, HEADER_LENGTH, MODEL, Format, Message, Question, fault, questions
 from benchmarks.environments import PEERS, ROOT, prepare
-from benchmarks.processes import pss_megabytes, stop
+from benchmarks.processes import megabytes, stop
 
 # Ray Serve takes eight seconds on a quiet machine.
 START_SECONDS = 90.0
@@ -64,7 +64,7 @@ class Running:
     start_seconds: float
 
     def memory(self) -> float:
-        return pss_megabytes(self.pid)
+        return megabytes(self.pid)
 
 
 class Answer(NamedTuple):

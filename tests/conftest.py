@@ -1,6 +1,8 @@
 """Fixtures that several files share: the service over the committed artifacts, and the data sets if they are here."""
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -43,3 +45,8 @@ def data() -> Path:
     if DATA is None:
         pytest.skip("the data sets are not here: set PERCEPT_DATA, or `percept train` once to download them")
     return DATA
+
+
+def run_python(code: str) -> str:
+    """What a fresh interpreter prints."""
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT).stdout

@@ -2,24 +2,22 @@
 
 import ast
 import re
-import subprocess
-import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.conftest import ROOT, run_python
 
 MODULES = sorted((*ROOT.glob("app/**/*.py"), *ROOT.glob("training/**/*.py")))
 # What stands higher may import what stands lower, never the other way round.
 FLOORS = [
     {"card", "errors", "logs"},
     {"settings", "metrics"},
+    {"shared", "runtime"},
     {
         *(
-            "runtime",
             "profile",
             "images",
             "png",
@@ -44,6 +42,7 @@ FLOORS = [
     {"table", "openapi"},
     {"routes"},
     {"main", "supervisor", "connection"},
+    {"worker"},
     {"server"},
     {"cli"},
 ]
@@ -102,15 +101,18 @@ def test_routes_import_neither_numpy_nor_onnxruntime() -> None:
     assert not {module for module in routes if module.split(".")[0] in {"numpy", "onnxruntime", "PIL"}}
 
 
-def run_python(code: str) -> str:
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT).stdout
-
-
 def test_importing_the_service_does_not_import_torch() -> None:
-    loaded = run_python("import sys, app.main, app.cli, app.server; print(*sorted(sys.modules))").split()
+    loaded = run_python("import sys, app.main, app.cli, app.worker; print(*sorted(sys.modules))").split()
 
     assert "onnxruntime" in loaded
     assert not {"torch", "training", "onnx", "matplotlib", "sklearn"} & set(loaded)
+
+
+def test_the_supervisor_holds_nothing_that_only_workers_need() -> None:
+    loaded = set(run_python("import sys, app.cli, app.server; print(*sorted(sys.modules))").split())
+
+    assert "app.supervisor" in loaded
+    assert not {"onnxruntime", "numpy", "PIL", "fastapi", "pydantic", "uvicorn", "asyncio", "orjson"} & loaded
 
 
 def test_importing_the_service_configures_no_logging_and_switches_telemetry_off() -> None:

@@ -18,7 +18,8 @@ from typing import Any
 import pytest
 
 from app.errors import ConfigurationError
-from app.server import GRACE_SECONDS, listen
+from app.server import listen
+from app.settings import GRACE_SECONDS
 from tests.conftest import MODELS, ROOT, SAMPLES
 from tests.problems import assert_problem
 
@@ -114,6 +115,20 @@ def test_ten_clients_at_once_get_their_own_answers(server: Server) -> None:
         answers = list(clients.map(server.predict, [SEVEN, two] * 50))
 
     assert answers == ["7", "2"] * 50
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_libraries_are_there_once_for_several_workers_and_not_twice_for_one(tmp_path: Path, workers: int) -> None:
+    server = Server(tmp_path / "log", PERCEPT_WORKERS=str(workers))
+    try:
+        has = [
+            "onnxruntime" in Path(f"/proc/{process}/maps").read_text()
+            for process in (server.process.pid, *server.workers())
+        ]
+    finally:
+        server.stop()
+
+    assert has == [workers > 1] + [True] * workers
 
 
 def test_announced_21_megabytes_are_refused_before_they_are_sent(server: Server) -> None:

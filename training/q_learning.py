@@ -253,7 +253,7 @@ def learn_with_replay(name: str, lake: Lake, seeds: int, updates: int, seed: int
 # --- served ----------------------------------------------------------------------------------------------------------
 
 ROLLOUT = 17  # the state asked about and sixteen more: a policy that visits more than sixteen goes in circles
-CLAMPED = "A state is rounded to a whole number and brought into 0 to 15: 99 is answered as 15."
+CLAMPED = "Under /v2, where tensors have no such limit, one is rounded and brought into 0 to 15."
 OUTPUTS = {
     "q_values": "Of left, down, right and up: the sum of rewards to expect after it, discounted by 0.99 a step, 1 for "
     "the goal. Not a probability. 0 in a hole and at the goal, where the episode is over.",
@@ -407,9 +407,9 @@ class FrozenLake:
                 title=self.title,
                 description="One-hot state → 64 → 64 → 96 → 96 → 64 → 64 → 4, ReLU: the Q-value of each direction on "
                 f"the 4 × 4 map {', '.join(known.tiles[row : row + 4] for row in range(0, STATES, 4))}. "
-                f"States are counted from the upper left, row by row. {CLAMPED}",
+                f"States are counted from the upper left, row by row: 0 to 15. {CLAMPED}",
                 task="control",
-                input=RowsInput(features=[Feature(name="state", example=float(START))]),
+                input=RowsInput(features=[Feature(name="state", example=float(START), choices=STATES)]),
                 outputs=dict(what.outputs),
                 told=["q_values", told],
                 notes=self._notes(metrics, ours, course, course_episodes),

@@ -82,3 +82,18 @@ def test_long_values_are_not_quoted_whole() -> None:
         read({"rows": [["x" * 1_000, 2]]})
 
     assert len(error.value.detail) < 120
+
+
+CELL: Card = brightness_card(input=RowsInput(features=[Feature(name="cell", choices=16), Feature(name="speed")]))
+
+
+def test_every_choice_is_taken() -> None:
+    assert read({"rows": [[cell, 0.5] for cell in range(16)]}, CELL, most=16)[:, 0].tolist() == list(range(16))
+
+
+@pytest.mark.parametrize("value", [-1, 16, 99, 0.5])
+def test_value_that_is_no_choice_is_refused(value: float) -> None:
+    with pytest.raises(InvalidRequest) as refusal:
+        read({"rows": [[3, 16], [value, 0]]}, CELL)
+
+    assert refusal.value.detail == f"row 2: cell is {value}; allowed is a whole number from 0 to 15"

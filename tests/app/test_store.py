@@ -48,6 +48,12 @@ def test_model_answers(tmp_path: Path) -> None:
     assert model.provider == CPU
 
 
+def test_file_is_not_kept_in_memory_beside_its_session(tmp_path: Path) -> None:
+    model = load_model("brightness", 1, write_brightness(tmp_path), [CPU])
+
+    assert [name for name, value in vars(model.session).items() if isinstance(value, bytes)] == []
+
+
 def test_highest_version_answers_unless_another_is_named(tmp_path: Path) -> None:
     for version in (9, 10):
         write_brightness(tmp_path, version=version)

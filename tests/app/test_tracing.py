@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import subprocess
 import sys
 import threading
 import time
@@ -23,7 +22,7 @@ from app.errors import ConfigurationError
 from app.main import create_app
 from app.service import Service
 from app.settings import Settings
-from tests.conftest import ROOT, SAMPLES
+from tests.conftest import SAMPLES, run_python
 
 SEVEN = (SAMPLES / "seven.png").read_bytes()
 PNG = {"Content-Type": "image/png"}
@@ -207,11 +206,10 @@ def test_unexpected_fault_is_an_error_with_its_exception(watched: Watched, monke
 def test_without_the_setting_nothing_of_it_is_imported() -> None:
     """OpenTelemetry's API comes with FastAPI; what makes and sends spans is ours to leave out."""
     code = (
-        "import sys, app.cli, app.server\nfrom app.main import create_app\n"
+        "import sys, app.cli, app.worker\nfrom app.main import create_app\n"
         "app = create_app()\nprint(type(app.front).__name__, *sys.modules)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
-    front, *loaded = done.stdout.split()
+    front, *loaded = run_python(code).split()
 
     assert front == "Envelope"
     assert not {"app.tracing", "opentelemetry.sdk", "opentelemetry.exporter", "requests"} & set(loaded)

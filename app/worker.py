@@ -1,0 +1,83 @@
+"""One process that answers: the application in uvicorn, with the models loaded. It imports all that serving needs; the
+supervisor leaves that to it.
+"""
+
+import asyncio
+import contextlib
+import ctypes
+import gc
+import os
+import socket
+import sys
+from collections.abc import Callable
+
+import uvicorn
+
+from app import logs
+from app.connection import Connection
+from app.errors import AppError
+from app.main import create_app, open_repository
+from app.settings import GRACE_SECONDS, Settings
+from app.shared import Shared
+
+STARTUP_FAILED = 3
+MISCONFIGURED = 2
+# So many new objects before the collector looks for cycles: a few hundred requests under way are none.
+GARBAGE = 10_000
+# The event loop waits no longer than this for a thread that decodes; Python's own 5 ms would be noticed.
+SWITCH_SECONDS = 0.0005
+
+
+def serve(
+    settings: Settings, shared: Shared, slot: int, listening: socket.socket, ready: Callable[[], object], life: int
+) -> int:
+    """One worker. Tells `ready` when it answers; ends when `life` does, whose other end the supervisor has."""
+    logs.configure(settings.access_log)
+    try:
+        app = create_app(settings, shared, slot, open_repository(settings, shared, slot))
+    except AppError as error:
+        print(f"percept: {error.detail}", file=sys.stderr)
+        return MISCONFIGURED
+    sys.setswitchinterval(SWITCH_SECONDS)
+    config = uvicorn.Config(
+        app,
+        http=Connection,
+        ws="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+    )
+    server = Server(config, ready, life)
+    # SIGINT has already been answered by a graceful stop when uvicorn raises it again.
+    with contextlib.suppress(KeyboardInterrupt):
+        server.run([listening])
+    return 0 if server.started else STARTUP_FAILED
+
+
+class Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], object], life: int) -> None:
+        super().__init__(config)
+        self._ready, self._life = ready, life
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        asyncio.get_running_loop().add_reader(self._life, self._supervisor_is_gone)
+        # What the start has made lives as long as the process and need never be looked at again; `percept serve`
+        # paused the collector at its beginning.
+        gc.freeze()
+        gc.enable()
+        gc.set_threshold(GARBAGE)
+        give_back_freed_memory()
+        self._ready()
+
+    def _supervisor_is_gone(self) -> None:
+        asyncio.get_running_loop().remove_reader(self._life)
+        os.close(self._life)
+        self.should_exit = True
+
+
+def give_back_freed_memory() -> None:
+    """Reading and proving the models leaves holes that glibc would keep; other C libraries have no such call."""
+    with contextlib.suppress(AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
