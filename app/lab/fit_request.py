@@ -18,6 +18,7 @@ from app.rows import quoted
 MOST_BYTES = 4_000_000
 MOST_POINTS, MOST_DIMENSIONS, MOST_NUMBERS = 10_000, 1_000, 100_000
 MOST_CLUSTERS, MOST_ROUNDS, MOST_RESTARTS = 100, 300, 5
+MOST_DISTANCES = 300_000  # points × clusters: a round has all of them in memory
 MOST_SEED = 2**32 - 1
 MOST_TOLERANCE = 1.0
 MOST_VALUE = 1e100  # its square is a number, too
@@ -25,8 +26,8 @@ MOST_VALUE = 1e100  # its square is a number, too
 MOST_TOLD = 300_000
 # Units that a request may take: a round takes points × (clusters + 4) × (dimensions + 8) of them, as measured.
 MOST_WORK = 100_000_000
-# What k-means++ takes, in rounds, and the look at where the last round has led.
-START_ROUNDS, LAST_LOOK = 10, 1
+# In rounds, what k-means++ takes, and the look at where the last round has led.
+PLUS_PLUS_ROUNDS, LAST_LOOK = 10, 1
 # For telling long queues from short ones.
 UNIT_SECONDS, ROUND_SECONDS = 1e-9, 5e-5
 
@@ -52,7 +53,8 @@ class FitRequest(TypedDict):
         Annotated[
             int,
             Field(
-                description=f"How many clusters: at most {MOST_CLUSTERS}, and no more than there are different points. "
+                description=f"How many clusters: at most {MOST_CLUSTERS}, with at most {MOST_DISTANCES:,} distances "
+                "from points to clusters, and no more than there are different points. "
                 "May be left out where `start` has the centroids.",
                 ge=1,
                 le=MOST_CLUSTERS,
@@ -128,7 +130,7 @@ class Asked:
     @property
     def seconds(self) -> float:
         """At most, roughly."""
-        rounds = self.restarts * (START_ROUNDS + self.max_rounds + LAST_LOOK)
+        rounds = self.restarts * (self.max_rounds + _more_rounds(self.start))
         return rounds * (ROUND_SECONDS + UNIT_SECONDS * _units(self.points, self.k))
 
 
@@ -144,10 +146,15 @@ def read_fit(body: bytes) -> Asked:
         )
     start, centroids = _start(document.get("start", PLUS_PLUS), points)
     k = _clusters(document, points, centroids)
+    if len(points) * k > MOST_DISTANCES:
+        raise ContentTooLarge(
+            f"{_count(len(points), 'point')} and {_count(k, 'cluster')} have {len(points) * k:,} distances; at most "
+            f"{MOST_DISTANCES:,} are allowed"
+        )
     seed = _whole(document, "seed", 0, 0, MOST_SEED)
     most, why = (MOST_RESTARTS, "") if centroids is None else (1, ", since start has the centroids")
     restarts = _whole(document, "restarts", 1, 1, most, why)
-    allowed = _rounds_allowed(points, k, restarts)
+    allowed = _rounds_allowed(points, k, restarts, start)
     return Asked(
         points,
         k,
@@ -257,9 +264,9 @@ def _has_different(points: Floats, k: int) -> bool:
     return False
 
 
-def _rounds_allowed(points: Floats, k: int, restarts: int) -> int:
+def _rounds_allowed(points: Floats, k: int, restarts: int, start: str) -> int:
     """By the work and by the length of the answer; raises ContentTooLarge if not even one is."""
-    by_work = MOST_WORK // (restarts * _units(points, k)) - START_ROUNDS - LAST_LOOK
+    by_work = MOST_WORK // (restarts * _units(points, k)) - _more_rounds(start)
     dimensions: int = points.shape[1]
     by_length = MOST_TOLD // (len(points) + k * (dimensions + 2))
     allowed = min(MOST_ROUNDS, by_work, by_length)
@@ -285,6 +292,11 @@ def _size(points: Floats, k: int, restarts: int) -> str:
         f"{_count(len(points), 'point')} of {_count(points.shape[1], 'dimension')}, {_count(k, 'cluster')} and "
         f"{_count(restarts, 'restart')}"
     )
+
+
+def _more_rounds(start: str) -> int:
+    """What comes before and after the rounds."""
+    return LAST_LOOK + (PLUS_PLUS_ROUNDS if start == PLUS_PLUS else 0)
 
 
 def _units(points: Floats, k: int) -> int:

@@ -157,6 +157,14 @@ def test_one_point_is_a_cluster(client: TestClient) -> None:
     assert (answer["inertia"], answer["total_inertia"], answer["converged"]) == (0, 0, True)
 
 
+def test_work_is_bounded_and_a_start_without_k_means_plus_plus_leaves_more_rounds(client: TestClient) -> None:
+    """100,000,000 units; a round has 2,000 × 24 × 28 of them, k-means++ as many as 10, and the last look 1."""
+    request = {"points": points_of(0, 2_000, 20), "k": 20, "tolerance": 1}
+    drawn, random = (fitted(client, **request, start=start)["max_rounds"] for start in ("k-means++", "random"))
+
+    assert (drawn, random) == (100_000_000 // (2_000 * 24 * 28) - 11, 100_000_000 // (2_000 * 24 * 28) - 1)
+
+
 def test_rounds_are_as_many_as_are_allowed_unless_told(client: TestClient) -> None:
     small, large = (fitted(client, points=points_of(0, n, 2), k=3) for n in (100, 10_000))
 
@@ -218,9 +226,14 @@ ROWS_OF_A_LENGTH = "allowed are rows of one length"
             "max_rounds is 30; allowed for 10,000 points of 1 dimension, 2 clusters and 1 restart is 1 to 29",
         ),
         (
-            {"points": points_of(0, 10_000, 10), "k": 100},
+            {"points": points_of(0, 10_000, 1), "k": 31},
             413,
-            "10,000 points of 10 dimensions, 100 clusters and 1 restart take more than is computed here; allowed are",
+            "10,000 points and 31 clusters have 310,000 distances; at most 300,000 are allowed",
+        ),
+        (
+            {"points": points_of(0, 1_000, 100), "k": 100},
+            413,
+            "1,000 points of 100 dimensions, 100 clusters and 1 restart take more than is computed here; allowed are",
         ),
     ],
 )
