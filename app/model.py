@@ -181,7 +181,9 @@ def check_golden(card: Card, golden: Golden | None, session: ort.InferenceSessio
 
 
 def _difference(answer: Array, wanted: Array) -> float:
-    """Of strings there is no small one."""
-    if answer.dtype == object or wanted.dtype == object:
+    """Strings are the same or infinitely far apart."""
+    if answer.shape != wanted.shape:
+        return float("inf")
+    if wanted.dtype == object:
         return 0.0 if np.array_equal(answer, wanted) else float("inf")
-    return float(np.abs(answer - wanted).max()) if answer.shape == wanted.shape else float("inf")
+    return float(np.abs(answer - wanted).max())

@@ -4,7 +4,7 @@ and pays. Knows sessions and arrays, no cards and no queues."""
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
 from typing import Any
@@ -27,6 +27,10 @@ SLOW_SECONDS = 0.25
 WORTH = 0.03
 # As far as rows of a batch may be from the same rows alone: kernels add up in another order.
 SAME = 1e-6
+# What a text's length costs is measured on one so many times as long, and of so many characters at least.
+LONGER, LONG_TEXT = 16, 1_024
+# A text that counts for so many characters costs the same at any length.
+ANY_LENGTH = 1e9
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,15 @@ class Profile:
     merges: bool
     reason: str
     batched: bool = True
-    row_elements: int = 1  # numbers in one row of those that were measured, all inputs together
+    row_elements: float = 1.0  # in one row of those that were measured, all inputs together
+    # Characters that a text counts for beside its own: what it costs to begin one. None without texts.
+    text_base: float | None = None
+
+    def weight(self, inputs: Inputs) -> float:
+        """Rows of the size that was measured; at least one."""
+        if self.text_base is None:  # the quick way: it is asked for several times with every request
+            return max(1.0, sum([array.size for array in inputs.values()]) / self.row_elements)
+        return max(1.0, _elements(inputs, self.text_base) / self.row_elements)
 
     def estimate(self, rows: float) -> float:
         """Seconds that so many rows take: measured sizes, a straight line between them and beyond the last, which never
@@ -47,6 +59,13 @@ class Profile:
         for low, seconds, high, slope in self._lines:
             if rows <= high:
                 return seconds + slope * max(0.0, rows - low)
+        return math.inf
+
+    def rows_in(self, seconds: float) -> float:
+        """How many rows take so long, at least one; infinite if no number of them does."""
+        for low, below, high, slope in self._lines:
+            if slope and seconds <= below + slope * (high - low):
+                return low + max(0.0, seconds - below) / slope
         return math.inf
 
     @cached_property
@@ -81,10 +100,10 @@ def measure(session: ort.InferenceSession, rows: Inputs | None) -> Profile:
     merges = independent and saved >= WORTH
     if independent:
         reason = f"rows cost {saved:.0%} less together" if merges else "rows cost no less together"
-    elements = max(1, sum(array.size for array in one.values()))
     reason = f"{'merged' if merges else 'not merged'}: {reason}"
+    profile = _with_texts(Profile(seconds, independent, merges, reason, batched), session, one)
     run_and_shrink(session, one)
-    return Profile(seconds, independent, merges, reason, batched, elements)
+    return profile
 
 
 def _judge(session: ort.InferenceSession, rows: Inputs | None, seconds: dict[int, float]) -> tuple[bool, str]:
@@ -147,6 +166,40 @@ def _seconds(session: ort.InferenceSession, inputs: Inputs, size: int) -> float:
         session.run(None, feed)
         times.append(time.perf_counter() - start)
     return min(times)
+
+
+def _with_texts(profile: Profile, session: ort.InferenceSession, one: Inputs) -> Profile:
+    """Measures what longer texts take, and makes as many rows of it as take that long."""
+    short, texts = _elements(one, 0), sum(array.size for array in one.values() if array.dtype == object)
+    if not texts:
+        return replace(profile, row_elements=max(1.0, short))
+    profile = replace(profile, row_elements=short + texts * ANY_LENGTH, text_base=ANY_LENGTH)
+    if profile.seconds[1] > SLOW_SECONDS:
+        return profile
+    longer = {name: _lengthened(array) if array.dtype == object else array for name, array in one.items()}
+    try:
+        more = profile.rows_in(_seconds(session, longer, 1)) - 1
+    except Exception:  # onnxruntime has no common class; a number, say, that is written sixteen times is none
+        return profile
+    elements = max(short, (_elements(longer, 0) - short) / more if more > 0 else math.inf)
+    text_base = (elements - short) / texts
+    return replace(profile, row_elements=max(1.0, elements), text_base=text_base) if text_base < ANY_LENGTH else profile
+
+
+def _lengthened(texts: Array) -> Array:
+    times = [max(LONGER, math.ceil(LONG_TEXT / max(1, len(text)))) for text in texts.flat]
+    longer = [(text or " ") * many for text, many in zip(texts.flat, times, strict=True)]
+    return np.array(longer, object).reshape(texts.shape)
+
+
+def _elements(inputs: Inputs, text_base: float) -> float:
+    """Numbers, and characters; each text counts for `text_base` more."""
+    return sum(
+        [
+            sum(map(len, array.flat)) + text_base * array.size if array.dtype == object else array.size
+            for array in inputs.values()
+        ]
+    )
 
 
 def _answers_rows_alone(session: ort.InferenceSession, batch: Inputs) -> bool:

@@ -2,6 +2,7 @@
 model and no HTTP."""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,18 @@ def read_batch(body: bytes, card: Card, most: int) -> NDArray[Any]:
         if feature.choices is not None:
             _require_choice(rows[:, column], feature.name, feature.choices)
     return rows
+
+
+def require_short(inputs: Mapping[str, NDArray[Any]], most: int) -> None:
+    """Raises ContentTooLarge that names the first text of more characters."""
+    for texts in inputs.values():
+        if texts.dtype != object:
+            continue
+        for place, text in enumerate(texts.flat, start=1):
+            if len(text) > most:
+                raise ContentTooLarge(
+                    f"text {place} has {len(text):,} characters; at most {most:,} are allowed (PERCEPT_MAX_CHARACTERS)"
+                )
 
 
 def _entries(body: bytes, wanted: str, card: Card) -> list[Any]:

@@ -369,7 +369,7 @@ def _timed(function: Callable[..., Value], *arguments: Any) -> tuple[Value, floa
 
 def weight(model: Model, inputs: Mapping[str, Array]) -> float:
     """Rows of the size that was measured; at least one."""
-    return max(1.0, sum([array.size for array in inputs.values()]) / model.profile.row_elements)
+    return model.profile.weight(inputs)
 
 
 def _tell_that_time_is_over(queue: Queue, job: Job) -> None:

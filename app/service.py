@@ -19,7 +19,7 @@ from app.model import Array, Model
 from app.pictures import fit_pictures, open_pictures, stack, undecoded_pixels
 from app.prediction import Noticed, Outputs, Prediction, predictions_of
 from app.repository import Repository
-from app.rows import read_batch, what_it_takes
+from app.rows import read_batch, require_short, what_it_takes
 from app.scheduler import Result, Scheduler, weight
 from app.settings import Settings
 from app.store import Store
@@ -173,10 +173,10 @@ class Service:
         card = model.require_card()
         with self.admit(model) as admission:
             batch, noticed = await self._read(upload, card, admission, gone)
-            admission.undertake(cost(model, len(batch)))
+            inputs = {INPUT_NAMES[card.input.kind]: batch}
+            admission.undertake(cost(model, weight(model, inputs)))
             decode_seconds = time.perf_counter() - admission.started
             admission.metrics.decode.observe(decode_seconds)
-            inputs = {INPUT_NAMES[card.input.kind]: batch}
             result = await self.run(model, inputs, wanted, admission, deadline, gone)
             entries = described(dict(zip(wanted, result.outputs, strict=True)), noticed)
         return Answer(model, what, entries, Timings(decode_seconds, result.queue_seconds, result.inference_seconds))
@@ -242,7 +242,8 @@ class Service:
         priority: int = 0,
     ) -> Result:
         """Through the queue. Jobs that run on the loop are over before a caller could leave; the others are dropped
-        when theirs does."""
+        when theirs does. Raises ContentTooLarge for a text that is too long."""
+        require_short(inputs, self.settings.max_characters)
         future = self.scheduler.submit(model, admission.metrics, inputs, outputs, deadline, alone, priority).future
         try:
             if self.scheduler.runs_inline(model, weight(model, inputs)):

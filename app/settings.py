@@ -72,13 +72,25 @@ class Settings:
     )
 
     max_rows: int = field(default=10_000, metadata={"help": "Most rows or texts in one request."})
+    max_characters: int = field(
+        default=1_000_000,
+        metadata={"help": "Most characters in one text; taking one apart needs about 24 bytes for each."},
+    )
 
     def __post_init__(self) -> None:
         if self.providers not in PROVIDER_CHOICES:
             raise _invalid("providers", self.providers, ", ".join(PROVIDER_CHOICES))
         if not 0 <= self.port <= 65_535:
             raise _invalid("port", self.port, "0 to 65535")
-        for name in ("max_body_bytes", "max_files", "max_pixels", "max_rows", "max_queue", "max_batch"):
+        for name in (
+            "max_body_bytes",
+            "max_files",
+            "max_pixels",
+            "max_rows",
+            "max_characters",
+            "max_queue",
+            "max_batch",
+        ):
             if getattr(self, name) < 1:
                 raise _invalid(name, getattr(self, name), "1 and more")
         if not 0 <= self.reload_seconds <= MAX_RELOAD_SECONDS:

@@ -33,7 +33,7 @@ def client() -> Iterator[TestClient]:
 
 def _data_folder() -> Path | None:
     folder = Path(os.environ.get("PERCEPT_DATA", ROOT / "data"))
-    return folder if (folder / "mnist").is_dir() and (folder / "fashion-mnist").is_dir() else None
+    return folder if all((folder / name).is_dir() for name in ("mnist", "fashion-mnist", "bbc-news")) else None
 
 
 DATA = _data_folder()

@@ -1,6 +1,7 @@
 """Tiny real models with answers that can be told beforehand.
 
-The one artifact with a card: the mean pixel decides between dark and light. Beside it graphs of any nodes, without one.
+With a card: the mean pixel decides between dark and light, and a text says how light it is. Beside them graphs of any
+nodes, without one.
 """
 
 from collections.abc import Mapping, Sequence
@@ -107,6 +108,47 @@ def write_brightness(
     model = brightness_graph()
     helper.set_model_props(model, write_metadata(card or brightness_card(name), golden))
     return write_model(folder, model, name, version)
+
+
+def echo_graph() -> onnx.ModelProto:
+    """text [batch], a number from 0 to 1 → probabilities [batch, 2], the rest to one and the number; words [batch, 1],
+    the text itself."""
+    return graph_of(
+        [
+            helper.make_node("Unsqueeze", ["text", "last"], ["words"]),
+            helper.make_node("Cast", ["words"], ["light"], to=TensorProto.FLOAT),
+            helper.make_node("Sub", ["one", "light"], ["dark"]),
+            helper.make_node("Concat", ["dark", "light"], ["probabilities"], axis=1),
+        ],
+        {"text": (TensorProto.STRING, ["batch"])},
+        {
+            "probabilities": (TensorProto.FLOAT, ["batch", len(LABELS)]),
+            "words": (TensorProto.STRING, ["batch", 1]),
+        },
+        last=np.array([1], np.int64),
+        one=np.array(1, np.float32),
+    )
+
+
+def write_echo(folder: Path, name: str, words: list[list[str]]) -> Path:
+    """Golden rows are "0.25" and "0.5"; `words` are what their answers should be."""
+    card = brightness_card(
+        name,
+        input=TextInput(language="numbers", example="0.5"),
+        outputs={"probabilities": "Shares that add up to 1.", "words": "The text."},
+        told=["words"],
+    )
+    golden = Golden(
+        inputs={"text": Tensor.of(np.array(["0.25", "0.5"], object))},
+        outputs={
+            "probabilities": Tensor.of(np.array([[0.75, 0.25], [0.5, 0.5]], np.float32)),
+            "words": Tensor.of(np.array(words, object)),
+        },
+        tolerance=GOLDEN.tolerance,
+    )
+    model = echo_graph()
+    helper.set_model_props(model, write_metadata(card, golden))
+    return write_model(folder, model, name)
 
 
 def write_model(folder: Path, model: onnx.ModelProto, name: str, version: int = 1) -> Path:

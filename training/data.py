@@ -1,14 +1,17 @@
 """Named, checksummed data sets: found in a folder or downloaded, verified, split. Knows nothing of networks.
 
-The layout of the folder is `<data set>/<file>.gz`, for instance `mnist/train-images-idx3-ubyte.gz`.
+The layout of the folder is `<data set>/<file>.gz`, for instance `mnist/train-images-idx3-ubyte.gz`, or
+`<data set>/<archive>.zip`.
 """
 
 import contextlib
 import hashlib
 import http.client
 import os
+import re
 import urllib.error
 import urllib.request
+import zipfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +28,9 @@ TIMEOUT_SECONDS = 30
 
 TRAIN_IMAGES, TRAIN_LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
 TEST_IMAGES, TEST_LABELS = "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"
+ARTICLES = "bbc-fulltext.zip"
+# A member of an archive of texts: folder/label/number.txt. What lies beside, such as a README, is not its content.
+MEMBER = re.compile(r"[^/]+/([^/]+)/[^/]+\.txt")
 
 
 class DataError(Exception):
@@ -40,7 +46,7 @@ class Source:
     licence: str
     labels: tuple[str, ...]
     mirrors: tuple[str, ...]
-    sha256: dict[str, str]  # of each file's uncompressed content
+    sha256: dict[str, str]  # of each file's uncompressed content; of an archive, its members in order (`_content`)
 
 
 @dataclass(frozen=True)
@@ -106,6 +112,15 @@ FASHION_MNIST = Source(
     },
 )
 
+BBC_NEWS = Source(
+    name="bbc-news",
+    title="BBC news of 2004 and 2005 (Greene and Cunningham, ICML 2006)",
+    licence="articles © BBC, for research",
+    labels=("business", "entertainment", "politics", "sport", "tech"),
+    mirrors=("http://mlg.ucd.ie/files/datasets/",),
+    sha256={ARTICLES: "492cbd02488c3367f826e7d3fa2bb8d9c44d76bb6163a6cd78c88dcdfc8b8983"},
+)
+
 
 def load(source: Source, folder: Path, validation_rows: int = 5_000) -> Dataset:
     """Training and validation splits; validation is the last `validation_rows` training images, stratified."""
@@ -160,8 +175,18 @@ def parse_idx(content: bytes) -> NDArray[np.uint8]:
     return np.frombuffer(bytearray(content[4 + 4 * axes :]), np.uint8).reshape(shape)
 
 
+def read_archive(source: Source, folder: Path, name: str) -> dict[str, bytes]:
+    """The members of one archive of texts by their names, in order; downloaded first if the folder lacks it. Raises
+    DataError if it is damaged."""
+    path = folder / source.name / name
+    if not path.exists():
+        download(source, name, path)
+    _verified_content(path, source.sha256[name])
+    return _members(path)
+
+
 def _verified_content(path: Path, expected: str) -> bytes:
-    content = _decompress(path)
+    content = _content(path)
     found = hashlib.sha256(content).hexdigest()
     if found != expected:
         raise DataError(
@@ -169,6 +194,23 @@ def _verified_content(path: Path, expected: str) -> bytes:
             f"what could be decompressed ({len(content):,} bytes) has {found}"
         )
     return content
+
+
+def _content(path: Path) -> bytes:
+    """What a digest is taken of, however it has been packed: of an archive, each member's name, a line feed and what
+    is in it, in the order of their names."""
+    if zipfile.is_zipfile(path):
+        return b"".join(name.encode() + b"\n" + content for name, content in _members(path).items())
+    return _decompress(path)
+
+
+def _members(path: Path) -> dict[str, bytes]:
+    """As many as can be read."""
+    members = {}
+    with zipfile.ZipFile(path) as archive, contextlib.suppress(zipfile.BadZipFile, zlib.error, EOFError):
+        for name in sorted(filter(MEMBER.fullmatch, archive.namelist())):
+            members[name] = archive.read(name)
+    return members
 
 
 def _decompress(path: Path) -> bytes:
@@ -189,7 +231,7 @@ def download(source: Source, name: str, path: Path) -> None:
         # Mirrors wrap the same content differently: what one began no other can finish.
         partial = path.with_name(f"{path.name}.{hashlib.sha256(mirror.encode()).hexdigest()[:8]}.part")
         try:
-            _download_verified(f"{mirror}{name}.gz", partial, source.sha256[name])
+            _download_verified(f"{mirror}{path.name}", partial, source.sha256[name])
         except (OSError, http.client.HTTPException, DataError) as error:
             failures.append(f"{mirror}: {error}")
         else:

@@ -284,6 +284,22 @@ def _map(axes: Axes, side: int, title: str) -> None:
     axes.spines[:].set_visible(False)
 
 
+def words_by_topic(topics: Mapping[str, Mapping[str, float]], what: str) -> bytes:
+    """For each topic some words with what they weigh, the heaviest first, as bars on one scale."""
+    figure = Figure(figsize=(11, 4.6), layout="constrained")
+    panels = figure.subplots(1, len(topics), sharex=True)
+    for axes, (topic, words) in zip(panels, topics.items(), strict=True):
+        axes.barh(range(len(words)), list(words.values()), color=RIGHT, height=0.7)
+        axes.set_yticks(range(len(words)), list(words), fontsize=TEXT)
+        axes.set(title=topic, ylim=(len(words) - 0.4, -0.6))
+        axes.tick_params(axis="y", length=0)
+        axes.spines[["top", "right", "left"]].set_visible(False)
+        axes.grid(axis="x", color="#eceef1")
+        axes.set_axisbelow(True)
+    figure.supxlabel(what, fontsize=TEXT)
+    return png(figure)
+
+
 def _two_classes(axes: Axes, points: Points, truth: NDArray[np.float32], names: Sequence[str]) -> None:
     for value, colour in ((0, WRONG), (1, RIGHT)):
         chosen = points[truth == value]

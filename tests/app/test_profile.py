@@ -1,6 +1,7 @@
 """What a model's rows cost is measured; rows go together only where that is right, whatever the model is."""
 
 import math
+import time
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper
 
-from app.profile import Inputs, Profile, measure, random_rows
+from app.profile import ANY_LENGTH, LONG_TEXT, Inputs, Profile, measure, random_rows
 from app.runtime import CPU, open_session
 from app.store import load_store
 from tests.conftest import run_python
@@ -18,6 +19,7 @@ from tests.onnx_models import (
     doubling_graph,
     graph_of,
     mixing_graph,
+    parsing_graph,
     picking_graph,
     slow_graph,
     write_brightness,
@@ -245,6 +247,73 @@ def test_examples_are_used_again_where_they_are_too_few() -> None:
 
     assert profile.independent
     assert sorted(profile.seconds) == [1, 4, 16]
+
+
+def folding_graph() -> onnx.ModelProto:
+    """string text [batch] → the same in small letters: the longer, the slower."""
+    return graph_of(
+        [helper.make_node("StringNormalizer", ["text"], ["small"], case_change_action="LOWER", locale="C")],
+        {"text": (TensorProto.STRING, ["batch"])},
+        {"small": (TensorProto.STRING, ["batch"])},
+    )
+
+
+def texts(*each: str) -> dict[str, np.ndarray[tuple[int], np.dtype[np.object_]]]:
+    return {"text": np.array(each, object)}
+
+
+def test_text_weighs_by_its_characters_and_by_what_it_costs_to_begin_one() -> None:
+    """Half of a text of 100 characters is its beginning."""
+    profile = Profile({1: 0.001}, True, True, "", row_elements=200, text_base=100)
+
+    assert profile.weight(texts("a" * 100)) == 1
+    assert profile.weight(texts("")) == 1
+    assert profile.weight(texts("a" * 900)) == 5
+    assert profile.weight(texts("a" * 100, "", "a" * 500)) == 1 + 0.5 + 3
+
+
+def test_numbers_weigh_by_how_many_they_are() -> None:
+    profile = Profile({1: 0.001}, True, True, "", row_elements=8)
+
+    assert profile.weight({"a": np.zeros((4, 3)), "b": np.zeros((4, 5))}) == 4
+    assert profile.weight({"a": np.zeros((0, 8))}) == 1
+
+
+@pytest.mark.parametrize("example", ["The same words.", "", "Ten of them. " * 10])
+def test_long_text_is_expected_to_take_as_long_as_it_does(example: str) -> None:
+    """Told from texts a hundred times shorter; machines are uneven, so within a factor."""
+    session = session_of(folding_graph())
+    profile = measure(session, texts(example))
+    long = texts("Nobody would call this short. " * 10_000)
+    taken = []
+    for _ in range(5):
+        start = time.perf_counter()
+        session.run(None, long)
+        taken.append(time.perf_counter() - start)
+
+    assert profile.weight(texts(example)) == 1
+    assert min(taken) / 5 < profile.estimate(profile.weight(long)) < min(taken) * 5
+
+
+def test_text_that_means_nothing_when_it_is_long_costs_the_same_at_any_length() -> None:
+    profile = profile_of(parsing_graph(), texts("9"))
+
+    assert profile.text_base == ANY_LENGTH
+    assert profile.weight(texts("9" * LONG_TEXT, "1")) == pytest.approx(2, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "rows"), [(0.0005, 1), (0.001, 1), (0.002, 2), (0.007, 10), (0.010, 16), (0.034, 64)]
+)
+def test_rows_in_a_time_are_those_that_are_estimated_to_take_it(seconds: float, rows: float) -> None:
+    profile = Profile({1: 0.001, 4: 0.004, 16: 0.010}, True, True, "")
+
+    assert profile.rows_in(seconds) == pytest.approx(rows, rel=1e-12)
+
+
+def test_no_number_of_rows_takes_longer_if_more_take_no_longer() -> None:
+    assert Profile({1: 0.001, 4: 0.003, 16: 0.002}, True, True, "").rows_in(0.004) == math.inf
+    assert Profile({}, True, True, "").rows_in(0.004) == math.inf
 
 
 @pytest.mark.parametrize(

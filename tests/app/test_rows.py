@@ -8,7 +8,7 @@ import pytest
 
 from app.card import Card, Feature, RowsInput, TextInput
 from app.errors import ContentTooLarge, InvalidRequest
-from app.rows import read_batch
+from app.rows import read_batch, require_short
 from tests.onnx_models import brightness_card
 
 ROWS: Card = brightness_card(input=RowsInput(features=[Feature(name="height", unit="cm"), Feature(name="weight")]))
@@ -75,6 +75,14 @@ def test_what_is_no_text_is_named(texts: list[Any]) -> None:
 def test_too_many_are_refused() -> None:
     with pytest.raises(ContentTooLarge, match=r"rows has 4 entries; at most 3 are allowed \(PERCEPT_MAX_ROWS\)"):
         read({"rows": [[1, 2]] * 4})
+
+
+def test_text_that_is_too_long_is_refused() -> None:
+    texts = {"text": np.array([["a" * 5, "☃" * 6]], object), "numbers": np.zeros(1_000)}
+    require_short(texts, 6)
+
+    with pytest.raises(ContentTooLarge, match=r"text 2 has 6 characters; at most 5 .* \(PERCEPT_MAX_CHARACTERS\)"):
+        require_short(texts, 5)
 
 
 def test_long_values_are_not_quoted_whole() -> None:

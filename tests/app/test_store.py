@@ -13,7 +13,7 @@ from app.model import load_model
 from app.runtime import CPU, choose_providers
 from app.store import Refused, load_store
 from tests.conftest import MODELS, ROOT
-from tests.onnx_models import GOLDEN, brightness_card, brightness_graph, write_brightness, write_model
+from tests.onnx_models import GOLDEN, brightness_card, brightness_graph, write_brightness, write_echo, write_model
 
 DARK = np.zeros((1, 2, 2), np.uint8)
 
@@ -143,6 +143,22 @@ def test_answers_other_than_the_golden_rows_are_refused(tmp_path: Path) -> None:
         "its golden rows give probabilities that differ from PyTorch's by 0.1; "
         "at most 1e-06 is allowed on CPUExecutionProvider"
     )
+
+
+def test_golden_strings_are_proven_letter_by_letter(tmp_path: Path) -> None:
+    for name, last in (("same", "0.5"), ("other", "0.50")):
+        write_echo(tmp_path, name, [["0.25"], [last]])
+    store = load_store(tmp_path, [CPU])
+
+    assert list(store.models) == ["same"]
+    [refused] = store.refused
+    assert refused.reason.startswith("its golden rows give words that differ from PyTorch's by inf")
+
+
+def test_golden_strings_of_another_shape_are_refused(tmp_path: Path) -> None:
+    write_echo(tmp_path, "echo", [["0.25"]])
+
+    assert "give words that differ from PyTorch's by inf" in reason_for(tmp_path)
 
 
 def test_golden_rows_with_nan_are_refused(tmp_path: Path) -> None:

@@ -3,7 +3,9 @@
 import gzip
 import hashlib
 import http.server
+import io
 import threading
+import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +15,8 @@ import numpy as np
 import pytest
 
 from training.data import (
+    ARTICLES,
+    BBC_NEWS,
     FASHION_MNIST,
     MNIST,
     DataError,
@@ -21,6 +25,7 @@ from training.data import (
     load,
     load_test,
     parse_idx,
+    read_archive,
     read_idx,
 )
 
@@ -158,6 +163,67 @@ def test_other_content_names_both_digests(tmp_path: Path) -> None:
 
     with pytest.raises(DataError, match=rf"SHA-256 {expected}, .*\(14 bytes\) has {found}"):
         read_idx(source(), tmp_path, "images")
+
+
+MEMBERS = {"news/b/002.txt": b"two", "news/a/001.txt": b"one"}
+MEMBERS_SHA256 = hashlib.sha256(b"news/a/001.txt\nonenews/b/002.txt\ntwo").hexdigest()
+
+
+def archive(members: dict[str, bytes], compression: int = zipfile.ZIP_DEFLATED) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", compression) as written:
+        for name, content in members.items():
+            written.writestr(name, content)
+    return file.getvalue()
+
+
+def archive_source(*mirrors: str) -> Source:
+    return replace(BBC_NEWS, mirrors=mirrors, sha256={ARTICLES: MEMBERS_SHA256})
+
+
+def test_missing_archive_is_downloaded_and_its_members_read_in_order(tmp_path: Path, mirror: str) -> None:
+    Mirror.files[f"/good/{ARTICLES}"], Mirror.faults = archive(MEMBERS), ["cut"]
+    for _ in range(2):
+        members = read_archive(archive_source(f"{mirror}/good/"), tmp_path, ARTICLES)
+
+        assert list(members.items()) == sorted(MEMBERS.items())
+    assert leftovers(tmp_path) == [ARTICLES]
+    assert Mirror.ranges == [None, "bytes=20-"]
+
+
+def test_archive_is_known_by_its_members_however_packed(tmp_path: Path) -> None:
+    path = tmp_path / BBC_NEWS.name / ARTICLES
+    path.parent.mkdir()
+    backwards = dict(reversed(MEMBERS.items()))
+    path.write_bytes(archive({"news/": b"", "news/README.TXT": b"about", **backwards}, zipfile.ZIP_STORED))
+
+    assert read_archive(archive_source(), tmp_path, ARTICLES) == MEMBERS
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        archive(MEMBERS)[:-30],
+        archive(MEMBERS | {"news/b/002.txt": b"too"}),
+        archive({"news/a/001.txt": b"one"}),
+        archive(MEMBERS, zipfile.ZIP_STORED).replace(b"two", b"tow"),
+        b"",
+    ],
+    ids=["truncated", "other content", "member missing", "damaged member", "empty"],
+)
+def test_damaged_archive_names_both_digests(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / BBC_NEWS.name / ARTICLES
+    path.parent.mkdir()
+    path.write_bytes(content)
+
+    with pytest.raises(DataError, match=rf"{path} is damaged.* SHA-256 {MEMBERS_SHA256}, .* has [0-9a-f]{{64}}"):
+        read_archive(archive_source(), tmp_path, ARTICLES)
+
+
+def test_news_are_as_many_as_they_were(data: Path) -> None:
+    topics = [name.split("/")[1] for name in read_archive(BBC_NEWS, data, ARTICLES)]
+
+    assert [topics.count(topic) for topic in BBC_NEWS.labels] == [510, 386, 417, 511, 401]
 
 
 def test_validation_rows_are_the_last_of_each_class_in_proportion() -> None:

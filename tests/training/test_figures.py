@@ -58,6 +58,14 @@ def test_confusion_matrix_is_drawn_for_short_and_long_names(names: list[str]) ->
     assert picture.size == (660, 600)
 
 
+def test_words_of_each_topic_are_drawn_as_bars() -> None:
+    topics = {topic: {f"{topic}-{place}": 1 / (1 + place) for place in range(15)} for topic in ("a", "b", "c")}
+    few = {"a": {"one": 1.0}, "b": {}, "c": {"two": 0.5, "three": 0.1}}
+
+    assert rgb(figures.RIGHT) in colours(figures.words_by_topic(topics, "weight"))
+    assert figures.words_by_topic(topics, "weight") != figures.words_by_topic(few, "weight")
+
+
 def test_learning_curves_are_drawn() -> None:
     history = [
         Epoch(epoch=n, loss=1 / n, accuracy=1 - 0.5 / n, validation_loss=2 / n, validation_accuracy=1 - 0.6 / n)
