@@ -19,6 +19,8 @@ GOLDEN_KEY = "percept.golden"
 # How a graph calls what it takes, by kind, and the outputs that decide which label is the answer.
 INPUT_NAMES = {"image": "image", "rows": "rows", "text": "text"}
 PROBABILITIES, INDEX = "probabilities", "index"
+CLUSTERING = "clustering"  # the task
+CENTROID = "centroid"  # what a clustering of rows calls the middle of a row's cluster, a number for each feature
 
 Array = NDArray[Any]
 Fraction = Annotated[float, Field(ge=0, le=1)]

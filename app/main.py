@@ -17,12 +17,13 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from app.envelope import Envelope, RequestIds
 from app.errors import ConfigurationError
 from app.head import HeadAsGet
+from app.lab.kmeans import GRAPH, lloyd_by
 from app.problems import add_error_handlers
 from app.repository import Repository
-from app.routes import docs, health, models, open_inference, predict
+from app.routes import cluster, docs, health, models, open_inference, predict
 from app.routes import metrics as metrics_route
 from app.routes.hot_path import HotPath
-from app.runtime import CUDA, choose_providers
+from app.runtime import CPU, CUDA, choose_providers, open_session
 from app.scheduler import Scheduler
 from app.service import Service
 from app.settings import Settings, cores, read_settings, worker_count
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 # In the order in which FastAPI looks at them.
 ROUTERS = (
     predict.router,
+    cluster.router,
     open_inference.router,
     models.router,
     health.router,
@@ -96,7 +98,8 @@ def create_app(
         watch = asyncio.create_task(repository.watch(settings.reload_seconds))
         # Spans last: those of the requests that end meanwhile are to leave, too.
         with closing(tracing) if tracing else nullcontext(), closing(scheduler), closing(repository):
-            service = Service(settings, repository, scheduler, shared.metrics, worker)
+            lloyd = lloyd_by(open_session(GRAPH.read_bytes(), [CPU]).run)
+            service = Service(settings, repository, scheduler, shared.metrics, worker, lloyd)
             yield State(service=service, request_ids=request_ids, short_way=tracing is None)
         watch.cancel()
 

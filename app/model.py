@@ -11,6 +11,8 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from app.card import (
+    CENTROID,
+    CLUSTERING,
     INDEX,
     INPUT_NAMES,
     PROBABILITIES,
@@ -128,7 +130,10 @@ def check_card(name: str, card: Card, session: ort.InferenceSession) -> None:
     deciding = next((output for output in (PROBABILITIES, INDEX) if output in card.outputs), None)
     if deciding is None:
         raise ArtifactRejected(f"its card explains no output {PROBABILITIES!r} and no {INDEX!r}: which label is it?")
-    for node in (inputs[0], outputs[deciding]):
+    known = [inputs[0], outputs[deciding]]
+    if card.task == CLUSTERING and CENTROID in card.outputs and isinstance(card.input, RowsInput):
+        known.append(outputs[CENTROID])
+    for node in known:
         datatype, shape = _expected(node.name, card)
         batch, *rest = node.shape or [None]
         if node.type != datatype or rest != shape or isinstance(batch, int):
@@ -142,7 +147,7 @@ def _expected(name: str, card: Card) -> tuple[str, list[int]]:
     match name, card.input:
         case "image", ImageInput(height=height, width=width):
             return "tensor(uint8)", [height, width]
-        case "rows", RowsInput(features=features):
+        case (("rows" | "centroid"), RowsInput(features=features)):
             return "tensor(float)", [len(features)]
         case "text", _:
             return "tensor(string)", []

@@ -3,29 +3,37 @@
 import importlib.metadata
 from typing import Any
 
+import numpy as np
 import orjson
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from app.card import read_golden
+from app.card import CLUSTERING, INPUT_NAMES, RowsInput, read_golden
 from app.catalogue import catalogue, model_page
+from app.lab.fit_answer import answer
+from app.lab.fit_request import read_fit
+from app.lab.kmeans import Lloyd
+from app.membership import memberships_of, outputs_of_clustering
 from app.model import Array, Model
 from app.open_inference import Json, read_request, write_response
 from app.prediction import predictions_of
 from app.protocol import model_config, model_metadata, model_ready, repository_index, server_metadata
 from app.store import Store
 
+FIT, CLUSTER = "/cluster/fit", "/cluster/{model}"
+FIT_EXAMPLE = {"points": [[0, 0], [0, 2], [1, 1], [6, 0], [6, 2]], "k": 2, "start": [[0, 0], [0, 2]]}
 MODEL, VERSION = "/v2/models/{model}", "/v2/models/{model}/versions/{version}"
 DESCRIPTION = """
 Small learning systems, trained with PyTorch, exported to ONNX, served on onnxruntime, open to look inside.
 
-Send a picture to `/predict/digits` or `/predict/clothing`; read about the models under `/models`; ask any of them with
+Send a picture to `/predict/digits` or `/predict/clothing`; find its cluster, or those of your own points, under
+`/cluster`; read about the models under `/models`; ask any of them with
 tensors under `/v2` (Open Inference Protocol). Every error says what was wrong and what is allowed, as
 `application/problem+json` (RFC 9457), under `/v2` as `{"error": "…"}`. Every response carries an `X-Request-ID`.
 """
 
 
-def describe(app: FastAPI, store: Store) -> dict[str, Any]:
+def describe(app: FastAPI, store: Store, lloyd: Lloyd) -> dict[str, Any]:
     document = get_openapi(title=app.title, version=app.version, description=DESCRIPTION, routes=app.routes)
     for operation in operations(document):
         for parameter in operation.get("parameters", []):
@@ -37,7 +45,7 @@ def describe(app: FastAPI, store: Store) -> dict[str, Any]:
                 operation["responses"].pop("422", None)
     for path, example in request_examples(store).items():
         document["paths"][path]["post"]["requestBody"]["content"]["application/json"]["example"] = example
-    for (path, method), example in examples(store).items():
+    for (path, method), example in examples(store, lloyd).items():
         content = document["paths"][path][method]["responses"]["200"]["content"]["application/json"]
         content["example"] = example
     return document
@@ -55,16 +63,20 @@ def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def request_examples(store: Store) -> dict[str, Any]:
-    """What to send, by path: the first golden picture of the model that the examples are of."""
+    """What to send, by path: points, a row of the clustering that the examples are of, and the first golden picture of
+    the model that they are of."""
+    found: dict[str, Any] = {FIT: FIT_EXAMPLE}
+    if (clustering := example_clustering(store)) is not None:
+        found[CLUSTER] = {"rows": [example_row(clustering)]}
     model = example_model(store)
     if model is None:
-        return {}
+        return found
     [pixels] = golden_pixels(model)
     entry = {"name": "image", "shape": [1, *pixels.shape], "datatype": "UINT8", "data": pixels.ravel().tolist()}
     outputs: list[Json] = [{"name": "probabilities"}, {"name": "logits", "parameters": {"classification": 3}}]
     served = [output for output in outputs if output["name"] in model.signature.outputs]
     request = {"id": "1", "inputs": [entry], "outputs": served}
-    return {f"{MODEL}/infer": request, f"{VERSION}/infer": request}
+    return found | {f"{MODEL}/infer": request, f"{VERSION}/infer": request}
 
 
 def example_model(store: Store) -> Model | None:
@@ -73,7 +85,19 @@ def example_model(store: Store) -> Model | None:
     return store.find(aliases[0]) if aliases else None
 
 
-def examples(store: Store) -> dict[tuple[str, str], Any]:
+def example_clustering(store: Store) -> Model | None:
+    """The first of those that cluster rows."""
+    models = [model for model in store.newest() if model.card and model.card.task == CLUSTERING]
+    return next((model for model in models if isinstance(model.require_card().input, RowsInput)), None)
+
+
+def example_row(model: Model) -> list[float]:
+    taken = model.require_card().input
+    assert isinstance(taken, RowsInput)
+    return [feature.example for feature in taken.features]
+
+
+def examples(store: Store, lloyd: Lloyd) -> dict[tuple[str, str], Any]:
     """What operations answer, by path and method."""
     found: dict[tuple[str, str], Any] = {
         ("/health/live", "get"): {"live": True},
@@ -81,7 +105,10 @@ def examples(store: Store) -> dict[tuple[str, str], Any]:
         ("/v2", "get"): server_metadata(importlib.metadata.version("percept")),
         ("/v2/health/live", "get"): {"live": True},
         ("/v2/repository/index", "post"): repository_index(store, b'{"ready": true}'),
+        (FIT, "post"): answer(read_fit(orjson.dumps(FIT_EXAMPLE)), lloyd),
     }
+    if (clustering := example_clustering(store)) is not None:
+        found[CLUSTER, "post"] = cluster_example(clustering)
     if store.models and not store.refused:  # else it answers an error, whose example is documented with it
         found["/health/ready", "get"] = {"ready": True, "models": len(store.models)}
         found["/v2/health/ready", "get"] = {"live": True, "ready": True}
@@ -101,6 +128,13 @@ def examples(store: Store) -> dict[tuple[str, str], Any]:
             found[f"{path}/config", "get"] = model_config(model)
             found[f"{path}/infer", "post"] = infer_example(model, request_examples(store)[f"{path}/infer"])
     return found
+
+
+def cluster_example(model: Model) -> Any:
+    card = model.require_card()
+    wanted, rows = outputs_of_clustering(card), np.array([example_row(model)], np.float32)
+    answers = dict(zip(wanted, model.run({INPUT_NAMES["rows"]: rows}, wanted), strict=True))
+    return {"model": model.name, "version": str(model.version), "clusters": memberships_of(card, answers, [()])}
 
 
 def infer_example(model: Model, document: Any) -> Any:

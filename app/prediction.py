@@ -17,6 +17,8 @@ from app.pictures import read_pictures, stack
 from app.rows import what_it_takes
 
 Array = NDArray[Any]
+Outputs = Mapping[str, Array]  # of a graph, by name, a row for each picture, row or text
+Noticed = Sequence[tuple[Code, ...]]  # of each picture; of rows and texts nothing is
 
 # Below this probability an answer comes with a warning.
 LOW_CONFIDENCE = 0.7
@@ -79,10 +81,8 @@ def predict(model: Model, files: Sequence[bytes], max_pixels: int, top: int | No
     return predictions_of(card, dict(zip(card.asked, outputs, strict=True)), [each.warnings for each in pictures], top)
 
 
-def predictions_of(
-    card: Card, outputs: Mapping[str, Array], noticed: Sequence[tuple[Code, ...]], top: int | None = None
-) -> list[Prediction]:
-    """`outputs` are those of `card.asked`, a row for each picture, row or text; `noticed` has a tuple for each."""
+def predictions_of(card: Card, outputs: Outputs, noticed: Noticed, top: int | None = None) -> list[Prediction]:
+    """`outputs` are those of `card.asked`."""
     if PROBABILITIES in outputs:
         rows = outputs[PROBABILITIES].tolist()
         predictions = [_by_probability(card.labels, row, codes, top) for row, codes in zip(rows, noticed, strict=True)]
@@ -93,7 +93,7 @@ def predictions_of(
             for place, codes in zip(places, noticed, strict=True)
         ]
     if card.told:
-        told = {name: _numbers(outputs[name]) for name in card.told}
+        told = {name: numbers_of(outputs[name]) for name in card.told}
         for place, prediction in enumerate(predictions):
             prediction["outputs"] = {name: values[place] for name, values in told.items()}
     return predictions
@@ -119,7 +119,7 @@ def _notices(codes: Sequence[str]) -> list[Notice]:
     return [Notice(code=code, message=SENTENCES[code]) for code in codes]
 
 
-def _numbers(values: Array) -> list[Any]:
+def numbers_of(values: Array) -> list[Any]:
     """As they are told: float32 by the digits it has, not by those that it gets as a double."""
     if values.dtype != np.float32:
         return list(values.tolist())

@@ -124,6 +124,11 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: _documented(*DOCUMENTED[status]) for status in statuses}
 
 
+def documented_as(faults: Mapping[int, tuple[str, AppError]]) -> dict[int | str, dict[str, Any]]:
+    """The same of a route whose problems of these statuses are others."""
+    return {status: _documented(*fault) for status, fault in faults.items()}
+
+
 def documented_protocol(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The `responses` of a route under /v2 that may answer with these errors."""
     return {status: _documented_protocol(*DOCUMENTED_PROTOCOL[status]) for status in statuses}

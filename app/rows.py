@@ -63,13 +63,13 @@ def _entries(body: bytes, wanted: str, card: Card) -> list[Any]:
     except orjson.JSONDecodeError as error:
         raise InvalidRequest(f"the body is not valid JSON: {error}") from None
     if not isinstance(document, dict) or list(document) != [wanted]:
-        got = _quoted(document)
+        got = quoted(document)
         if isinstance(document, dict):
             got = f"the members {', '.join(map(repr, document))}" if document else "no member"
         raise InvalidRequest(f"the body has {got}; model {card.name!r} takes {what_it_takes(card)}")
     entries = document[wanted]
     if not isinstance(entries, list) or not entries:
-        raise InvalidRequest(f"{wanted} is {_quoted(entries)}; allowed is a list with at least one entry")
+        raise InvalidRequest(f"{wanted} is {quoted(entries)}; allowed is a list with at least one entry")
     return entries
 
 
@@ -77,11 +77,11 @@ def rows_of(entries: list[Any], names: list[str]) -> NDArray[np.float32]:
     """[N, names]. Raises InvalidRequest that names the row and the number in it."""
     for place, row in enumerate(entries, start=1):
         if not isinstance(row, list) or len(row) != len(names):
-            got = f"{len(row)} value{'s' * (len(row) != 1)}" if isinstance(row, list) else _quoted(row)
+            got = f"{len(row)} value{'s' * (len(row) != 1)}" if isinstance(row, list) else quoted(row)
             raise InvalidRequest(f"row {place} has {got}; allowed are {len(names)}: {', '.join(names)}")
         for name, value in zip(names, row, strict=True):
             if type(value) not in (int, float) or not math.isfinite(value):
-                raise InvalidRequest(f"row {place}: {name} is {_quoted(value)}; allowed is a finite number")
+                raise InvalidRequest(f"row {place}: {name} is {quoted(value)}; allowed is a finite number")
     try:
         with np.errstate(over="raise"):
             return np.array(entries, np.float64).astype(np.float32)
@@ -101,10 +101,10 @@ def _require_choice(values: NDArray[np.float32], name: str, choices: int) -> Non
 def _texts(entries: list[Any]) -> NDArray[np.object_]:
     for place, text in enumerate(entries, start=1):
         if not isinstance(text, str):
-            raise InvalidRequest(f"text {place} is {_quoted(text)}; allowed is a string")
+            raise InvalidRequest(f"text {place} is {quoted(text)}; allowed is a string")
     return np.array(entries, object)
 
 
-def _quoted(value: Any) -> str:
+def quoted(value: Any) -> str:
     text = orjson.dumps(value).decode()
     return text if len(text) <= MOST_QUOTED else f"{text[:MOST_QUOTED]}…"

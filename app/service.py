@@ -9,13 +9,15 @@ from typing import NamedTuple, TypeVar
 
 import orjson
 
-from app.card import INPUT_NAMES, Card, ImageInput
-from app.errors import AppError, CallerGone, Forbidden, UnsupportedMediaType
-from app.images import Code, Picture
+from app.card import CLUSTERING, INPUT_NAMES, Card, ImageInput
+from app.errors import AppError, CallerGone, Forbidden, InvalidRequest, UnsupportedMediaType
+from app.images import Picture
+from app.lab.kmeans import Lloyd
+from app.membership import Membership, memberships_of, outputs_of_clustering
 from app.metrics import Metrics, ModelMetrics, WorkerMetrics
 from app.model import Array, Model
 from app.pictures import fit_pictures, open_pictures, stack, undecoded_pixels
-from app.prediction import Prediction, predictions_of
+from app.prediction import Noticed, Outputs, Prediction, predictions_of
 from app.repository import Repository
 from app.rows import read_batch, require_short, what_it_takes
 from app.scheduler import Result, Scheduler, weight
@@ -58,14 +60,13 @@ class Timings(NamedTuple):
 
 class Answer(NamedTuple):
     model: Model
-    predictions: list[Prediction]
+    what: str  # what the entries are called: "predictions" or "clusters"
+    entries: Sequence[Prediction | Membership]  # one for each picture, row or text
     timings: Timings
 
     def json(self) -> bytes:
         """The body of the response."""
-        return orjson.dumps(
-            {"model": self.model.name, "version": str(self.model.version), "predictions": self.predictions}
-        )
+        return orjson.dumps({"model": self.model.name, "version": str(self.model.version), self.what: self.entries})
 
 
 def cost(model: Model, weight: float) -> float:
@@ -113,6 +114,7 @@ class Service:
     scheduler: Scheduler
     metrics: Metrics
     worker: WorkerMetrics
+    lloyd: Lloyd  # a round of k-means
 
     @property
     def store(self) -> Store:
@@ -140,24 +142,61 @@ class Service:
         """Raises an AppError for what the model does not take, for too much of it, and beyond the deadline (on the
         clock of `time.perf_counter`); CallerGone if `gone` returns before the model has begun."""
         card = model.require_card()
+
+        def described(outputs: Outputs, noticed: Noticed) -> list[Prediction]:
+            return predictions_of(card, outputs, noticed, top)
+
+        return await self._ask(model, upload, card.asked, "predictions", described, deadline, gone)
+
+    async def cluster(
+        self, model: Model, upload: Upload, deadline: float | None = None, gone: Gone | None = None
+    ) -> Answer:
+        """As `predict`, of a model that clusters: also the cluster's own middle is told."""
+        card = model.require_card()
+
+        def described(outputs: Outputs, noticed: Noticed) -> list[Membership]:
+            return memberships_of(card, outputs, noticed)
+
+        return await self._ask(model, upload, outputs_of_clustering(card), "clusters", described, deadline, gone)
+
+    async def _ask(
+        self,
+        model: Model,
+        upload: Upload,
+        wanted: list[str],
+        what: str,
+        described: Callable[[Outputs, Noticed], Sequence[Prediction | Membership]],
+        deadline: float | None,
+        gone: Gone | None,
+    ) -> Answer:
+        """The one way of pictures, rows and texts; `wanted` are the graph's outputs that `described` needs."""
+        card = model.require_card()
         with self.admit(model) as admission:
             batch, noticed = await self._read(upload, card, admission, gone)
             inputs = {INPUT_NAMES[card.input.kind]: batch}
             admission.undertake(cost(model, weight(model, inputs)))
             decode_seconds = time.perf_counter() - admission.started
             admission.metrics.decode.observe(decode_seconds)
-            result = await self.run(model, inputs, card.asked, admission, deadline, gone)
-            predictions = predictions_of(card, dict(zip(card.asked, result.outputs, strict=True)), noticed, top)
-        return Answer(model, predictions, Timings(decode_seconds, result.queue_seconds, result.inference_seconds))
+            result = await self.run(model, inputs, wanted, admission, deadline, gone)
+            entries = described(dict(zip(wanted, result.outputs, strict=True)), noticed)
+        return Answer(model, what, entries, Timings(decode_seconds, result.queue_seconds, result.inference_seconds))
+
+    def require_clustering(self, model: Model) -> None:
+        """Raises InvalidRequest that names the models that cluster."""
+        task = model.card.task if model.card else "not known"
+        if task != CLUSTERING:
+            others = [each.name for each in self.store.newest() if each.card and each.card.task == CLUSTERING]
+            raise InvalidRequest(
+                f"model {model.name!r} does not cluster, its task is {task}; those that do: "
+                f"{', '.join(others) or 'none'}"
+            )
 
     def require_model_control(self) -> None:
         """Raises Forbidden."""
         if not self.settings.model_control:
             raise Forbidden("loading and unloading are not allowed here; PERCEPT_MODEL_CONTROL=true allows them")
 
-    async def _read(
-        self, upload: Upload, card: Card, admission: Admission, gone: Gone | None
-    ) -> tuple[Array, Sequence[tuple[Code, ...]]]:
+    async def _read(self, upload: Upload, card: Card, admission: Admission, gone: Gone | None) -> tuple[Array, Noticed]:
         """The batch, and what was noticed of each picture in it."""
         if isinstance(card.input, ImageInput):
             if upload.document is not None:
@@ -187,7 +226,7 @@ class Service:
             return fit_pictures(opened, contract)
         expected = pixels * PIXEL_SECONDS
         admission.undertake(expected * scheduler.pace)
-        return await _unless_gone(
+        return await unless_gone(
             asyncio.ensure_future(scheduler.decode(expected, fit_pictures, opened, contract)), gone
         )
 
@@ -209,12 +248,12 @@ class Service:
         try:
             if self.scheduler.runs_inline(model, weight(model, inputs)):
                 return await future
-            return await _unless_gone(future, gone)
+            return await unless_gone(future, gone)
         finally:
             del future  # its error has this frame in its traceback: a circle that would keep the request in memory
 
 
-async def _unless_gone(future: "asyncio.Future[Value]", gone: Gone | None) -> Value:
+async def unless_gone(future: "asyncio.Future[Value]", gone: Gone | None) -> Value:
     """Its result. Raises CallerGone, and cancels it, if `gone` returns before."""
     if gone is None:
         return await future

@@ -53,6 +53,15 @@ async def read_upload(request: Request, max_body_bytes: int, max_files: int) -> 
     return Upload(form.finish())
 
 
+async def read_json(request: Request, max_body_bytes: int, what: str) -> bytes:
+    """A body that has to be JSON, as bytes. Raises an AppError for another content type, and beyond the limit."""
+    content_type = request.headers.get("content-type", "")
+    media_type, _ = parse_options_header(content_type)
+    if media_type != JSON:
+        raise UnsupportedMediaType(f"content type {content_type!r} is not read here: send {what} as application/json")
+    return b"".join([chunk async for chunk in read_limited(request, max_body_bytes)])
+
+
 async def read_limited(request: Request, max_body_bytes: int) -> AsyncIterator[bytes]:
     """The body in chunks. Raises ContentTooLarge by the announced length before reading any of it, else as soon as
     more has come than is allowed."""

@@ -290,18 +290,18 @@ def write_all(folder: Path) -> None:
     write_brightness(folder)
 
 
-def higher_graph() -> onnx.ModelProto:
-    """float rows [batch, 2] → index of the higher one, and by how much the second is: margin."""
+def higher_graph(difference: str) -> onnx.ModelProto:
+    """float rows [batch, 2] → index of the higher one, and by how much the second is."""
     return graph_of(
         [
             helper.make_node("Gather", ["rows", "zero"], ["first"], axis=1),
             helper.make_node("Gather", ["rows", "one"], ["second"], axis=1),
-            helper.make_node("Sub", ["second", "first"], ["margin"]),
+            helper.make_node("Sub", ["second", "first"], [difference]),
             helper.make_node("Greater", ["second", "first"], ["is_second"]),
             helper.make_node("Cast", ["is_second"], ["index"], to=TensorProto.INT64),
         ],
         {"rows": (TensorProto.FLOAT, ["batch", 2])},
-        {"index": (TensorProto.INT64, ["batch"]), "margin": (TensorProto.FLOAT, ["batch"])},
+        {"index": (TensorProto.INT64, ["batch"]), difference: (TensorProto.FLOAT, ["batch"])},
         zero=np.array(0, np.int64),
         one=np.array(1, np.int64),
     )
@@ -333,23 +333,23 @@ def write_with_card(folder: Path, model: onnx.ModelProto, card: Card, golden: Go
     return write_model(folder, model, card.name)
 
 
-def write_higher(folder: Path, **changes: Any) -> Path:
-    """`higher`: rows of two numbers in; the higher one, and the margin."""
+def write_higher(folder: Path, difference: str = "margin", **changes: Any) -> Path:
+    """`higher`: rows of two numbers in; the higher one, and the margin, under whatever name."""
     values: dict[str, Any] = {
         "input": RowsInput(features=[Feature(name="left", unit="cm"), Feature(name="right", unit="cm", example=2.5)]),
-        "outputs": {"index": "Which is higher.", "margin": "By how much the right one is higher, in cm."},
-        "told": ["margin"],
+        "outputs": {"index": "Which is higher.", difference: "By how much the right one is higher, in cm."},
+        "told": [difference],
         "labels": ["left", "right"],
     }
     golden = Golden(
         inputs={"rows": Tensor.of(np.array([[1, 3], [2, 0]], np.float32))},
         outputs={
             "index": Tensor.of(np.array([1, 0], np.int64)),
-            "margin": Tensor.of(np.array([2, -2], np.float32)),
+            difference: Tensor.of(np.array([2, -2], np.float32)),
         },
         tolerance={"CPUExecutionProvider": 1e-6},
     )
-    return write_with_card(folder, higher_graph(), brightness_card("higher", **values | changes), golden)
+    return write_with_card(folder, higher_graph(difference), brightness_card("higher", **values | changes), golden)
 
 
 def write_agreement(folder: Path) -> Path:

@@ -40,6 +40,7 @@ def row_outputs(unit: str) -> dict[str, str]:
         "index": "The number of the nearest centre.",
         "distances": f"Euclidean distance to every centre, in all coordinates, {unit}.",
         "distance": "To the nearest of them.",
+        "centroid": "The nearest centre itself, as rows are given.",
     }
 
 
@@ -63,21 +64,27 @@ class Standardised(nn.Module):
     def forward(self, rows: Tensor) -> Tensor:
         return (rows - self.mean) / self.deviation
 
+    def undone(self, scaled: Tensor) -> Tensor:
+        return scaled * self.deviation + self.mean
+
 
 class NearestCentroid(nn.Module):
     """By differences: exact where a row lies on a centre."""
 
-    centroids: Tensor
+    centroids: Tensor  # [k, d], scaled
+    told: Tensor  # the same in the units of the input
 
     def __init__(self, scaling: nn.Module, centroids: Tensor) -> None:
         super().__init__()
         self.scaling = scaling
         self.register_buffer("centroids", centroids)
+        self.register_buffer("told", scaling.undone(centroids) if isinstance(scaling, Standardised) else centroids)
 
-    def forward(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """[n, d] → number int64 [n], distances [n, k], the smallest of them [n]"""
+    def forward(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """[n, d] → number int64 [n], distances [n, k], the smallest of them [n], the nearest centre [n, d]"""
         distances = (self.scaling(rows)[:, None] - self.centroids).square().sum(2).sqrt()
-        return distances.argmin(1), distances, distances.amin(1)
+        index = distances.argmin(1)
+        return index, distances, distances.amin(1), self.told[index]
 
 
 def clustered(points: Tensor, k: int, by: int) -> kmeans.Clustering:
@@ -225,9 +232,7 @@ def centres_of(what: Exportable) -> Array:
     """In the units of the input."""
     module = what.module
     assert isinstance(module, NearestCentroid)
-    if isinstance(module.scaling, Standardised):
-        return (module.centroids * module.scaling.deviation + module.scaling.mean).numpy()
-    return module.centroids.numpy()
+    return module.told.numpy()
 
 
 def around(points: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
 from starlette.staticfiles import StaticFiles
 
 from app.openapi import describe
-from app.store import Store
+from app.service import Service
 
 router = APIRouter(include_in_schema=False)
 ASSETS = "/docs/assets"
@@ -35,10 +35,11 @@ async def home(request: Request) -> RedirectResponse:
 @router.get("/openapi.json")
 async def openapi(request: Request) -> JSONResponse:
     app: FastAPI = request.app
-    store: Store = request.state.service.store
+    service: Service = request.state.service
+    store = service.store
     # The examples are those of the models of this moment.
     if app.openapi_schema is None or app.state.described is not store:
-        app.openapi_schema, app.state.described = describe(app, store), store
+        app.openapi_schema, app.state.described = describe(app, store, service.lloyd), store
     return JSONResponse(app.openapi_schema)
 
 

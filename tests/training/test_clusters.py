@@ -67,6 +67,20 @@ def test_distances_are_euclidean_in_all_coordinates(players: Trained) -> None:
     assert answers["distance"][1] == pytest.approx(0, abs=1e-5)
 
 
+def test_nearest_centre_is_told_in_the_units_of_the_rows(players: Trained, shirts: Trained) -> None:
+    passes_and_goals = clusters.clustered(clusters.PLAYERS, 2, by=0).clustering.centroids.numpy()
+    bodies = clusters.drawn_bodies()
+    of_each_size = export.run(shirts.graph, bodies.float().numpy())
+    rows = np.array([[110, 3], [45, 0]], np.float32)
+
+    assert export.run(players.graph, rows)["centroid"] == pytest.approx(passes_and_goals[[1, 0]], rel=1e-6)
+    for size in range(4):
+        members = of_each_size["index"] == size
+        assert of_each_size["centroid"][members] == pytest.approx(
+            np.tile(bodies[members].mean(0).numpy(), (members.sum(), 1)), rel=1e-3
+        )
+
+
 def test_course_starts_in_the_players_ranges_and_gets_to_the_best_in_its_five_rounds() -> None:
     start = clusters.course_start()
     inertias = [each.inertia for each in islice(kmeans.rounds(clusters.PLAYERS, start), clusters.COURSE_ROUNDS)]

@@ -59,6 +59,8 @@ def test_error_responses_are_documented(document: dict[str, Any]) -> None:
 
     assert documented == {
         ("post", "/predict/{model}"): {"200", "404", "408", "413", "415", "422", "503", "504"},
+        ("post", "/cluster/fit"): {"200", "408", "413", "415", "422", "503", "504"},
+        ("post", "/cluster/{model}"): {"200", "404", "408", "413", "415", "422", "503", "504"},
         ("get", "/models"): {"200"},
         ("get", "/models/{model}"): {"200", "404", "422"},
         ("get", "/models/{model}/figures/{figure}"): {"200", "404", "422"},
@@ -116,12 +118,55 @@ def test_examples_are_what_the_service_answers(client: TestClient, document: dic
     assert prediction["predictions"][0]["probability"] > 0.5
 
 
+def test_error_examples_of_clustering_are_what_the_service_answers(
+    client: TestClient, document: dict[str, Any]
+) -> None:
+    def documented(path: str, status: int) -> Any:
+        problem = document["paths"][path]["post"]["responses"][str(status)]["content"]["application/problem+json"]
+        return problem["example"] | {"request_id": ""}
+
+    for path, answer in (
+        ("/cluster/{model}", client.post("/cluster/digits")),
+        ("/cluster/fit", client.post("/cluster/fit", json={"points": [[0]] * 10_001})),
+        ("/cluster/fit", client.post("/cluster/fit", content="x,y", headers={"Content-Type": "text/csv"})),
+        ("/cluster/fit", client.post("/cluster/fit", json={"points": [[0, 0], [1]], "k": 1})),
+    ):
+        assert answer.json() | {"request_id": ""} == documented(path, answer.status_code)
+
+
+@pytest.mark.parametrize("path", ["/cluster/{model}", "/cluster/fit"])
+def test_example_of_clustering_works_when_it_is_pasted(client: TestClient, document: dict[str, Any], path: str) -> None:
+    operation = document["paths"][path]["post"]
+    asked = operation["requestBody"]["content"]["application/json"]["example"]
+    answered = operation["responses"]["200"]["content"]["application/json"]
+
+    assert client.post(addressed(document, path, "post"), json=asked).json() == answered["example"]
+    name = answered["schema"]["$ref"].rpartition("/")[2]
+    assert set(document["components"]["schemas"][name]["required"]) == set(answered["example"])
+
+
+def test_every_number_of_a_fit_is_explained(document: dict[str, Any]) -> None:
+    body = document["paths"]["/cluster/fit"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    schemas = [body, *(document["components"]["schemas"][name] for name in ("RoundTold",))]
+
+    for schema in schemas:
+        assert all(member.get("description") for member in schema["properties"].values())
+    told = document["components"]["schemas"]["Fit"]["properties"]
+    assert [name for name, member in told.items() if not member.get("description")] == []
+
+
+def test_example_of_rows_is_not_shown_with_predictions(document: dict[str, Any]) -> None:
+    content = document["paths"]["/predict/{model}"]["post"]["requestBody"]["content"]
+
+    assert "example" not in content["application/json"]
+
+
 INFER = "/v2/models/{model}/infer"
 
 
 def addressed(document: dict[str, Any], path: str, method: str) -> str:
     """The path, filled in as Swagger UI does it."""
-    for parameter in document["paths"][path][method]["parameters"]:
+    for parameter in document["paths"][path][method].get("parameters", []):
         if parameter["in"] == "path":
             example = parameter.get("example") or next(iter(parameter["examples"].values()))["value"]
             path = path.replace(f"{{{parameter['name']}}}", example)

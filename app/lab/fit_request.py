@@ -1,0 +1,324 @@
+"""What a caller asks of k-means: points and parameters out of JSON, within limits. Knows no HTTP.
+
+The limits keep one request to about a tenth of a second of one thread, and its answer to a few megabytes.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, NotRequired
+
+import numpy as np
+import orjson
+from pydantic import Field
+from typing_extensions import TypedDict
+
+from app.errors import ContentTooLarge, InvalidRequest
+from app.lab.kmeans import Floats
+from app.rows import quoted
+
+MOST_BYTES = 4_000_000
+MOST_POINTS, MOST_DIMENSIONS, MOST_NUMBERS = 10_000, 1_000, 100_000
+MOST_CLUSTERS, MOST_ROUNDS, MOST_RESTARTS = 100, 300, 5
+MOST_DISTANCES = 300_000  # points × clusters: a round has all of them in memory
+MOST_SEED = 2**32 - 1
+MOST_TOLERANCE = 1.0
+MOST_VALUE = 1e100  # its square is a number, too
+# Numbers in the answer's rounds.
+MOST_TOLD = 300_000
+# Units that a request may take: a round takes points × (clusters + 4) × (dimensions + 8) of them, as measured.
+MOST_WORK = 100_000_000
+# In rounds, what k-means++ takes, and the look at where the last round has led.
+PLUS_PLUS_ROUNDS, LAST_LOOK = 10, 1
+# For telling long queues from short ones.
+UNIT_SECONDS, ROUND_SECONDS = 1e-9, 5e-5
+
+PLUS_PLUS, RANDOM, GIVEN = "k-means++", "random", "given"
+TOLERANCE = 1e-4
+
+Rows = list[list[float]]
+
+
+class FitRequest(TypedDict):
+    """k-means on the caller's own points."""
+
+    points: Annotated[
+        Rows,
+        Field(
+            description=f"A row of numbers for each point, all of one length: at most {MOST_POINTS:,} points, "
+            f"{MOST_DIMENSIONS:,} dimensions and {MOST_NUMBERS:,} numbers.",
+            min_length=1,
+            max_length=MOST_POINTS,
+        ),
+    ]
+    k: NotRequired[
+        Annotated[
+            int,
+            Field(
+                description=f"How many clusters: at most {MOST_CLUSTERS}, with at most {MOST_DISTANCES:,} distances "
+                "from points to clusters, and no more than there are different points. "
+                "May be left out where `start` has the centroids.",
+                ge=1,
+                le=MOST_CLUSTERS,
+            ),
+        ]
+    ]
+    start: NotRequired[
+        Annotated[
+            Literal["k-means++", "random"] | Rows,
+            Field(
+                description="`k-means++`: greedy k-means++, each next centroid is the best of a few points drawn with "
+                "a chance in proportion to their squared distance from those already chosen. `random`: k of the "
+                "points, each set of them as likely as another. Or the centroids themselves.",
+                default="k-means++",
+            ),
+        ]
+    ]
+    seed: NotRequired[
+        Annotated[
+            int,
+            Field(description="Of the starts: the same seed, the same answer.", default=0, ge=0, le=MOST_SEED),
+        ]
+    ]
+    max_rounds: NotRequired[
+        Annotated[
+            int,
+            Field(
+                description=f"Rounds at most, {MOST_ROUNDS} or, with many points or clusters, fewer; if left out, as "
+                "many as are allowed.",
+                ge=1,
+                le=MOST_ROUNDS,
+            ),
+        ]
+    ]
+    tolerance: NotRequired[
+        Annotated[
+            float,
+            Field(
+                description="The rounds end when the centroids' squared shifts, summed, are at most this many times "
+                "the mean variance of a coordinate; with 0 only when nothing changes any more.",
+                default=TOLERANCE,
+                ge=0,
+                le=MOST_TOLERANCE,
+            ),
+        ]
+    ]
+    restarts: NotRequired[
+        Annotated[
+            int,
+            Field(
+                description="Runs, each from a start of its own; the one with the smallest inertia is told.",
+                default=1,
+                ge=1,
+                le=MOST_RESTARTS,
+            ),
+        ]
+    ]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request that can be answered."""
+
+    points: Floats  # [n, d]
+    k: int
+    start: str
+    centroids: Floats | None  # [k, d], if they are given
+    seed: int
+    max_rounds: int
+    tolerance: float
+    restarts: int
+
+    @property
+    def seconds(self) -> float:
+        """At most, roughly."""
+        rounds = self.restarts * (self.max_rounds + _more_rounds(self.start))
+        return rounds * (ROUND_SECONDS + UNIT_SECONDS * _units(self.points, self.k))
+
+
+def read_fit(body: bytes) -> Asked:
+    """Raises InvalidRequest, or ContentTooLarge beyond a limit of size, which name the culprit and what is allowed."""
+    document = _document(body)
+    points = _points(document["points"], "points")
+    rows, dimensions = _count(len(points), "row"), points.shape[1]
+    if dimensions > MOST_DIMENSIONS or points.size > MOST_NUMBERS:
+        raise ContentTooLarge(
+            f"points has {rows} of {_count(dimensions, 'number')}; allowed are at most {MOST_DIMENSIONS:,} in a row "
+            f"and {MOST_NUMBERS:,} in all"
+        )
+    start, centroids = _start(document.get("start", PLUS_PLUS), points)
+    k = _clusters(document, points, centroids)
+    if len(points) * k > MOST_DISTANCES:
+        raise ContentTooLarge(
+            f"{_count(len(points), 'point')} and {_count(k, 'cluster')} have {len(points) * k:,} distances; at most "
+            f"{MOST_DISTANCES:,} are allowed"
+        )
+    seed = _whole(document, "seed", 0, 0, MOST_SEED)
+    most, why = (MOST_RESTARTS, "") if centroids is None else (1, ", since start has the centroids")
+    restarts = _whole(document, "restarts", 1, 1, most, why)
+    allowed = _rounds_allowed(points, k, restarts, start)
+    return Asked(
+        points,
+        k,
+        start,
+        centroids,
+        seed,
+        _max_rounds(document, allowed, points, k, restarts),
+        _tolerance(document.get("tolerance", TOLERANCE)),
+        restarts,
+    )
+
+
+def _document(body: bytes) -> dict[str, Any]:
+    if len(body) > MOST_BYTES:
+        raise ContentTooLarge(f"the body has {len(body):,} bytes; at most {MOST_BYTES:,} bytes are read of points")
+    try:
+        document: Any = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise InvalidRequest(f"the body is not valid JSON: {error}") from None
+    members = list(FitRequest.__annotations__)
+    allowed = f"allowed is an object with points and, if wanted, {', '.join(members[1:])}"
+    if not isinstance(document, dict):
+        raise InvalidRequest(f"the body is {quoted(document)}; {allowed}")
+    unknown = [name for name in document if name not in members]
+    if unknown:
+        raise InvalidRequest(f"the body has a member {quoted(unknown[0])} that is not read here; {allowed}")
+    if "points" not in document:
+        raise InvalidRequest(f"the body has no points; {allowed}")
+    return document
+
+
+def _points(value: Any, name: str) -> Floats:
+    """[n, d], both at least 1."""
+    if not isinstance(value, list) or not value:
+        raise InvalidRequest(f"{name} is {quoted(value)}; allowed is a list of rows of numbers, at least one")
+    if len(value) > MOST_POINTS:
+        raise ContentTooLarge(f"{name} has {len(value):,} rows; at most {MOST_POINTS:,} are allowed")
+    for place, row in enumerate(value, start=1):
+        if not isinstance(row, list) or not row:
+            raise InvalidRequest(f"{name}: row {place} is {quoted(row)}; allowed is a list of numbers, at least one")
+        if len(row) != len(value[0]):
+            raise InvalidRequest(
+                f"{name}: row {place} has {_count(len(row), 'number')}, row 1 has {len(value[0])}; allowed are rows "
+                "of one length"
+            )
+        if not {int, float}.issuperset(map(type, row)):
+            column = next(column for column, each in enumerate(row, start=1) if type(each) not in (int, float))
+            raise _no_number(name, place, column, row[column - 1])
+    points = np.array(value, np.float64) + 0.0  # there is no −0
+    wrong = np.argwhere(~(np.abs(points) <= MOST_VALUE))
+    if len(wrong):
+        row, column = wrong[0].tolist()
+        raise _no_number(name, row + 1, column + 1, value[row][column])
+    return points
+
+
+def _no_number(name: str, row: int, column: int, value: Any) -> InvalidRequest:
+    return InvalidRequest(
+        f"{name}: row {row}, number {column} is {quoted(value)}; "
+        f"allowed is a number of −{MOST_VALUE:g} to {MOST_VALUE:g}"
+    )
+
+
+def _start(value: Any, points: Floats) -> tuple[str, Floats | None]:
+    """Its name, and the centroids if they are given."""
+    if value in (PLUS_PLUS, RANDOM):
+        return str(value), None
+    if not isinstance(value, list):
+        raise InvalidRequest(
+            f'start is {quoted(value)}; allowed is "{PLUS_PLUS}", "{RANDOM}" or a list of centroids, rows of numbers'
+        )
+    centroids = _points(value, "start")
+    if centroids.shape[1] != points.shape[1]:
+        raise InvalidRequest(
+            f"start has rows of {_count(centroids.shape[1], 'number')}; allowed are as many as the points have, "
+            f"{points.shape[1]}"
+        )
+    return GIVEN, centroids
+
+
+def _clusters(document: dict[str, Any], points: Floats, centroids: Floats | None) -> int:
+    if centroids is None:
+        k = _whole(document, "k", None, 1, MOST_CLUSTERS)
+        name = f"k is {k}"
+    else:
+        k = len(centroids)
+        name = f"start has {_count(k, 'centroid')}"
+        if k > MOST_CLUSTERS:
+            raise InvalidRequest(f"{name}; allowed are at most {MOST_CLUSTERS}")
+        _whole(document, "k", k, k, k, ", as many as start has centroids")
+    if not _has_different(points, k):
+        there = len({row.tobytes() for row in points})
+        raise InvalidRequest(
+            f"{name}; allowed are at most {there}, since of {_count(len(points), 'point')} {there} "
+            f"{'is' if there == 1 else 'are'} different"
+        )
+    return k
+
+
+def _has_different(points: Floats, k: int) -> bool:
+    """Whether there are k different ones; mostly the first points tell."""
+    seen: set[bytes] = set()
+    for row in points:
+        seen.add(row.tobytes())
+        if len(seen) >= k:
+            return True
+    return False
+
+
+def _rounds_allowed(points: Floats, k: int, restarts: int, start: str) -> int:
+    """By the work and by the length of the answer; raises ContentTooLarge if not even one is."""
+    by_work = MOST_WORK // (restarts * _units(points, k)) - _more_rounds(start)
+    dimensions: int = points.shape[1]
+    by_length = MOST_TOLD // (len(points) + k * (dimensions + 2))
+    allowed = min(MOST_ROUNDS, by_work, by_length)
+    if allowed < 1:
+        raise ContentTooLarge(
+            f"{_size(points, k, restarts)} take more than is computed here; allowed are fewer points, dimensions, "
+            "clusters or restarts"
+        )
+    return allowed
+
+
+def _max_rounds(document: dict[str, Any], allowed: int, points: Floats, k: int, restarts: int) -> int:
+    rounds = _whole(document, "max_rounds", allowed, 1, MOST_ROUNDS)
+    if rounds > allowed:
+        raise InvalidRequest(
+            f"max_rounds is {rounds}; allowed for {_size(points, k, restarts)} is 1 to {allowed}, or leave it out"
+        )
+    return rounds
+
+
+def _size(points: Floats, k: int, restarts: int) -> str:
+    return (
+        f"{_count(len(points), 'point')} of {_count(points.shape[1], 'dimension')}, {_count(k, 'cluster')} and "
+        f"{_count(restarts, 'restart')}"
+    )
+
+
+def _more_rounds(start: str) -> int:
+    """What comes before and after the rounds."""
+    return LAST_LOOK + (PLUS_PLUS_ROUNDS if start == PLUS_PLUS else 0)
+
+
+def _units(points: Floats, k: int) -> int:
+    dimensions: int = points.shape[1]
+    return len(points) * (k + 4) * (dimensions + 8)
+
+
+def _whole(document: dict[str, Any], name: str, default: int | None, least: int, most: int, why: str = "") -> int:
+    """Whether it is wrong or, where there is no default, not there is told in one way."""
+    value = document.get(name, default)
+    if isinstance(value, int) and not isinstance(value, bool) and least <= value <= most:
+        return value
+    allowed = f"a whole number of {least} to {most}" if most > least else f"{least}{why}"
+    got = f"{name} is {quoted(value)}" if name in document else f"the body has no {name}"
+    raise InvalidRequest(f"{got}; allowed is {allowed}")
+
+
+def _tolerance(value: Any) -> float:
+    if type(value) not in (int, float) or not 0 <= value <= MOST_TOLERANCE:
+        raise InvalidRequest(f"tolerance is {quoted(value)}; allowed is a number of 0 to {MOST_TOLERANCE:g}")
+    return float(value)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'s' * (number != 1)}"
