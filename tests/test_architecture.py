@@ -16,21 +16,8 @@ FLOORS = [
     {"card", "errors", "logs"},
     {"settings", "metrics"},
     {"shared", "runtime"},
-    {
-        *(
-            "profile",
-            "images",
-            "png",
-            "rows",
-            "uploads",
-            "envelope",
-            "tracing",
-            "head",
-            "problems",
-            "exposition",
-        ),
-        *("exposition", "encodings", "tensors"),
-    },
+    {"profile", "images", "png", "rows", "uploads", "envelope", "tracing", "head", "problems", "exposition"}
+    | {"encodings", "tensors"},
     {"open_inference", "lab"},
     {"model"},
     {"store", "scheduler"},
