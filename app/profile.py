@@ -54,8 +54,8 @@ class Profile:
         return max(1.0, _elements(inputs, self.text_base) / self.row_elements)
 
     def estimate(self, rows: float) -> float:
-        """Seconds that so many rows take: measured sizes, a straight line between them and beyond the last, which never
-        falls. Infinite if nothing could be measured."""
+        """Seconds that so many rows take: measured sizes, a straight line between them, which never falls, and
+        beyond the last, which rises. Infinite if nothing could be measured."""
         for low, seconds, high, slope in self._lines:
             if rows <= high:
                 return seconds + slope * max(0.0, rows - low)
@@ -80,7 +80,12 @@ class Profile:
             (low, below, high, max(0.0, above - below) / (high - low))
             for (low, below), (high, above) in pairwise(points)
         ]
-        return [*lines[:-1], (*lines[-1][:2], math.inf, lines[-1][3])] if lines else []
+        if not lines:
+            return []
+        size, seconds = points[-1]
+        low, below, _, slope = lines[-1]
+        # However many rows there are, more of them take longer, even if the largest batch happened to be the quickest.
+        return [*lines[:-1], (low, below, math.inf, slope or seconds / size)]
 
 
 def measure(session: ort.InferenceSession, rows: Inputs | None) -> Profile:

@@ -311,8 +311,10 @@ def test_rows_in_a_time_are_those_that_are_estimated_to_take_it(seconds: float, 
     assert profile.rows_in(seconds) == pytest.approx(rows, rel=1e-12)
 
 
-def test_no_number_of_rows_takes_longer_if_more_take_no_longer() -> None:
-    assert Profile({1: 0.001, 4: 0.003, 16: 0.002}, True, True, "").rows_in(0.004) == math.inf
+def test_more_rows_take_longer_even_if_the_largest_batch_was_the_quickest() -> None:
+    profile = Profile({1: 0.001, 4: 0.003, 16: 0.002}, True, True, "")
+
+    assert profile.rows_in(0.004) == pytest.approx(4 + 0.001 / (0.002 / 16), rel=1e-12)
     assert Profile({}, True, True, "").rows_in(0.004) == math.inf
 
 
@@ -328,7 +330,7 @@ def test_no_number_of_rows_takes_longer_if_more_take_no_longer() -> None:
         ({1: 0.001, 4: 0.004, 16: 0.010}, 16, 0.010),
         ({1: 0.001, 4: 0.004, 16: 0.010}, 64, 0.034),
         ({1: 0.001, 4: 0.004, 16: 0.010}, 0, 0.001),
-        ({1: 0.001, 4: 0.003, 16: 0.002}, 1_000, 0.003),
+        ({1: 0.001, 4: 0.003, 16: 0.002}, 1_000, 0.003 + 996 * 0.002 / 16),
         ({}, 1, math.inf),
     ],
 )
