@@ -14,10 +14,12 @@ from app.card import (
     INDEX,
     INPUT_NAMES,
     PROBABILITIES,
+    WARNINGS,
     Card,
     Golden,
     ImageInput,
     RowsInput,
+    are_pictures,
     read_card,
     read_golden,
 )
@@ -128,7 +130,7 @@ def check_card(name: str, card: Card, session: ort.InferenceSession) -> None:
     deciding = next((output for output in (PROBABILITIES, INDEX) if output in card.outputs), None)
     if deciding is None:
         raise ArtifactRejected(f"its card explains no output {PROBABILITIES!r} and no {INDEX!r}: which label is it?")
-    for node in (inputs[0], outputs[deciding]):
+    for node in (inputs[0], *(outputs[name] for name in (deciding, *card.warnings))):
         datatype, shape = _expected(node.name, card)
         batch, *rest = node.shape or [None]
         if node.type != datatype or rest != shape or isinstance(batch, int):
@@ -138,7 +140,7 @@ def check_card(name: str, card: Card, session: ort.InferenceSession) -> None:
 
 
 def _expected(name: str, card: Card) -> tuple[str, list[int]]:
-    """Type and shape, without the batch axis, of what a graph takes or decides by."""
+    """Type and shape, without the batch axis, of what a graph takes, decides by or warns with."""
     match name, card.input:
         case "image", ImageInput(height=height, width=width):
             return "tensor(uint8)", [height, width]
@@ -146,6 +148,8 @@ def _expected(name: str, card: Card) -> tuple[str, list[int]]:
             return "tensor(float)", [len(features)]
         case "text", _:
             return "tensor(string)", []
+    if name in WARNINGS:
+        return "tensor(bool)", []
     return ("tensor(float)", [len(card.labels)]) if name == PROBABILITIES else ("tensor(int64)", [])
 
 
@@ -176,7 +180,12 @@ def check_golden(card: Card, golden: Golden | None, session: ort.InferenceSessio
 
 
 def _difference(answer: Array, wanted: Array) -> float:
-    """Of strings there is no small one."""
-    if answer.dtype == object or wanted.dtype == object:
+    """Of strings and truth values there is no small one."""
+    if answer.shape != wanted.shape:
+        return float("inf")
+    if answer.dtype.kind in "Ob" or wanted.dtype.kind in "Ob":
         return 0.0 if np.array_equal(answer, wanted) else float("inf")
-    return float(np.abs(answer - wanted).max()) if answer.shape == wanted.shape else float("inf")
+    if answer.dtype.kind != "u" or wanted.dtype.kind != "u":
+        return float(np.abs(answer - wanted).max())
+    difference = float(np.abs(answer.astype(np.float64) - wanted).max())  # in their own type it would wrap around
+    return max(0.0, difference - 1) if are_pictures(answer) else difference

@@ -13,6 +13,8 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
+from app.card import are_pictures
+
 Array = NDArray[Any]
 Inputs = Mapping[str, Array]
 
@@ -160,6 +162,8 @@ def _answers_rows_alone(session: ort.InferenceSession, batch: Inputs) -> bool:
 def _same(many: Array, one: Array) -> bool:
     if many.shape != one.shape:
         return False
+    if are_pictures(many):
+        return bool((np.abs(many.astype(np.int16) - one) <= 1).all())
     if many.dtype.kind in "fc":
         return bool(np.allclose(many, one, rtol=SAME, atol=SAME, equal_nan=True))
     return bool((many == one).all())
