@@ -182,9 +182,8 @@ class AutoencoderSystem:
         for part in (alone.encoder, alone.decoder):
             part.to(workplace.device)
         from_scratch = fine_tune(alone, pixels, held_out, self.loss, epochs, f"{self.name}, from scratch")
-        tried = pretraining.compare(
-            {"pretrained": pretrained, "fine-tuned": network.encoder}, dataset, workplace, self.name
-        )
+        encoders = {"pretrained layer by layer": pretrained, "fine-tuned autoencoder": network.encoder}
+        tried = pretraining.compare(encoders, dataset, workplace, self.name)
         seconds = time.perf_counter() - start
 
         reconstructor = Reconstructor(network, self.loss).eval().cpu()
@@ -204,9 +203,9 @@ class AutoencoderSystem:
             "validation_loss": history[-1][1],
             "onnx_max_difference": difference,
         }
-        figures_seen = tried.tested(own)
+        tested = tried.tested(own)
         comparisons = [
-            *figures_seen.comparisons(),
+            *tested.comparisons(),
             Comparison(
                 what="the autoencoder itself: the same network and epochs without pretraining",
                 metrics={
@@ -227,7 +226,7 @@ class AutoencoderSystem:
             graph,
             card,
             export.golden_rows(what, dataset.validation.images),
-            self._figures(graph, network, own, other, history, from_scratch, figures_seen, metrics["threshold"]),
+            self._figures(graph, network, own, other, history, from_scratch, tested, metrics["threshold"]),
         )
 
     def outputs(self) -> dict[str, str]:
@@ -279,9 +278,8 @@ class AutoencoderSystem:
         return Card(
             name=self.name,
             title=self.title,
-            description=f"{widths}, ReLU between; pretrained layer by layer with {layerwise.MASKED:.0%} of what each is "
-            "given masked, then fine-tuned as a whole. A picture that it reconstructs badly is told to be unlike what "
-            "it has learned from.",
+            description=f"{widths}, ReLU between; pretrained layer by layer, with {layerwise.MASKED:.0%} masked, then "
+            "fine-tuned as a whole. A picture that it reconstructs badly is told to be unlike what it learned from.",
             task="reconstruction",
             input=kind.input,
             outputs=self.outputs(),

@@ -14,7 +14,7 @@ from training.figures import QUIET, RIGHT, TEXT, TRAIN, WRONG, Pictures, png
 Numbers = NDArray[Any]
 COLOURS = (RIGHT, WRONG, TRAIN, "#2f8f5b", "#7a4fb5")
 INK = "#30343b"
-COLUMNS = 10
+COLUMNS = 8
 
 
 def losses(runs: Mapping[str, Sequence[tuple[float, float]]]) -> bytes:
@@ -45,9 +45,10 @@ def reconstructions(
         (f"{own}: worst", own, order[-COLUMNS:]),
         *((name, name, np.arange(min(COLUMNS, len(pictures[name])))) for name in strangers),
     ]
-    figure = Figure(figsize=(COLUMNS * 0.95, len(bands) * 2.25 + 0.3), layout="constrained")
+    figure = Figure(figsize=(COLUMNS * 0.95, len(bands) * 2.1 + 0.5), layout="constrained")
+    figure.suptitle(f"Picture, its error (red above the threshold, {threshold:.3g}), reconstruction", fontsize=TEXT + 3)
     for panel, (title, name, places) in zip(figure.subfigures(len(bands), 1, squeeze=False)[:, 0], bands, strict=True):
-        panel.suptitle(title, fontsize=TEXT + 2, color=INK)
+        panel.suptitle(title, fontsize=TEXT + 2, color=INK, fontweight="bold")
         grid = panel.subplots(2, COLUMNS)
         for axes in grid.flat:
             axes.axis("off")
@@ -94,7 +95,7 @@ def accuracies_by_labels(accuracies: Mapping[int, Mapping[str, Numbers]]) -> byt
                 fontsize=TEXT,
                 color=INK,
             )
-        axes.set_xticks(range(len(by_start)), [start.replace(" ", "\n") for start in by_start], fontsize=TEXT)
+        axes.set_xticks(range(len(by_start)), [start.replace(" ", "\n", 1) for start in by_start], fontsize=TEXT)
         axes.set(title=f"{labels:,} labels", xlim=(-0.6, len(by_start) - 0.4))
         axes.margins(y=0.2)
         axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=1))

@@ -35,10 +35,11 @@ class Labelled(NamedTuple):
     rates: tuple[float, ...]  # the best on the validation split is taken, for each way of starting its own
 
 
+RATES = (1e-3, 3e-3, 1e-2)
 # All labels are training and validation split together: nothing is left to choose a rate with.
 PLAN = (
-    Labelled(100, seeds=10, epochs=60, batch=50, rates=(1e-3, 3e-3)),
-    Labelled(1_000, seeds=5, epochs=40, batch=100, rates=(1e-3, 3e-3)),
+    Labelled(100, seeds=10, epochs=60, batch=50, rates=RATES),
+    Labelled(1_000, seeds=5, epochs=40, batch=100, rates=RATES),
     Labelled(60_000, seeds=2, epochs=8, batch=256, rates=(2e-3,)),
 )
 DRY_PLAN = (Labelled(100, seeds=2, epochs=1, batch=50, rates=(1e-3, 3e-3)),)
@@ -49,10 +50,10 @@ def copied(encoder: nn.Sequential) -> nn.Sequential:
 
 
 def stacked(encoder: nn.Sequential) -> nn.Sequential:
-    """A copy of it under a softmax layer (its logits)."""
+    """A copy of it under a softmax layer (its logits). No ReLU between: the code was learned without."""
     last = encoder[-1]
     assert isinstance(last, nn.Linear)
-    return nn.Sequential(copied(encoder), nn.ReLU(), nn.Linear(last.out_features, CLASSES).to(last.weight.device))
+    return nn.Sequential(copied(encoder), nn.Linear(last.out_features, CLASSES).to(last.weight.device))
 
 
 def anew(encoder: nn.Sequential) -> nn.Sequential:
@@ -154,7 +155,7 @@ def compare(encoders: Mapping[str, nn.Sequential], dataset: Dataset, workplace: 
             splits = [_labelled(dataset, how, seed) for seed in range(how.seeds)]
             tried.networks[how.labels], tried.rates[how.labels] = {}, {}
             for start in ways:
-                by_rate = {}
+                by_rate: dict[float, list[nn.Sequential]] = {}
                 for rate in how.rates:
                     by_rate[rate] = []
                     for seed, split in enumerate(splits):
