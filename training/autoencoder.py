@@ -84,7 +84,7 @@ def shuffled_pixels(images: Pictures, seed: int = 0) -> Pictures:
 
 
 def as_uploaded(images: Tensor, contract: ImageInput) -> Tensor:
-    """As the contract of a model has it: the ink's box scaled, put in the middle. Nearly what the service makes of a
+    """As the contract of a model has it: the ink's box scaled and put in the middle. Nearly what the service makes of a
     picture: light ink on black paper is all that is known here."""
     return torch.stack([_as_uploaded(picture, contract) for picture in images])
 
@@ -96,17 +96,18 @@ def _as_uploaded(picture: Tensor, contract: ImageInput) -> Tensor:
     down, across = ink.any(1).nonzero().flatten(), ink.any(0).nonzero().flatten()
     cut = picture[down[0] : down[-1] + 1, across[0] : across[-1] + 1].float()
     height, width = (max(1, round(size * contract.box / max(cut.shape))) for size in cut.shape)
-    scaled = F.interpolate(cut[None, None], size=(height, width), mode="bilinear", antialias=True)[0, 0]
-    middle = [size / 2 for size in scaled.shape]
+    resized = F.interpolate(cut[None, None], size=(height, width), mode="bicubic", antialias=True)[0, 0].clamp(0, 255)
+    strokes = (resized * (255 / resized.max())).round()
+    middle = [height / 2, width / 2]
     if contract.centre == "mass":
-        middle = [
-            float((scaled.sum(1 - axis) * (torch.arange(scaled.shape[axis]) + 0.5)).sum() / scaled.sum())
-            for axis in (0, 1)
-        ]
-    top, left = (min(max(round(SIDE / 2 - middle[axis]), 0), SIDE - scaled.shape[axis]) for axis in (0, 1))
-    sheet = torch.zeros(SIDE, SIDE)
-    sheet[top : top + height, left : left + width] = scaled
-    return sheet.round().clamp(0, 255).to(torch.uint8)
+        by_row, by_column = strokes.sum(1), strokes.sum(0)
+        middle = [float(each @ torch.arange(len(each), dtype=each.dtype) / each.sum()) for each in (by_row, by_column)]
+    top, left = (
+        min(max(round(SIDE / 2 - where), 0), SIDE - size) for where, size in zip(middle, strokes.shape, strict=True)
+    )
+    sheet = torch.zeros(SIDE, SIDE, dtype=torch.uint8)
+    sheet[top : top + height, left : left + width] = strokes.to(torch.uint8)
+    return sheet
 
 
 @dataclass(frozen=True)
@@ -286,11 +287,11 @@ class AutoencoderSystem:
             told=["reconstruction", "code", "reconstruction_error"],
             notes=[
                 f"The threshold, {metrics['threshold']:.4g}, is the error that {WARNED:.0%} of the validation "
-                f"{kind.plural} are above: about as many {kind.plural} are warned of wrongly.",
+                "pictures are above: about as many of its own kind are warned of wrongly.",
                 f"It finds what is far from {kind.plural}: another data set's pictures, noise, shuffled pixels. The "
                 "service scales and centres what is uploaded, and what has been made to fit looks more alike: that is "
-                f"`…_as_uploaded`, where {metrics[f'{kind.other_plural}_as_uploaded_warned_of']:.0%} of the "
-                f"{kind.other_plural} are warned of. No warning does not mean that it is one.",
+                f"`…_as_uploaded`, where {metrics[f'{kind.other_plural}_as_uploaded_warned_of']:.0%} of "
+                "them are warned of. No warning does not mean that it is one.",
                 "The error was chosen on validation pictures of both data sets; what the others would have given is "
                 "among the comparisons.",
                 "The reconstruction is made of the code, 32 numbers: what it leaves out is what is usual.",

@@ -327,8 +327,8 @@ def test_service_answers_with_the_graphs_picture_and_its_warning(
         assert prediction["label"] == labels[answers["index"][place]]
         assert (notice in prediction["warnings"]) == bool(answers["unlike_training_data"][place])
     warned = answers["unlike_training_data"]
-    assert not warned[:25].any()
-    assert warned[25:].any()
+    assert warned[:25].sum() <= 2
+    assert warned[25:].sum() >= 15
 
 
 @by_name
