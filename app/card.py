@@ -21,6 +21,8 @@ INPUT_NAMES = {"image": "image", "rows": "rows", "text": "text"}
 PROBABILITIES, INDEX = "probabilities", "index"
 CLUSTERING = "clustering"  # the task
 CENTROID = "centroid"  # what a clustering of rows calls the middle of a row's cluster, a number for each feature
+# Boolean outputs that an answer has among its warnings, by the same code, where they are true.
+WARNINGS = ("unlike_training_data",)
 
 Array = NDArray[Any]
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -166,15 +168,20 @@ class Card(Frozen):
 
     @cached_property
     def asked(self) -> list[str]:
-        """The outputs that an answer is made of: what decides the label, then what is told by its name."""
+        """The outputs that an answer is made of: what decides the label, what is told by its name, what warns."""
         deciding = [name for name in (PROBABILITIES, INDEX) if name in self.outputs][:1]
-        return [*deciding, *self.told]
+        return list(dict.fromkeys((*deciding, *self.told, *self.warnings)))
+
+    @cached_property
+    def warnings(self) -> list[str]:
+        """The outputs that are warnings."""
+        return [name for name in WARNINGS if name in self.outputs]
 
 
 class Tensor(Frozen):
     """An array as text: little-endian, row-major, base64."""
 
-    dtype: Literal["uint8", "int64", "float32", "string"]
+    dtype: Literal["bool", "uint8", "int64", "float32", "string"]
     shape: list[Annotated[int, Field(ge=0)]]
     data: str = Field(description="Base64; of strings, a JSON list of them.")
 
@@ -205,6 +212,12 @@ class Golden(Frozen):
     inputs: dict[str, Tensor]
     outputs: dict[str, Tensor]
     tolerance: dict[str, float] = Field(description="Largest absolute difference allowed, by execution provider.")
+
+
+def are_pictures(output: Array) -> bool:
+    """Whether an output is [N, height, width] of gray levels. They come from rounding: one level more or less, as
+    another machine or another batch may give, is the same picture."""
+    return output.dtype == np.uint8 and output.ndim == 3
 
 
 def write_metadata(card: Card, golden: Golden) -> dict[str, str]:

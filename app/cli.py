@@ -87,11 +87,11 @@ def predict(options: argparse.Namespace, settings: Settings) -> int:
             failures += 1
             print(f"{file}: {error.detail if isinstance(error, AppError) else error.strerror}", file=sys.stderr)
             continue
-        answers = ", ".join(f"{best['label']} {best['probability']:.2%}" for best in prediction["alternatives"])
+        answers = ", ".join(f"{best['label']} {best['probability']:.2%}" for best in prediction.get("alternatives", ()))
         noticed = (
             f"  ({', '.join(notice['code'] for notice in prediction['warnings'])})" if prediction["warnings"] else ""
         )
-        print(f"{file}: {answers}{noticed}")
+        print(f"{file}: {answers or prediction['label']}{noticed}")
     return 1 if failures else 0
 
 

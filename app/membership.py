@@ -6,7 +6,7 @@ from typing import Annotated, Any, NotRequired, cast
 from pydantic import Field
 
 from app.card import CENTROID, Card, RowsInput
-from app.prediction import Noticed, Outputs, Prediction, numbers_of, predictions_of
+from app.prediction import Noticed, Outputs, Prediction, predictions_of, told_as
 
 # What a clustering tells of each row under a name of its own; anything else is among `outputs`.
 NAMED = ("distance", "distances", CENTROID, "prototype")
@@ -33,8 +33,8 @@ class Membership(Prediction):
     ]
     prototype: NotRequired[
         Annotated[
-            list[list[int]],
-            Field(description="The same of pictures: the cluster's mean picture, row by row, pixels of 0 to 255."),
+            str,
+            Field(description="The same of pictures: the cluster's mean picture, a PNG as `data:image/png;base64,…`."),
         ]
     ]
 
@@ -46,7 +46,7 @@ def outputs_of_clustering(card: Card) -> list[str]:
 
 def memberships_of(card: Card, outputs: Outputs, noticed: Noticed) -> list[Membership]:
     """`outputs` are those of `outputs_of_clustering`."""
-    unasked = {name: numbers_of(outputs[name]) for name in outputs if name in NAMED and name not in card.asked}
+    unasked = {name: told_as(outputs[name]) for name in outputs if name in NAMED and name not in card.asked}
     return [
         _membership(card, prediction, {name: values[place] for name, values in unasked.items()})
         for place, prediction in enumerate(predictions_of(card, outputs, noticed))

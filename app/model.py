@@ -16,10 +16,12 @@ from app.card import (
     INDEX,
     INPUT_NAMES,
     PROBABILITIES,
+    WARNINGS,
     Card,
     Golden,
     ImageInput,
     RowsInput,
+    are_pictures,
     read_card,
     read_golden,
 )
@@ -130,7 +132,7 @@ def check_card(name: str, card: Card, session: ort.InferenceSession) -> None:
     deciding = next((output for output in (PROBABILITIES, INDEX) if output in card.outputs), None)
     if deciding is None:
         raise ArtifactRejected(f"its card explains no output {PROBABILITIES!r} and no {INDEX!r}: which label is it?")
-    known = [inputs[0], outputs[deciding]]
+    known = [inputs[0], *(outputs[name] for name in (deciding, *card.warnings))]
     if card.task == CLUSTERING and CENTROID in card.outputs and isinstance(card.input, RowsInput):
         known.append(outputs[CENTROID])
     for node in known:
@@ -143,7 +145,7 @@ def check_card(name: str, card: Card, session: ort.InferenceSession) -> None:
 
 
 def _expected(name: str, card: Card) -> tuple[str, list[int]]:
-    """Type and shape, without the batch axis, of what a graph takes or decides by."""
+    """Type and shape, without the batch axis, of what a graph takes, decides by or warns with."""
     match name, card.input:
         case "image", ImageInput(height=height, width=width):
             return "tensor(uint8)", [height, width]
@@ -151,6 +153,8 @@ def _expected(name: str, card: Card) -> tuple[str, list[int]]:
             return "tensor(float)", [len(features)]
         case "text", _:
             return "tensor(string)", []
+    if name in WARNINGS:
+        return "tensor(bool)", []
     return ("tensor(float)", [len(card.labels)]) if name == PROBABILITIES else ("tensor(int64)", [])
 
 
@@ -181,9 +185,12 @@ def check_golden(card: Card, golden: Golden | None, session: ort.InferenceSessio
 
 
 def _difference(answer: Array, wanted: Array) -> float:
-    """Strings are the same or infinitely far apart."""
+    """Of strings and truth values there is no small one."""
     if answer.shape != wanted.shape:
         return float("inf")
-    if wanted.dtype == object:
+    if answer.dtype.kind in "Ob" or wanted.dtype.kind in "Ob":
         return 0.0 if np.array_equal(answer, wanted) else float("inf")
-    return float(np.abs(answer - wanted).max())
+    if answer.dtype.kind != "u" or wanted.dtype.kind != "u":
+        return float(np.abs(answer - wanted).max())
+    difference = float(np.abs(answer.astype(np.float64) - wanted).max())  # in their own type it would wrap around
+    return max(0.0, difference - 1) if are_pictures(answer) else difference

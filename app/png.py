@@ -1,6 +1,7 @@
-"""The commonest upload, a small gray PNG, decoded without Pillow's search for a plugin and its file machinery.
+"""Small gray PNGs: the commonest upload decoded without Pillow's search for a plugin and its file machinery, and the
+pictures that models answer encoded.
 
-Pure. It answers what Pillow answers, or None for whatever it does not know; Pillow's own C decoder does the work.
+Pure. Decoding answers what Pillow answers, or None for whatever it does not know; Pillow's own C decoder does the work.
 """
 
 import struct
@@ -10,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL.Image import core  # type: ignore[attr-defined]  # internal, and pinned in pyproject.toml
 
-# Signature, then the length and the name of the first chunk.
-BEGIN = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+# Then the length and the name of the first chunk.
+BEGIN = SIGNATURE + b"\x00\x00\x00\rIHDR"
 # Depth 8, gray, deflate, adaptive filters, not interlaced.
 GRAY_8 = b"\x08\x00\x00\x00\x00"
 MAX_BYTES = 20_000
@@ -20,6 +22,19 @@ CHUNK = struct.Struct(">I4s")
 SIZE = struct.Struct(">II")
 CHECKSUM = struct.Struct(">I")
 CHUNK_BYTES = CHUNK.size + CHECKSUM.size
+
+
+def encode_gray(pixels: NDArray[np.uint8]) -> bytes:
+    """[H, W] as a gray PNG of 8 bits. Rows are not filtered: of so small a picture it would save next to nothing."""
+    height, width = pixels.shape
+    rows = np.zeros((height, 1 + width), np.uint8)  # each behind the number of its filter, 0
+    rows[:, 1:] = pixels
+    data = _chunk(b"IDAT", zlib.compress(rows.tobytes(), 1))
+    return SIGNATURE + _chunk(b"IHDR", SIZE.pack(width, height) + GRAY_8) + data + _chunk(b"IEND", b"")
+
+
+def _chunk(kind: bytes, body: bytes) -> bytes:
+    return CHUNK.pack(len(body), kind) + body + CHECKSUM.pack(zlib.crc32(kind + body))
 
 
 def decode_gray(data: bytes) -> NDArray[np.uint8] | None:

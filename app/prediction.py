@@ -1,6 +1,7 @@
 """What a person gets for a picture, a row or a text: label, probability, alternatives, what the model tells besides,
 warnings. Knows no HTTP, no queue and no kind of model: the card says what is asked of the graph and what it means."""
 
+import base64
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, NotRequired
 
@@ -9,11 +10,12 @@ from numpy.typing import NDArray
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from app.card import INDEX, INPUT_NAMES, PROBABILITIES, Card, ImageInput
+from app.card import INDEX, INPUT_NAMES, PROBABILITIES, Card, ImageInput, are_pictures
 from app.errors import InvalidRequest
 from app.images import Code
 from app.model import Model
 from app.pictures import read_pictures, stack
+from app.png import encode_gray
 from app.rows import what_it_takes
 
 Array = NDArray[Any]
@@ -29,6 +31,7 @@ SENTENCES = {
     "inverted": "The ink was darker than the background; the picture was turned into light ink on dark.",
     "blank": "No ink was found; the answer means nothing.",
     "off_centre": "The ink was far from the middle; it was moved there.",
+    "unlike_training_data": "It looks like nothing that the model has learned from; the answer may mean nothing.",
     "low_confidence": f"The probability is below {LOW_CONFIDENCE}; the answer may well be wrong.",
 }
 
@@ -65,7 +68,10 @@ class Prediction(TypedDict):
     outputs: NotRequired[
         Annotated[
             dict[str, Any],
-            Field(description="What the model tells besides, each by its name; its card says what it means."),
+            Field(
+                description="What the model tells besides, each by its name; its card says what it means. A picture "
+                "is told as the address of its PNG, `data:image/png;base64,…`."
+            ),
         ]
     ]
     warnings: Annotated[list[Notice], Field(description="What the service noticed or doubts.")]
@@ -83,23 +89,39 @@ def predict(model: Model, files: Sequence[bytes], max_pixels: int, top: int | No
 
 def predictions_of(card: Card, outputs: Outputs, noticed: Noticed, top: int | None = None) -> list[Prediction]:
     """`outputs` are those of `card.asked`."""
+    codes_of_each = _with_doubts(card, outputs, noticed)
     if PROBABILITIES in outputs:
         rows = outputs[PROBABILITIES].tolist()
-        predictions = [_by_probability(card.labels, row, codes, top) for row, codes in zip(rows, noticed, strict=True)]
+        predictions = [
+            _by_probability(card.labels, row, codes, top) for row, codes in zip(rows, codes_of_each, strict=True)
+        ]
     else:
         places = outputs[INDEX].tolist()
         predictions = [
             Prediction(label=card.labels[place], index=place, warnings=_notices(codes))
-            for place, codes in zip(places, noticed, strict=True)
+            for place, codes in zip(places, codes_of_each, strict=True)
         ]
     if card.told:
-        told = {name: numbers_of(outputs[name]) for name in card.told}
+        told = {name: told_as(outputs[name]) for name in card.told}
         for place, prediction in enumerate(predictions):
             prediction["outputs"] = {name: values[place] for name, values in told.items()}
     return predictions
 
 
-def _by_probability(labels: Sequence[str], row: list[float], noticed: tuple[Code, ...], top: int | None) -> Prediction:
+def _with_doubts(
+    card: Card, outputs: Mapping[str, Array], noticed: Sequence[tuple[Code, ...]]
+) -> Sequence[tuple[str, ...]]:
+    """What was noticed of each, then what the model itself warns of."""
+    if not card.warnings:
+        return noticed
+    doubts = zip(*(outputs[name].tolist() for name in card.warnings), strict=True)
+    return [
+        (*codes, *(name for name, doubted in zip(card.warnings, row, strict=True) if doubted))
+        for codes, row in zip(noticed, doubts, strict=True)
+    ]
+
+
+def _by_probability(labels: Sequence[str], row: list[float], noticed: tuple[str, ...], top: int | None) -> Prediction:
     probabilities = [round(probability, DECIMALS) for probability in row]
     index = row.index(max(row))
     codes: Sequence[str] = noticed
@@ -119,8 +141,10 @@ def _notices(codes: Sequence[str]) -> list[Notice]:
     return [Notice(code=code, message=SENTENCES[code]) for code in codes]
 
 
-def numbers_of(values: Array) -> list[Any]:
-    """As they are told: float32 by the digits it has, not by those that it gets as a double."""
+def told_as(values: Array) -> list[Any]:
+    """As JSON has it: pictures as addresses, float32 by the digits it has, not by those that it gets as a double."""
+    if are_pictures(values):
+        return [f"data:image/png;base64,{base64.b64encode(encode_gray(picture)).decode('ascii')}" for picture in values]
     if values.dtype != np.float32:
         return list(values.tolist())
     digits = np.array([float(str(value)) for value in values.ravel()])

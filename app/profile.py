@@ -13,6 +13,7 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
+from app.card import are_pictures
 from app.runtime import run_and_shrink
 
 Array = NDArray[Any]
@@ -221,6 +222,8 @@ def _answers_rows_alone(session: ort.InferenceSession, batch: Inputs) -> bool:
 def _same(many: Array, one: Array) -> bool:
     if many.shape != one.shape:
         return False
+    if are_pictures(many):
+        return bool((np.abs(many.astype(np.int16) - one) <= 1).all())
     if many.dtype.kind in "fc":
         return bool(np.allclose(many, one, rtol=SAME, atol=SAME, equal_nan=True))
     return bool((many == one).all())

@@ -370,3 +370,52 @@ def write_agreement(folder: Path) -> Path:
         tolerance={"CPUExecutionProvider": 1e-6},
     )
     return write_with_card(folder, agreement_graph(), card, golden)
+
+
+def negative_graph(unlike: int = TensorProto.BOOL) -> onnx.ModelProto:
+    """uint8 image [batch, 2, 2] → its negative, its probability of being dark or light as in `brightness`, and whether
+    its largest pixel is below 100."""
+    model = brightness_graph()
+    made = model.graph
+    made.node.extend(
+        [
+            helper.make_node("Sub", ["white", "image"], ["negative"]),
+            helper.make_node("ReduceMax", ["image", "axes"], ["largest"], keepdims=0),
+            helper.make_node("Less", ["largest", "enough"], ["is_below"]),
+            helper.make_node("Cast", ["is_below"], ["unlike_training_data"], to=unlike),
+        ]
+    )
+    made.initializer.extend(
+        [numpy_helper.from_array(np.array(value, np.uint8), name) for name, value in (("white", 255), ("enough", 100))]
+    )
+    made.output.extend(
+        [
+            helper.make_tensor_value_info("negative", TensorProto.UINT8, ["batch", SIDE, SIDE]),
+            helper.make_tensor_value_info("unlike_training_data", unlike, ["batch"]),
+        ]
+    )
+    return model
+
+
+def write_negative(folder: Path, unlike: int = TensorProto.BOOL, off_by: int = 0) -> Path:
+    """`negative`: a classifier that tells a picture and warns; its golden rows' pictures are `off_by` levels wrong."""
+    card = brightness_card(
+        "negative",
+        outputs={
+            "probabilities": "Shares that add up to 1.",
+            "negative": "The picture, 255 less each pixel.",
+            "unlike_training_data": "Whether no pixel is as light as 100.",
+        },
+        told=["negative"],
+    )
+    pictures = GOLDEN.inputs["image"].array()
+    golden = GOLDEN.model_copy(
+        update={
+            "outputs": GOLDEN.outputs
+            | {
+                "negative": Tensor.of((255 - pictures) ^ np.uint8(off_by)),
+                "unlike_training_data": Tensor.of(pictures.max((1, 2)) < 100),
+            }
+        }
+    )
+    return write_with_card(folder, negative_graph(unlike), card, golden)

@@ -563,7 +563,7 @@ class Images:
             task="clustering",
             input=self.input,
             outputs=IMAGE_OUTPUTS,
-            told=["distance", "distances"],
+            told=["distance", "distances", "prototype"],
             notes=[
                 "No label took part in the learning. A cluster is called by the label that most of its training "
                 "pictures have, with its number where several have the same: `3 (cluster 17)` is one of the clusters "

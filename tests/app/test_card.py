@@ -21,7 +21,7 @@ def test_metadata_of_somebody_else_has_no_card() -> None:
     assert read_golden({}) is None
 
 
-@pytest.mark.parametrize("dtype", ["uint8", "int64", "float32"])
+@pytest.mark.parametrize("dtype", ["bool", "uint8", "int64", "float32"])
 def test_tensor_keeps_every_bit(dtype: str) -> None:
     array = np.array([[0, 1, 2], [3, 250, 255]]).astype(dtype)
 
@@ -64,7 +64,7 @@ def test_box_that_does_not_fit_is_refused() -> None:
 
 
 def test_golden_rows_hold_no_objects() -> None:
-    with pytest.raises(ValueError, match="Input should be 'uint8', 'int64', 'float32' or 'string'"):
+    with pytest.raises(ValueError, match="Input should be 'bool', 'uint8', 'int64', 'float32' or 'string'"):
         Golden.model_validate(
             {"inputs": {"x": {"dtype": "object", "shape": [1], "data": ""}}, "outputs": {}, "tolerance": {}}
         )

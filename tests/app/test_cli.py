@@ -34,6 +34,14 @@ def test_predict_takes_a_model_and_a_number_of_classes() -> None:
     assert len(done.stdout.split(", ")) == 2
 
 
+def test_predict_tells_the_label_of_a_model_without_probabilities() -> None:
+    done = percept("predict", SAMPLES / "seven.png", "--model", "mnist-kmeans")
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"{SAMPLES / 'seven.png'}: ")
+    assert "(cluster " in done.stdout
+
+
 def test_predict_tells_bad_files_and_goes_on() -> None:
     done = percept("predict", "nowhere.png", ROOT / "LICENSE", SAMPLES / "two.png")
 

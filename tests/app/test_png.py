@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin
 
-from app.png import MAX_BYTES, MAX_SIDE, decode_gray
+from app.png import MAX_BYTES, MAX_SIDE, decode_gray, encode_gray
 from tests.conftest import SAMPLES
 
 Pixels = NDArray[np.uint8]
@@ -271,3 +271,16 @@ def test_mutated_pictures_never_raise_and_are_what_pillow_makes_of_them() -> Non
         decoded += decode_gray(bytes(data)) is not None
 
     assert 0 < decoded < 400  # what is changed behind the end, or for itself
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (28, 28), (3, 128), (128, 5)])
+def test_encoded_picture_is_the_same_to_pillow_and_to_us(shape: tuple[int, int]) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
+    encoded = encode_gray(pixels)
+    with Image.open(io.BytesIO(encoded)) as read:
+        assert (read.format, read.mode) == ("PNG", "L")
+        assert np.array_equal(np.asarray(read), pixels)
+
+    ours = decode_gray(encoded)
+    assert ours is not None
+    assert np.array_equal(ours, pixels)

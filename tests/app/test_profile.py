@@ -102,6 +102,27 @@ def test_model_that_mixes_rows_is_found_out(model: onnx.ModelProto) -> None:
     assert list(profile.seconds) == [1]
 
 
+@pytest.mark.parametrize(("levels", "shape", "independent"), [(1, [2, 2], True), (2, [2, 2], False), (1, [4], False)])
+def test_pixels_may_be_rounded_otherwise_in_a_batch(levels: int, shape: list[int], independent: bool) -> None:
+    """By a level, and only where the output is a picture: here a batch of several is so much lighter than a row."""
+    kind, batch = TensorProto.UINT8, ["batch", *shape]
+    model = graph_of(
+        [
+            helper.make_node("Shape", ["x"], ["rows"], end=1),
+            helper.make_node("Greater", ["rows", "one"], ["are_many"]),
+            helper.make_node("Cast", ["are_many"], ["as_level"], to=kind),
+            helper.make_node("Mul", ["as_level", "levels"], ["lighter"]),
+            helper.make_node("Add", ["x", "lighter"], ["y"]),
+        ],
+        {"x": (kind, batch)},
+        {"y": (kind, batch)},
+        one=np.array([1], np.int64),
+        levels=np.array([levels], np.uint8),
+    )
+
+    assert profile_of(model).independent == independent
+
+
 @pytest.mark.parametrize("rows", [1, 2], ids=["one", "two that are the same"])
 def test_model_that_mixes_rows_is_found_out_by_examples_that_are_all_the_same(rows: int) -> None:
     """In a batch of one row over and over the mean of the rows is the row."""

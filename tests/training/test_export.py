@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from torch import nn
 
 from app.card import read_card, read_golden
 from app.model import load_model
@@ -89,6 +90,36 @@ def test_parity_beyond_the_tolerance_is_refused(
 def test_parity_needs_enough_rows(network: ImageClassifier, graph: bytes) -> None:
     with pytest.raises(ExportError, match="parity needs 64 rows, there are 63"):
         check_parity(exportable(network), graph, IMAGES[:63])
+
+
+class Shifted(nn.Module):
+    """The picture some levels lighter, wrapping around, and whether it is (not) all black."""
+
+    def __init__(self, levels: int, answer: bool = True) -> None:
+        super().__init__()
+        self.levels, self.answer = levels, answer
+
+    def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        lighter = (image.int() + self.levels).remainder(256).to(torch.uint8)
+        return lighter, (image.flatten(1).amax(1) > 0) == self.answer
+
+
+def shifted(levels: int, answer: bool = True) -> export.Exportable:
+    return export.Exportable(Shifted(levels, answer), "image", {"lighter": "…", "is_inked": "…"})
+
+
+def test_pictures_may_differ_by_a_level_and_truth_values_by_nothing() -> None:
+    images = torch.full((64, 4, 4), 100, dtype=torch.uint8)
+    graph = to_onnx(shifted(0), images[:2])
+
+    assert check_parity(shifted(0), graph, images) == 0
+    assert check_parity(shifted(1), graph, images) == 0
+    assert check_parity(shifted(-1), graph, images) == 0
+    for levels in (2, -2):
+        with pytest.raises(ExportError, match="in batches of 1 onnxruntime's lighter differs from PyTorch's"):
+            check_parity(shifted(levels), graph, images)
+    with pytest.raises(ExportError, match="onnxruntime's is_inked differs"):
+        check_parity(shifted(0, answer=False), graph, images)
 
 
 def test_layer_table_counts_every_parameter(network: ImageClassifier) -> None:

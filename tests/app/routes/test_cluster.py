@@ -1,5 +1,7 @@
 """POST /cluster/{model}: the cluster, how far its middle is, and that middle, by the way that predictions go."""
 
+import base64
+import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,6 +10,7 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 from fastapi.testclient import TestClient
+from PIL import Image
 
 from app.main import create_app
 from app.settings import Settings
@@ -59,10 +62,12 @@ def test_centroids_are_in_the_units_of_the_rows(client: TestClient) -> None:
 @pytest.mark.parametrize(("model", "file"), [("mnist-kmeans", SEVEN), ("fashion-kmeans", BOOT)])
 def test_pictures_are_told_the_mean_picture_of_their_cluster(client: TestClient, model: str, file: bytes) -> None:
     [found] = clusters(client, model, files={"file": file})
-    again = asked(model, "image", np.array([found["prototype"]], np.uint8))
+    kind, _, encoded = found["prototype"].partition(",")
+    prototype = np.asarray(Image.open(io.BytesIO(base64.b64decode(encoded))))
+    again = asked(model, "image", prototype[None])
 
     assert list(found) == ["label", "index", "distance", "distances", "prototype", "warnings"]
-    assert np.shape(found["prototype"]) == (28, 28)
+    assert (kind, prototype.shape) == ("data:image/png;base64", (28, 28))
     assert again["index"] == [found["index"]]
     assert again["distance"] < 0.1 < found["distance"]
 

@@ -1,0 +1,343 @@
+"""Autoencoders held against arithmetic, PyTorch and scikit-learn; the committed ones against what their cards say."""
+
+import base64
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+import torch
+import torch.nn.functional as F
+from fastapi.testclient import TestClient
+from numpy.typing import NDArray
+from PIL import Image
+from sklearn.metrics import roc_auc_score
+from torch import Tensor, nn
+
+from app import images
+from app.card import Card, read_card
+from app.prediction import SENTENCES
+from tests.conftest import ROOT
+from tests.training.datasets import bars, bars_dataset
+from training import autoencoder, export, layerwise, pretraining
+from training.autoencoder import SYSTEMS, AutoencoderSystem, Reconstructor
+from training.data import Split, load, load_test
+from training.export import Exportable
+from training.fit import seed_everything
+from training.system import Workplace, require_floor
+
+by_name = pytest.mark.parametrize("system", SYSTEMS, ids=lambda system: system.name)
+
+
+# --- training --------------------------------------------------------------------------------------------------------
+
+
+def test_losses_are_pytorchs() -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits, pixels = 40 * torch.randn(5, 20, generator=generator), torch.rand(5, 20, generator=generator)
+    entropy = F.binary_cross_entropy_with_logits(logits, pixels, reduction="none").mean(1)
+
+    assert layerwise.cross_entropy(logits, pixels) == pytest.approx(entropy, rel=1e-6)
+    assert layerwise.squared_error(logits, pixels) == pytest.approx((logits.sigmoid() - pixels).pow(2).mean(1))
+
+
+def test_pixels_lie_between_0_and_1() -> None:
+    pixels = layerwise.pixels_of(torch.tensor([[[0, 51], [204, 255]]], dtype=torch.uint8))
+
+    assert pixels.tolist() == [pytest.approx([0, 0.2, 0.8, 1])]
+
+
+def learned(widths: tuple[int, ...], epochs: int) -> tuple[Tensor, list[layerwise.Layer]]:
+    seed_everything(0)
+    pixels = layerwise.pixels_of(bars(640, seed=1).images)
+    return pixels, layerwise.greedy(pixels, widths, layerwise.squared_error, epochs, "bars")
+
+
+def test_unrolled_layers_are_the_layers_one_after_the_other() -> None:
+    pixels, layers = learned((784, 20, 12, 6), epochs=1)
+    network = layerwise.unrolled(layers)
+    first, second, third = layers
+    with torch.no_grad():
+        code = third.encode(second.encode(first.encode(pixels).relu()).relu())
+        logits = first.decode(second.decode(third.decode(code).relu()).relu())
+
+        assert torch.equal(network.encoder(pixels), code)
+        assert torch.equal(network.decoder(code), logits)
+    assert [tuple(layer.encode.weight.shape) for layer in layers] == [(20, 784), (12, 20), (6, 12)]
+    assert [tuple(layer.decode.weight.shape) for layer in layers] == [(784, 20), (20, 12), (12, 6)]
+
+
+def test_each_layer_learns_the_codes_below_it() -> None:
+    """Better than the best constant, of pixels and of codes."""
+    pixels, (first, second) = learned((784, 20, 10), epochs=150)
+    with torch.no_grad():
+        codes = first.encode(pixels).relu()
+        again = second.decode(second.encode(codes)).relu()
+        reconstructed = layerwise.squared_error(first.decode(codes), pixels)
+
+    assert float(reconstructed.mean()) < 0.5 * float((pixels - pixels.mean(0)).square().mean())
+    assert float((again - codes).square().mean()) < 0.5 * float((codes - codes.mean(0)).square().mean())
+
+
+def test_fine_tuning_goes_on_from_pretraining_and_is_better_for_it() -> None:
+    pixels, layers = learned((784, 40, 20, 10), epochs=20)
+    held_out = layerwise.pixels_of(bars(100, seed=2).images)
+    seed_everything(0)
+    history = layerwise.fine_tune(layerwise.unrolled(layers), pixels, held_out, layerwise.squared_error, 5, "bars")
+    scratch = layerwise.unrolled(layerwise.untrained((784, 40, 20, 10)))
+    without = layerwise.fine_tune(scratch, pixels, held_out, layerwise.squared_error, 5, "bars")
+
+    assert len(history) == len(without) == 5
+    assert history[0][1] < 0.8 * without[0][1]
+    assert history[-1][1] < history[0][1]
+
+
+def test_balanced_labels_are_as_many_of_each_and_others_with_each_seed() -> None:
+    labels = bars(200, seed=0).labels
+    one, same, other = (pretraining.balanced(labels, 50, seed) for seed in (1, 1, 2))
+
+    assert torch.bincount(labels[one]).tolist() == [5] * 10
+    assert len(set(one.tolist())) == 50
+    assert torch.equal(one, same)
+    assert set(one.tolist()) != set(other.tolist())
+
+
+def test_stacked_classifier_begins_with_the_encoder_and_leaves_it_alone() -> None:
+    encoder = nn.Sequential(nn.Linear(784, 8), nn.ReLU(), nn.Linear(8, 4))
+    before = encoder[0].weight.clone()
+    pixels = torch.rand(3, 784)
+    network = pretraining.stacked(encoder)
+
+    assert torch.equal(network[0](pixels), encoder(pixels))
+    assert network(pixels).shape == (3, 10)
+
+    how = pretraining.Labelled(100, seeds=1, epochs=40, batch=20, rates=(1e-2,))
+    trained = pretraining.classify(encoder, bars(200, seed=3), how, 1e-2, seed=0)
+    assert torch.equal(encoder[0].weight, before)
+    assert pretraining.accuracy_of(trained, bars(100, seed=4)) == 1.0
+
+
+def test_network_from_scratch_has_the_same_shape_and_other_weights() -> None:
+    encoder = nn.Sequential(nn.Linear(784, 8), nn.ReLU(), nn.Linear(8, 4))
+    fresh = pretraining.anew(encoder)
+
+    assert [tuple(weight.shape) for weight in fresh.parameters()] == [
+        tuple(each.shape) for each in encoder.parameters()
+    ]
+    assert not torch.equal(fresh[0].weight, encoder[0].weight)
+
+
+def test_rate_is_the_best_of_the_validation_split() -> None:
+    class Says(nn.Sequential):
+        def __init__(self, answer: int) -> None:
+            super().__init__(nn.Linear(784, 10))
+            nn.init.zeros_(self[0].weight)
+            self[0].bias.data = F.one_hot(torch.tensor(answer), 10).float()
+
+    split = Split(torch.zeros(4, 28, 28, dtype=torch.uint8), torch.tensor([3, 3, 3, 1]))
+
+    assert pretraining.best_rate({0.1: [Says(1), Says(1)], 0.2: [Says(3), Says(1)]}, split) == 0.2
+    assert pretraining.best_rate({0.1: [Says(1)]}, split) == 0.1
+
+
+def test_60000_labels_are_training_and_validation_split_together(tmp_path: Path) -> None:
+    dataset = bars_dataset()
+    how = pretraining.Labelled(len(dataset.train) + 1, seeds=1, epochs=1, batch=1, rates=(1.0,))
+
+    assert len(pretraining._labelled(dataset, how, 0)) == len(dataset.train) + len(dataset.validation)
+    assert pretraining.PLAN[-1].labels == 60_000
+
+
+# --- the graph and its figures ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def small() -> tuple[Exportable, bytes]:
+    _, layers = learned((784, 20, 6), epochs=5)
+    module = Reconstructor(layerwise.unrolled(layers), layerwise.cross_entropy).eval()
+    what = Exportable(module, "image", SYSTEMS[0].outputs())
+    errors = export.pytorch_answers(what, bars(100, seed=2).images)["reconstruction_error"]
+    module.threshold.fill_(float(np.median(errors)))
+    return what, export.to_onnx(what, bars(2, seed=1).images)
+
+
+def test_graph_answers_what_numpy_makes_of_its_weights(small: tuple[Exportable, bytes]) -> None:
+    what, graph = small
+    module = what.module
+    assert isinstance(module, Reconstructor)
+    pictures = bars(100, seed=2).images.numpy()
+    answers = export.run(graph, pictures)
+    value = pictures.reshape(100, 784).astype(np.float64) / 255
+    pixels = value
+    for layer in (*module.encoder, "code", *module.decoder):
+        if isinstance(layer, nn.Linear):
+            value = value @ layer.weight.detach().numpy().T.astype(np.float64) + layer.bias.detach().numpy()
+        elif layer == "code":
+            assert answers["code"] == pytest.approx(value, abs=1e-4)
+        else:
+            value = value.clip(0)
+    made = 1 / (1 + np.exp(-value))
+    entropy = -(pixels * np.log(made) + (1 - pixels) * np.log(1 - made)).mean(1)
+    error = entropy / np.sqrt(pixels.mean(1) + 0.02)
+    clear = np.abs(error - float(module.threshold)) > 1e-4
+
+    assert answers["reconstruction"].dtype == np.uint8
+    assert np.abs(answers["reconstruction"] - 255 * made.reshape(-1, 28, 28)).max() <= 0.51
+    assert answers["reconstruction_error"] == pytest.approx(error, rel=1e-4)
+    assert answers["unlike_training_data"].tolist() == (answers["index"] == 1).tolist()
+    assert (answers["unlike_training_data"] == (error > float(module.threshold)))[clear].all()
+    assert answers["unlike_training_data"].mean() == pytest.approx(0.5, abs=0.02)
+
+
+def test_roc_auc_is_scikit_learns_ties_too() -> None:
+    generator = np.random.default_rng(0)
+    like, unlike = generator.integers(0, 12, 300) / 4, generator.integers(3, 20, 200) / 4
+    oracle = roc_auc_score([0] * 300 + [1] * 200, np.concatenate([like, unlike]))
+
+    assert autoencoder.roc_auc(like, unlike) == pytest.approx(oracle, abs=1e-12)
+    assert autoencoder.roc_auc(np.zeros(3), np.ones(2)) == 1
+    assert autoencoder.roc_auc(np.ones(3), np.ones(2)) == 0.5
+
+
+def test_shuffled_pixels_are_the_same_in_every_picture_and_elsewhere() -> None:
+    pictures = bars(5, seed=0).images.numpy()
+    shuffled = autoencoder.shuffled_pixels(pictures)
+
+    assert np.array_equal(np.sort(shuffled.reshape(5, -1)), np.sort(pictures.reshape(5, -1)))
+    assert all((one != other).mean() > 0.1 for one, other in zip(pictures, shuffled, strict=True))
+
+
+def test_every_step_of_the_training_runs_and_draws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On bars: the floor is another matter."""
+    monkeypatch.setattr("training.system.load", lambda *_: bars_dataset())
+    monkeypatch.setattr("training.autoencoder.load_test", lambda *_: bars(100, seed=5))
+    trained = SYSTEMS[0].train(Workplace(tmp_path, torch.device("cpu"), dry_run=True))
+
+    assert sorted(trained.figures) == ["errors", "filters", "pretraining", "reconstructions", "training"]
+    assert list(trained.card.outputs) == [node.name for node in ort.InferenceSession(trained.graph).get_outputs()]
+    assert trained.card.metrics["validation_pictures_above_it"] == pytest.approx(autoencoder.WARNED, abs=0.01)
+    assert set(trained.card.floor) <= set(trained.card.metrics)
+
+
+# --- what is committed -----------------------------------------------------------------------------------------------
+
+
+def graph_of(system: AutoencoderSystem) -> bytes:
+    return (ROOT / "artifacts" / system.name / "1" / "model.onnx").read_bytes()
+
+
+def card_of(system: AutoencoderSystem) -> Card:
+    session = ort.InferenceSession(graph_of(system), providers=["CPUExecutionProvider"])
+    card = read_card(session.get_modelmeta().custom_metadata_map)
+    assert card is not None
+    return card
+
+
+def test_squared_error_by_hand() -> None:
+    black = Reconstructor(layerwise.unrolled(layerwise.untrained((784, 2))), layerwise.squared_error)
+    for parameter in black.parameters():
+        nn.init.zeros_(parameter)
+    reconstruction, code, error, index, unlike = black(torch.full((1, 28, 28), 255, dtype=torch.uint8))
+
+    assert (reconstruction == 128).all()
+    assert code.tolist() == [[0, 0]]
+    assert error.item() == pytest.approx(0.25 / 1.02**0.5)
+    assert (index.tolist(), unlike.tolist()) == ([0], [False])
+
+
+@by_name
+def test_artifact_is_small_and_reaches_its_floor(system: AutoencoderSystem) -> None:
+    card = card_of(system)
+
+    assert len(graph_of(system)) < 2_000_000
+    require_floor(card)
+    assert card.floor[f"roc_auc_against_{system.kind.other_plural}"] >= 0.99
+    assert card.outputs == system.outputs()
+
+
+@by_name
+def test_card_says_what_the_graph_does_with_the_test_splits(data: Path, system: AutoencoderSystem) -> None:
+    own, other = (load_test(source, data) for source in (system.kind.source, system.kind.other))
+    measured = autoencoder.measured(graph_of(system), system.kind, own, other)
+    card = card_of(system)
+
+    assert measured == pytest.approx({name: card.metrics[name] for name in measured}, abs=5e-4)
+
+
+@by_name
+def test_threshold_is_the_validation_splits(data: Path, system: AutoencoderSystem) -> None:
+    validation = load(system.kind.source, data).validation.images.numpy()
+    answers = export.run(graph_of(system), validation)
+    card = card_of(system)
+
+    assert float(answers["unlike_training_data"].mean()) == pytest.approx(0.02, abs=4e-4)
+    assert float(np.quantile(answers["reconstruction_error"], 0.98)) == pytest.approx(
+        card.metrics["threshold"], rel=1e-4
+    )
+
+
+@by_name
+def test_pictures_are_made_to_fit_nearly_as_the_service_does_it(data: Path, system: AutoencoderSystem) -> None:
+    pictures = load_test(system.kind.other, data).images[:200]
+    ours = autoencoder.as_uploaded(pictures, system.kind.input).numpy().astype(float)
+    service = np.stack([images.fit(picture, system.kind.input).pixels for picture in pictures.numpy()]).astype(float)
+    graph = graph_of(system)
+    errors = [export.run(graph, each.astype(np.uint8))["reconstruction_error"] for each in (ours, service)]
+
+    assert float(np.median(np.abs(ours - service).mean((1, 2)))) < 4
+    assert float(np.corrcoef(*errors)[0, 1]) > 0.9
+
+
+def png(pixels: NDArray[np.uint8]) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return file.getvalue()
+
+
+def served(client: TestClient, model: str, pictures: NDArray[np.uint8]) -> list[dict[str, Any]]:
+    files = [("file", ("picture.png", png(pixels), "image/png")) for pixels in pictures]
+    predictions: list[dict[str, Any]] = client.post(f"/predict/{model}", files=files).json()["predictions"]
+    return predictions
+
+
+@by_name
+def test_service_answers_with_the_graphs_picture_and_its_warning(
+    data: Path, client: TestClient, system: AutoencoderSystem
+) -> None:
+    """The same as onnxruntime on what the service makes of the picture, of both kinds."""
+    pictures = np.concatenate(
+        [load_test(source, data).images[:25].numpy() for source in (system.kind.source, system.kind.other)]
+    )
+    answers = export.run(graph_of(system), np.stack([images.fit(each, system.kind.input).pixels for each in pictures]))
+    predictions = served(client, system.name, pictures)
+    notice = {"code": "unlike_training_data", "message": SENTENCES["unlike_training_data"]}
+    labels = [system.kind.like, system.kind.unlike]
+
+    for place, prediction in enumerate(predictions):
+        prefix, text = prediction["outputs"]["reconstruction"].split(",")
+        with Image.open(io.BytesIO(base64.b64decode(text))) as picture:
+            told = np.asarray(picture).astype(int)
+        assert prefix == "data:image/png;base64"
+        assert np.abs(told - answers["reconstruction"][place]).max() <= 1
+        assert prediction["outputs"]["reconstruction_error"] == pytest.approx(
+            answers["reconstruction_error"][place], rel=1e-4
+        )
+        assert prediction["label"] == labels[answers["index"][place]]
+        assert (notice in prediction["warnings"]) == bool(answers["unlike_training_data"][place])
+    warned = answers["unlike_training_data"]
+    assert warned[:25].sum() <= 2
+    assert warned[25:].sum() >= 15
+
+
+@by_name
+def test_protocol_warns_of_the_other_kinds_pictures_as_they_are(
+    data: Path, client: TestClient, system: AutoencoderSystem
+) -> None:
+    pictures = [load_test(source, data).images[0].numpy() for source in (system.kind.source, system.kind.other)]
+    entry = {"name": "image", "datatype": "UINT8", "shape": [2, 28, 28], "data": np.stack(pictures).ravel().tolist()}
+    request = {"inputs": [entry], "outputs": [{"name": "unlike_training_data"}]}
+    [output] = client.post(f"/v2/models/{system.name}/infer", json=request).json()["outputs"]
+
+    assert (output["datatype"], output["data"]) == ("BOOL", [False, True])
