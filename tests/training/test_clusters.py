@@ -68,7 +68,7 @@ def test_distances_are_euclidean_in_all_coordinates(players: Trained) -> None:
 
 
 def test_nearest_centre_is_told_in_the_units_of_the_rows(players: Trained, shirts: Trained) -> None:
-    passes_and_goals = clusters.clustered(clusters.PLAYERS, 2, by=0).clustering.centroids.numpy()
+    passes_and_goals = clusters.clustered(clusters.PLAYERS, 2, by=0).centroids.numpy()
     bodies = clusters.drawn_bodies()
     of_each_size = export.run(shirts.graph, bodies.float().numpy())
     rows = np.array([[110, 3], [45, 0]], np.float32)
