@@ -18,8 +18,7 @@ from app.errors import BadRequest, ContentTooLarge, InvalidRequest, NotReady
 from app.model import Array, Model
 from app.open_inference import PICTURE, InferRequest, Json, Reply, read_request, write_response
 from app.pictures import stack
-from app.scheduler import weight
-from app.service import INLINE_BYTES, Admission, Gone, Service, Timings, cost
+from app.service import INLINE_BYTES, Admission, Gone, Service, Timings
 from app.store import Store
 from app.tensors import Datatype, TensorSpec
 
@@ -67,7 +66,6 @@ async def infer(
         admission.metrics.decode.observe(decode_seconds)
         if request.timeout_us:
             deadline = min(deadline or math.inf, time.perf_counter() + request.timeout_us / 1e6)
-        admission.undertake(cost(model, weight(model, inputs)))
         with _refusals(model):
             result = await service.run(
                 model,

@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar
@@ -184,7 +184,13 @@ class Scheduler:
         rows = max(1, rows)
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         job = Job(
-            inputs, rows, weight(model, inputs), future, deadline, time.perf_counter(), priority or USUAL_PRIORITY
+            inputs,
+            rows,
+            model.profile.weight(inputs),
+            future,
+            deadline,
+            time.perf_counter(),
+            priority or USUAL_PRIORITY,
         )
         queue = self._queue(model, metrics, inputs, outputs, job if alone else None)
         _insert(queue.jobs, job)
@@ -365,11 +371,6 @@ def _timed(function: Callable[..., Value], *arguments: Any) -> tuple[Value, floa
     started = time.perf_counter()
     value = function(*arguments)
     return value, time.perf_counter() - started
-
-
-def weight(model: Model, inputs: Mapping[str, Array]) -> float:
-    """Rows of the size that was measured; at least one."""
-    return model.profile.weight(inputs)
 
 
 def _tell_that_time_is_over(queue: Queue, job: Job) -> None:

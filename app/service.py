@@ -20,7 +20,7 @@ from app.pictures import fit_pictures, open_pictures, stack, undecoded_pixels
 from app.prediction import Noticed, Outputs, Prediction, predictions_of
 from app.repository import Repository
 from app.rows import read_batch, require_short, what_it_takes
-from app.scheduler import Result, Scheduler, weight
+from app.scheduler import Result, Scheduler
 from app.settings import Settings
 from app.store import Store
 from app.uploads import Upload
@@ -67,12 +67,6 @@ class Answer(NamedTuple):
     def json(self) -> bytes:
         """The body of the response."""
         return orjson.dumps({"model": self.model.name, "version": str(self.model.version), self.what: self.entries})
-
-
-def cost(model: Model, weight: float) -> float:
-    """Seconds that so many rows are expected to take."""
-    seconds = model.profile.estimate(weight)
-    return seconds if seconds < math.inf else UNMEASURED_SECONDS
 
 
 class Admission:
@@ -174,7 +168,6 @@ class Service:
         with self.admit(model) as admission:
             batch, noticed = await self._read(upload, card, admission, gone)
             inputs = {INPUT_NAMES[card.input.kind]: batch}
-            admission.undertake(cost(model, weight(model, inputs)))
             decode_seconds = time.perf_counter() - admission.started
             admission.metrics.decode.observe(decode_seconds)
             result = await self.run(model, inputs, wanted, admission, deadline, gone)
@@ -244,13 +237,15 @@ class Service:
         """Through the queue. Jobs that run on the loop are over before a caller could leave; the others are dropped
         when theirs does. Raises ContentTooLarge for a text that is too long."""
         require_short(inputs, self.settings.max_characters)
-        future = self.scheduler.submit(model, admission.metrics, inputs, outputs, deadline, alone, priority).future
+        job = self.scheduler.submit(model, admission.metrics, inputs, outputs, deadline, alone, priority)
+        expected = model.profile.estimate(job.weight)
+        admission.undertake(expected if expected < math.inf else UNMEASURED_SECONDS)
         try:
-            if self.scheduler.runs_inline(model, weight(model, inputs)):
-                return await future
-            return await unless_gone(future, gone)
+            if self.scheduler.runs_inline(model, job.weight):
+                return await job.future
+            return await unless_gone(job.future, gone)
         finally:
-            del future  # its error has this frame in its traceback: a circle that would keep the request in memory
+            del job  # its error has this frame in its traceback: a circle that would keep the request in memory
 
 
 async def unless_gone(future: "asyncio.Future[Value]", gone: Gone | None) -> Value:

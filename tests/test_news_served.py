@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
-from app.scheduler import weight
 from tests.conftest import ROOT
 
 ODD = ["", " \n\t", "😀🎉", "1234 !?", "日本語", "nul\0byte", "x" * 100_000, "Oil Shares FELL " * 33_334]
@@ -93,7 +92,7 @@ def test_long_text_does_not_hold_up_the_event_loop(client: TestClient) -> None:
     service = client.app_state["service"]
     model = service.store.find("news-mlp")
     inline = [
-        service.scheduler.runs_inline(model, weight(model, {"text": np.array([text], object)}))
+        service.scheduler.runs_inline(model, model.profile.weight({"text": np.array([text], object)}))
         for text in (TELLING["sport"], "The coach praised his players. " * 50_000)
     ]
 
