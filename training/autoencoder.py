@@ -14,15 +14,15 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from app.card import Card, Comparison, DatasetFacts, ImageInput
+from app.card import Card, Comparison, ImageInput
 from training import autoencoder_figures, export, figures, layerwise, pretraining
-from training.data import FASHION_MNIST, MNIST, Dataset, Source, Split, load_test
+from training.data import FASHION_MNIST, MNIST, Dataset, Source, Split
 from training.export import Exportable
 from training.fit import seed_everything
 from training.layerwise import Autoencoder, Loss, cross_entropy, fine_tune, pixels_of, squared_error, unrolled
 from training.memory import keep_freed_memory
 from training.recipe import DIGIT_INPUT, GARMENT_INPUT
-from training.system import Trained, Workplace, training_facts
+from training.system import Trained, Workplace, dataset_facts, training_facts
 
 Pictures = NDArray[np.uint8]
 
@@ -31,7 +31,6 @@ WIDTHS = (SIDE * SIDE, 256, 64, 32)
 LAYER_EPOCHS, FINE_TUNING_EPOCHS = 4, 12
 FAINT = 0.02  # added to the mean pixel, so that a picture with next to no ink has no enormous error
 WARNED = 0.02  # of the validation pictures lie above the threshold
-DRY_RUN_ROWS = 512
 
 
 # --- the graph -------------------------------------------------------------------------------------------------------
@@ -170,14 +169,14 @@ class AutoencoderSystem:
         return {f"roc_auc_against_{name}": 0.99 for name in strangers}
 
     def evaluate(self, graph: bytes, workplace: Workplace, told: Mapping[str, float]) -> dict[str, float]:
-        own, other = (load_test(source, workplace.data) for source in (self.kind.source, self.kind.other))
+        own, other = (workplace.test(source) for source in (self.kind.source, self.kind.other))
         return measured(graph, self.kind, own, other)
 
     def train(self, workplace: Workplace) -> Trained:
         keep_freed_memory()
         start = time.perf_counter()
         seed = self.seed if workplace.seed is None else workplace.seed
-        dataset, others = self._data(workplace)
+        dataset, others = (workplace.dataset(source) for source in (self.kind.source, self.kind.other))
         pixels = pixels_of(dataset.train.images).to(workplace.device)
         held_out = pixels_of(dataset.validation.images).to(workplace.device)
         layer_epochs = 1 if workplace.dry_run else LAYER_EPOCHS
@@ -204,9 +203,7 @@ class AutoencoderSystem:
         difference = export.check_parity(what, graph, dataset.validation.images)
         scores = self._scores(network, dataset.validation.images, others.validation.images)
 
-        own, other = (load_test(source, workplace.data) for source in (self.kind.source, self.kind.other))
-        if workplace.dry_run:
-            own, other = _first(own), _first(other)
+        own, other = (workplace.test(source) for source in (self.kind.source, self.kind.other))
         metrics = measured(graph, self.kind, own, other) | {
             "threshold": float(reconstructor.threshold),
             "validation_pictures_above_it": float((errors > float(reconstructor.threshold)).mean()),
@@ -249,13 +246,6 @@ class AutoencoderSystem:
             "unlike_training_data": "The same as a warning.",
         }
 
-    def _data(self, workplace: Workplace) -> tuple[Dataset, Dataset]:
-        own, other = (workplace.dataset(source) for source in (self.kind.source, self.kind.other))
-        if not workplace.dry_run:
-            return own, other
-        few = [Dataset(each.source, _first(each.train), _first(each.validation)) for each in (own, other)]
-        return few[0], few[1]
-
     @torch.inference_mode()
     def _scores(self, network: Autoencoder, own: Tensor, other: Tensor) -> dict[str, float]:
         """What could have been warned by."""
@@ -282,7 +272,7 @@ class AutoencoderSystem:
         seed: int,
         epochs: int,
     ) -> Card:
-        kind, source = self.kind, self.kind.source
+        kind = self.kind
         widths = " → ".join(map(str, (*WIDTHS, *WIDTHS[-2::-1])))
         blank = torch.zeros(1, SIDE, SIDE, dtype=torch.uint8)
         return Card(
@@ -310,15 +300,7 @@ class AutoencoderSystem:
             layers=export.layer_table(reconstructor, reconstructor, blank),
             metrics=metrics,
             floor=self.floor,
-            dataset=DatasetFacts(
-                name=source.name,
-                source=source.title,
-                licence=source.licence,
-                train_rows=len(dataset.train),
-                validation_rows=len(dataset.validation),
-                test_rows=test_rows,
-                sha256=source.sha256,
-            ),
+            dataset=dataset_facts(self.kind.source, len(dataset.train), len(dataset.validation), test_rows),
             training=training_facts(
                 self.name,
                 workplace,
@@ -362,10 +344,6 @@ class AutoencoderSystem:
             "pretraining": autoencoder_figures.accuracies_by_labels(tested.accuracies),
             "filters": figures.filters(first.weight.detach().cpu().view(-1, SIDE, SIDE)[:64].numpy()),
         }
-
-
-def _first(split: Split) -> Split:
-    return Split(split.images[:DRY_RUN_ROWS], split.labels[:DRY_RUN_ROWS])
 
 
 SYSTEMS: Sequence[AutoencoderSystem] = (

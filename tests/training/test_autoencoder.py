@@ -212,7 +212,7 @@ def test_shuffled_pixels_are_the_same_in_every_picture_and_elsewhere() -> None:
 def test_every_step_of_the_training_runs_and_draws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """On bars: the floor is another matter."""
     monkeypatch.setattr("training.system.load", lambda *_: bars_dataset())
-    monkeypatch.setattr("training.autoencoder.load_test", lambda *_: bars(100, seed=5))
+    monkeypatch.setattr("training.system.load_test", lambda *_: bars(100, seed=5))
     trained = SYSTEMS[0].train(Workplace(tmp_path, torch.device("cpu"), dry_run=True))
 
     assert sorted(trained.figures) == ["errors", "filters", "pretraining", "reconstructions", "training"]
