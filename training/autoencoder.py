@@ -1,7 +1,8 @@
 """The systems that are autoencoders: digits and clothing through 32 numbers, and whether a picture is either at all
 (row A14 of the course). What is reconstructed badly is unlike what was learned from.
 
-The training is in training/layerwise.py, the use of the encoder under a classifier in training/pretraining.py.
+The training is in training/layerwise.py, the use of the encoder under a classifier in training/pretraining.py, what
+the warning is measured by in training/novelty.py.
 """
 
 import time
@@ -10,28 +11,25 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from app.card import Card, Comparison, ImageInput
+from app.card import Card, Comparison
 from training import autoencoder_figures, export, layerwise, pretraining
-from training.data import FASHION_MNIST, MNIST, Dataset, Source
+from training.data import FASHION_MNIST, MNIST, Dataset
 from training.export import Exportable
 from training.fit import seed_everything
 from training.layerwise import Autoencoder, Loss, cross_entropy, fine_tune, pixels_of, squared_error, unrolled
 from training.memory import keep_freed_memory
+from training.novelty import AS_UPLOADED, NOISE_SIDES, Kind, groups_of, measured, noise, roc_auc
 from training.recipe import DIGIT_INPUT, GARMENT_INPUT
 from training.system import Trained, Workplace, dataset_facts, training_facts
-from training.uploaded import ENLARGED, Pictures, as_uploaded, noise_as_uploaded, uniform_noise
+from training.uploaded import ENLARGED, Pictures, as_uploaded
 
 SIDE = 28
 WIDTHS = (SIDE * SIDE, 256, 64, 32)
 LAYER_EPOCHS, FINE_TUNING_EPOCHS = 4, 12
 FAINT = 0.02  # added to the mean pixel, so that a picture with next to no ink has no enormous error
 WARNED = 0.02  # of the validation pictures lie above the threshold, at most: as they are, and as they are uploaded
-AS_UPLOADED = "_as_uploaded"
-UPLOADED_STEP = 2  # every second test picture is enlarged and made to fit, which takes longer than all the rest
-NOISE_SIDES, NOISE_ROWS = (64, 100, 128, 256), 500
 DRAWN_NOISE_SIDE = 128
 
 
@@ -63,71 +61,6 @@ def relative_to_ink(error: Tensor, pixels: Tensor) -> Tensor:
     """Much ink leaves much error, and little ink little: an error is held against what a picture has to get wrong.
     By the square root, so that a picture that is all white does not get away with anything."""
     return error / (pixels.mean(1) + FAINT).sqrt()
-
-
-# --- what it is measured by ------------------------------------------------------------------------------------------
-
-
-def roc_auc(like: NDArray[np.floating], unlike: NDArray[np.floating]) -> float:
-    """How probable it is that a picture of the second kind has a larger error than one of the first; a tie is half."""
-    ordered = np.sort(like)
-    below, not_above = np.searchsorted(ordered, unlike, "left"), np.searchsorted(ordered, unlike, "right")
-    return float((below + not_above).mean() / (2 * len(like)))
-
-
-def shuffled_pixels(images: Pictures, seed: int = 0) -> Pictures:
-    """The same pixels in every picture, each time in another order."""
-    return np.random.default_rng(seed).permuted(images.reshape(len(images), -1), axis=1).reshape(images.shape)
-
-
-@dataclass(frozen=True)
-class Kind:
-    """What an autoencoder learns, and what it is to be told from."""
-
-    source: Source
-    other: Source
-    input: ImageInput
-    like: str  # the two labels
-    unlike: str
-    plural: str
-    other_plural: str
-
-
-def groups_of(kind: Kind, own: Pictures, other: Pictures) -> dict[str, Pictures]:
-    """What it is measured with, by the names of the figures: [n, 28, 28] of its own kind, of the other, with noise."""
-    return {
-        kind.plural: own,
-        f"{kind.plural}{AS_UPLOADED}": as_uploaded(own[::UPLOADED_STEP], kind.input),
-        kind.other_plural: other,
-        f"{kind.other_plural}{AS_UPLOADED}": as_uploaded(other[::UPLOADED_STEP], kind.input),
-        "uniform_noise": uniform_noise(len(own), SIDE),
-        "shuffled_pixels": shuffled_pixels(own),
-    } | {noise(side): noise_as_uploaded(NOISE_ROWS, side, kind.input) for side in NOISE_SIDES}
-
-
-def noise(side: int) -> str:
-    return f"uniform_noise_{side}_by_{side}{AS_UPLOADED}"
-
-
-def measured(graph: bytes, kind: Kind, groups: Mapping[str, Pictures]) -> dict[str, float]:
-    """What the exported graph does with pictures that it has not seen. What comes as uploaded is held against its own
-    kind's as uploaded."""
-    own, uploaded = kind.plural, f"{kind.plural}{AS_UPLOADED}"
-    answers = {name: export.run(graph, pictures) for name, pictures in groups.items()}
-    errors = {name: each["reconstruction_error"] for name, each in answers.items()}
-    difference = (answers[own]["reconstruction"].astype(np.float64) - groups[own]) / 255
-    metrics = {
-        "test_squared_error": float(np.square(difference).mean()),
-        "test_reconstruction_error": float(errors[own].mean()),
-    }
-    for name, each in answers.items():
-        of_its_own = name in (own, uploaded)
-        prefix = "test_" if of_its_own else ""
-        metrics[f"{prefix}{name}_warned_of"] = float(each["unlike_training_data"].mean())
-        if not of_its_own:
-            like = errors[uploaded if name.endswith(AS_UPLOADED) else own]
-            metrics[f"roc_auc_against_{name}"] = roc_auc(like, errors[name])
-    return metrics
 
 
 @torch.inference_mode()

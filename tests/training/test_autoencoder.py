@@ -21,7 +21,7 @@ from app.card import Card, read_card
 from app.prediction import SENTENCES
 from tests.conftest import ROOT
 from tests.training.datasets import bars, bars_dataset
-from training import autoencoder, export, layerwise, pretraining
+from training import autoencoder, export, layerwise, novelty, pretraining
 from training.autoencoder import SYSTEMS, AutoencoderSystem, Reconstructor
 from training.data import load, load_test
 from training.export import Exportable
@@ -226,14 +226,14 @@ def test_roc_auc_is_scikit_learns_ties_too() -> None:
     like, unlike = generator.integers(0, 12, 300) / 4, generator.integers(3, 20, 200) / 4
     oracle = roc_auc_score([0] * 300 + [1] * 200, np.concatenate([like, unlike]))
 
-    assert autoencoder.roc_auc(like, unlike) == pytest.approx(oracle, abs=1e-12)
-    assert autoencoder.roc_auc(np.zeros(3), np.ones(2)) == 1
-    assert autoencoder.roc_auc(np.ones(3), np.ones(2)) == 0.5
+    assert novelty.roc_auc(like, unlike) == pytest.approx(oracle, abs=1e-12)
+    assert novelty.roc_auc(np.zeros(3), np.ones(2)) == 1
+    assert novelty.roc_auc(np.ones(3), np.ones(2)) == 0.5
 
 
 def test_shuffled_pixels_are_the_same_in_every_picture_and_elsewhere() -> None:
     pictures = bars(5, seed=0).images.numpy()
-    shuffled = autoencoder.shuffled_pixels(pictures)
+    shuffled = novelty.shuffled_pixels(pictures)
 
     assert np.array_equal(np.sort(shuffled.reshape(5, -1)), np.sort(pictures.reshape(5, -1)))
     assert all((one != other).mean() > 0.1 for one, other in zip(pictures, shuffled, strict=True))
@@ -303,7 +303,7 @@ def test_artifact_is_small_and_reaches_its_floor(system: AutoencoderSystem) -> N
 @by_name
 def test_card_says_what_the_graph_does_with_the_test_splits(data: Path, system: AutoencoderSystem) -> None:
     own, other = (load_test(source, data).images.numpy() for source in (system.kind.source, system.kind.other))
-    measured = autoencoder.measured(graph_of(system), system.kind, autoencoder.groups_of(system.kind, own, other))
+    measured = novelty.measured(graph_of(system), system.kind, novelty.groups_of(system.kind, own, other))
     card = card_of(system)
 
     assert measured == pytest.approx({name: card.metrics[name] for name in measured}, abs=5e-4)
@@ -339,7 +339,7 @@ def test_notes_promise_no_more_than_was_measured(system: AutoencoderSystem) -> N
     card = card_of(system)
     notes = " ".join(card.notes)
 
-    for side in autoencoder.NOISE_SIDES:
+    for side in novelty.NOISE_SIDES:
         share = card.metrics[f"uniform_noise_{side}_by_{side}_as_uploaded_warned_of"]
         assert f"{share:.0%} at {side} × {side}" in notes
     assert f"{card.metrics[f'test_{system.kind.plural}_as_uploaded_warned_of']:.1%} as uploaded" in notes
