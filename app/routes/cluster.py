@@ -118,4 +118,4 @@ async def find_clusters(
     """One entry per file, row or text, in order: the cluster whose centroid is nearest, how far that is, and the
     centroid itself. What a model takes, and in which units it tells distances, is on its page."""
     answer = await service.cluster(model, upload, deadline, lambda: gone(request.receive))
-    return Response(answer.json(), media_type="application/json", headers={"Server-Timing": answer.timings.header()})
+    return Response(answer.body, media_type="application/json", headers={"Server-Timing": answer.timings.header()})
