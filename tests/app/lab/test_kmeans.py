@@ -138,6 +138,16 @@ def test_points_far_from_zero_keep_their_digits(lloyd: Lloyd) -> None:
     assert far.inertia == pytest.approx(near.inertia, rel=1e-7)
 
 
+def test_far_point_does_not_blur_the_others(lloyd: Lloyd) -> None:
+    """Squares of 1e10 have no digits left for what is between 0 and 12."""
+    points = np.array([[1e10], [0], [1], [2], [3], [10], [11], [12]])
+    ours = run(lloyd, points, np.array([[1e10], [0], [12]]), 300, 0)
+
+    assert (ours.stopped, len(ours.rounds)) == ("unchanged", 2)
+    assert ours.centroids.tolist() == [[1e10], [1.5], [11]]
+    assert ours.inertia == 7
+
+
 def test_inertia_never_grows(lloyd: Lloyd) -> None:
     for seed in range(20):
         points = blobs(seed, 100, 3, spread=2.0)

@@ -158,11 +158,13 @@ def test_one_point_is_a_cluster(client: TestClient) -> None:
 
 
 def test_work_is_bounded_and_a_start_without_k_means_plus_plus_leaves_more_rounds(client: TestClient) -> None:
-    """100,000,000 units; a round has 2,000 × 24 × 28 of them, k-means++ as many as 10, and the last look 1."""
+    """100,000,000 units; a round has 2,000 × 24 × 28 and 20 × 2,500 of them, k-means++ as many as 10, and the last look
+    1."""
+    a_round = 2_000 * 24 * 28 + 20 * 2_500
     request = {"points": points_of(0, 2_000, 20), "k": 20, "tolerance": 1}
     drawn, random = (fitted(client, **request, start=start)["max_rounds"] for start in ("k-means++", "random"))
 
-    assert (drawn, random) == (100_000_000 // (2_000 * 24 * 28) - 11, 100_000_000 // (2_000 * 24 * 28) - 1)
+    assert (drawn, random) == (100_000_000 // a_round - 11, 100_000_000 // a_round - 1)
 
 
 def test_rounds_are_as_many_as_are_allowed_unless_told(client: TestClient) -> None:
