@@ -29,8 +29,8 @@ MOST_TOLD = 300_000
 MOST_WORK, CLUSTER_UNITS = 100_000_000, 2_500
 # In rounds, what k-means++ takes, and the look at where the last round has led.
 PLUS_PLUS_ROUNDS, LAST_LOOK = 10, 1
-# For telling long queues from short ones.
-UNIT_SECONDS, ROUND_SECONDS = 1e-9, 5e-5
+# For telling long queues from short ones. Runs mostly end after fewer rounds than these.
+UNIT_SECONDS, ROUND_SECONDS, EXPECTED_ROUNDS = 1e-9, 5e-5, 20
 
 PLUS_PLUS, RANDOM, GIVEN = "k-means++", "random", "given"
 TOLERANCE = 1e-4
@@ -130,8 +130,8 @@ class Asked:
 
     @property
     def seconds(self) -> float:
-        """At most, roughly."""
-        rounds = self.restarts * (self.max_rounds + _more_rounds(self.start))
+        """As is to be expected, roughly."""
+        rounds = self.restarts * (min(self.max_rounds, EXPECTED_ROUNDS) + _more_rounds(self.start))
         return rounds * (ROUND_SECONDS + UNIT_SECONDS * _units(self.points, self.k))
 
 

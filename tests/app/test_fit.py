@@ -92,6 +92,18 @@ def test_long_body_is_read_in_a_thread_to_the_same_end(tmp_path: Path) -> None:
     with_service(tmp_path, use)
 
 
+def test_many_small_fits_at_once_are_all_answered(tmp_path: Path) -> None:
+    """They may take 300 rounds each, and take a few."""
+
+    async def use(service: Service) -> None:
+        points = np.random.default_rng(0).normal(size=(300, 2)).tolist()
+        bodies = [orjson.dumps({"points": points, "k": 4, "seed": seed}) for seed in range(32)]
+        answers = await asyncio.gather(*(fit_points(service, body, None) for body in bodies))
+        assert [orjson.loads(answer.body)["seed"] for answer in answers] == list(range(32))
+
+    with_service(tmp_path, use)
+
+
 def test_more_is_refused_while_much_is_under_way(tmp_path: Path) -> None:
     async def use(service: Service) -> None:
         require_room_to_fit(service)
