@@ -15,7 +15,7 @@ from app.errors import ContentTooLarge, InvalidRequest
 from app.lab.kmeans import Floats
 from app.rows import quoted
 
-MOST_BYTES = 4_000_000
+MOST_BYTES = 4_000_000  # who reads the body sees to it
 MOST_POINTS, MOST_DIMENSIONS, MOST_NUMBERS = 10_000, 1_000, 100_000
 MOST_CLUSTERS, MOST_ROUNDS, MOST_RESTARTS = 100, 300, 5
 MOST_DISTANCES = 300_000  # points × clusters: a round has all of them in memory
@@ -169,8 +169,6 @@ def read_fit(body: bytes) -> Asked:
 
 
 def _document(body: bytes) -> dict[str, Any]:
-    if len(body) > MOST_BYTES:
-        raise ContentTooLarge(f"the body has {len(body):,} bytes; at most {MOST_BYTES:,} bytes are read of points")
     try:
         document: Any = orjson.loads(body)
     except orjson.JSONDecodeError as error:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, TypeAdapter
 from app.errors import ContentTooLarge, InvalidRequest, UnsupportedMediaType
 from app.fit import fit_points, require_room_to_fit
 from app.lab.fit_answer import Fit
-from app.lab.fit_request import FitRequest
+from app.lab.fit_request import MOST_BYTES, FitRequest
 from app.membership import Membership
 from app.model import Model
 from app.problems import documented, documented_as, documented_overload
@@ -79,7 +79,7 @@ async def _model(
 
 async def _points(request: Request, service: ServiceDep) -> bytes:
     require_room_to_fit(service)
-    return await read_json(request, service.settings.max_body_bytes, "points")
+    return await read_json(request, service.settings.max_body_bytes, "points", MOST_BYTES)
 
 
 # Before the other, so that "fit" is no model.

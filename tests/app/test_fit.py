@@ -1,6 +1,7 @@
 """Who does not wait any longer: the rounds end, nothing is left admitted, and it is counted as what it was."""
 
 import asyncio
+import threading
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -68,6 +69,36 @@ def test_rounds_end_when_nobody_waits(
         waited = time.perf_counter() - started
         whole = (await fit_points(service, LONG, None)).timings.inference
         assert waited < whole / 2
+
+    with_service(tmp_path, use)
+
+
+@pytest.mark.parametrize(
+    ("leaves", "fault", "reason"),
+    [(True, CallerGone, "client_gone"), (False, DeadlineExceeded, "deadline")],
+    ids=["gone", "late"],
+)
+def test_long_body_is_not_read_when_nobody_waits(
+    tmp_path: Path, leaves: bool, fault: type[Exception], reason: str
+) -> None:
+    """While the threads are busy."""
+    held = threading.Event()
+
+    async def gone() -> None:
+        await asyncio.sleep(0.05 if leaves else 60)
+
+    async def use(service: Service) -> None:
+        body = b'{"points": [[1], [2]], "k": 2}' + b" " * 70_000
+        busy = [asyncio.create_task(service.scheduler.decode(0, held.wait, 10)) for _ in range(service.scheduler.slots)]
+        await asyncio.sleep(0)
+        started = time.perf_counter()
+        with pytest.raises(fault):
+            await fit_points(service, body, None if leaves else started + 0.05, gone)
+        assert time.perf_counter() - started < 5
+        assert not any(each.done() for each in busy)
+        held.set()
+        await asyncio.gather(*busy)
+        assert failures(service) == {"client_gone": 0, "deadline": 0, "invalid": 0, "internal": 0} | {reason: 1}
 
     with_service(tmp_path, use)
 

@@ -251,7 +251,7 @@ def test_what_cannot_be_fitted_is_told(client: TestClient, request_: Any, status
         (b'{"points": [[1e400]], "k": 1}', 422, "number is infinity"),
         (b'{"points": [[123456789012345678901234567890]], "k": 1}', 200, ""),
         (b'{"points": [[1]], "k": 1}' + b" " * fit_request.MOST_BYTES, 413, "at most 4,000,000 bytes are read of"),
-        (b" " * 21_000_000, 413, "at most 20,000,000 bytes are allowed (PERCEPT_MAX_BODY_BYTES)"),
+        (b" " * 21_000_000, 413, "the body has 21,000,000 bytes; at most 4,000,000 bytes are read of points"),
     ],
     ids=["empty", "NaN", "infinite", "long integer", "long", "too long"],
 )
