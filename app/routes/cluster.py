@@ -7,8 +7,8 @@ from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from fastapi.openapi.models import Example
 from pydantic import BaseModel, TypeAdapter
 
-from app.errors import ContentTooLarge, InvalidRequest, UnsupportedMediaType
-from app.fit import fit_points, require_room_to_fit
+from app.errors import ContentTooLarge, DeadlineExceeded, InvalidRequest, UnsupportedMediaType
+from app.fit import TOO_LATE, fit_points, require_room_to_fit
 from app.lab.fit_answer import Fit
 from app.lab.fit_request import MOST_BYTES, FitRequest
 from app.membership import Membership
@@ -56,6 +56,10 @@ NO_FIT = {
         "Readable, but nothing that can be fitted: rows of several lengths, no number, a parameter out of range.",
         InvalidRequest("points: row 2 has 1 number, row 1 has 2; allowed are rows of one length"),
     ),
+    504: (
+        "The time that X-Request-Timeout-Ms allows was over before the points were read and the rounds had ended.",
+        DeadlineExceeded(TOO_LATE),
+    ),
 }
 
 
@@ -86,7 +90,7 @@ async def _points(request: Request, service: ServiceDep) -> bytes:
 @router.post(
     "/cluster/fit",
     summary="k-means on your own points, round by round",
-    responses=documented(408, 504) | documented_as(NO_FIT) | documented_overload(),
+    responses=documented(408) | documented_as(NO_FIT) | documented_overload(),
     response_model=Fit,
     openapi_extra=FIT_BODY,
 )

@@ -125,13 +125,18 @@ def test_error_examples_of_clustering_are_what_the_service_answers(
         problem = document["paths"][path]["post"]["responses"][str(status)]["content"]["application/problem+json"]
         return problem["example"] | {"request_id": ""}
 
+    slow = {"points": [[each % 97, each % 89] for each in range(3_000)], "k": 90, "tolerance": 0}
+    statuses = set()
     for path, answer in (
         ("/cluster/{model}", client.post("/cluster/digits")),
         ("/cluster/fit", client.post("/cluster/fit", json={"points": [[0]] * 10_001})),
         ("/cluster/fit", client.post("/cluster/fit", content="x,y", headers={"Content-Type": "text/csv"})),
         ("/cluster/fit", client.post("/cluster/fit", json={"points": [[0, 0], [1]], "k": 1})),
+        ("/cluster/fit", client.post("/cluster/fit", json=slow, headers={"X-Request-Timeout-Ms": "1"})),
     ):
         assert answer.json() | {"request_id": ""} == documented(path, answer.status_code)
+        statuses.add(answer.status_code)
+    assert statuses == {413, 415, 422, 504}
 
 
 @pytest.mark.parametrize("path", ["/cluster/{model}", "/cluster/fit"])
