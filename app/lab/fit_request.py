@@ -68,7 +68,7 @@ class FitRequest(TypedDict):
             Field(
                 description="`k-means++`: greedy k-means++, each next centroid is the best of a few points drawn with "
                 "a chance in proportion to their squared distance from those already chosen. `random`: k of the "
-                "points, each set of them as likely as another. Or the centroids themselves.",
+                "different points, each set of them as likely as another. Or the centroids themselves.",
                 default="k-means++",
             ),
         ]
