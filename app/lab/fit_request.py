@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, NotRequired
 
 import numpy as np
 import orjson
-from pydantic import Field
+from pydantic import ConfigDict, Field, with_config
 from typing_extensions import TypedDict
 
 from app.errors import ContentTooLarge, InvalidRequest
@@ -38,6 +38,7 @@ TOLERANCE = 1e-4
 Rows = list[list[float]]
 
 
+@with_config(ConfigDict(extra="forbid"))
 class FitRequest(TypedDict):
     """k-means on the caller's own points."""
 

@@ -160,6 +160,17 @@ def test_every_number_of_a_fit_is_explained(document: dict[str, Any]) -> None:
     assert [name for name, member in told.items() if not member.get("description")] == []
 
 
+def test_members_that_a_fit_does_not_read_are_documented_as_not_allowed(
+    client: TestClient, document: dict[str, Any]
+) -> None:
+    body = document["paths"]["/cluster/fit"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    asked = {"points": [[0]], "k": 1}
+
+    assert body["additionalProperties"] is False
+    assert client.post("/cluster/fit", json=asked).status_code == 200
+    assert client.post("/cluster/fit", json=asked | {"clusters": 1}).status_code == 422
+
+
 def test_example_of_rows_is_not_shown_with_predictions(document: dict[str, Any]) -> None:
     content = document["paths"]["/predict/{model}"]["post"]["requestBody"]["content"]
 
