@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -19,7 +20,7 @@ from app.card import Card, Comparison, DatasetFacts, Feature, RowsInput
 from training import export, figures
 from training.classifier import OUTPUTS, WithProbabilities
 from training.export import Exportable
-from training.system import Trained, Workplace, training_facts
+from training.system import NO_OPTIONS, Trained, Workplace, training_facts
 
 SPLITS, TEST_SHARE, SPLIT_SEED = 20, 0.25, 0
 SIZES = ((128, 4), (64, 128), (32, 64), (16, 32), (3, 16))
@@ -183,6 +184,7 @@ def split_rows(features: Tensor, labels: Tensor, seed: int) -> tuple[Rows, Rows]
 
 @dataclass(frozen=True)
 class Iris:
+    options: ClassVar[frozenset[str]] = NO_OPTIONS
     name: str = "iris-mlp"
     title: str = "Iris by an MLP"
 

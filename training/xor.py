@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -18,7 +19,7 @@ from app.card import Card, Comparison, DatasetFacts, Feature, Layer, RowsInput
 from training import export, figures
 from training.classifier import OUTPUTS, WithProbabilities
 from training.export import Exportable
-from training.system import Trained, Workplace, training_facts
+from training.system import NO_OPTIONS, Trained, Workplace, training_facts
 
 SEEDS = 100
 POINTS = torch.tensor([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
@@ -135,6 +136,7 @@ class Units(nn.Module):
 
 @dataclass(frozen=True)
 class Perceptron:
+    options: ClassVar[frozenset[str]] = NO_OPTIONS
     name: str = "xor-perceptron"
     title: str = "XOR by one unit, which cannot"
 
@@ -258,6 +260,7 @@ class Centred(nn.Module):
 
 @dataclass(frozen=True)
 class Mlp:
+    options: ClassVar[frozenset[str]] = NO_OPTIONS
     name: str = "xor-mlp"
     title: str = "XOR by a small MLP"
 
@@ -388,6 +391,7 @@ class Folded(nn.Module):
 
 @dataclass(frozen=True)
 class ByHand:
+    options: ClassVar[frozenset[str]] = NO_OPTIONS
     name: str = "xor-sigmoid"
     title: str = "XOR by two sigmoid units and one"
 
