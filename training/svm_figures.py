@@ -95,8 +95,9 @@ def plane_mistakes(
             label = f"{names[value]}{', answered wrong' if chosen is wrong else ''}"
             plane.scatter(at[:, 0], at[:, 1], color=colour, label=label, zorder=3, **style)
     for place, index in enumerate(worst, start=1):
+        beside = (5, 5) if place % 2 else (-5, 9)  # of neighbours one higher than the other
         plane.annotate(
-            str(place), points[index], (5, 4), textcoords="offset points", fontsize=TEXT, weight="bold", zorder=5
+            str(place), points[index], beside, textcoords="offset points", fontsize=TEXT, weight="bold", zorder=5
         )
     title = f"{wrong.sum():,} mistakes on {len(truth):,} test points"
     plane.set(xlabel="x1", ylabel="x2", xlim=(low[0], high[0]), ylim=(low[1], high[1]), title=title)

@@ -86,7 +86,7 @@ def test_good_artifacts_are_measured_and_found_good(artifacts: Path, capsys: pyt
 
     assert lines[0] == "model figure goal card measured verdict"
     assert "xor-mlp accuracy 1 1 1 ok" in lines
-    assert "iris-mlp mean test accuracy 0.97 0.975 – from the training: percept train iris-mlp" in lines
+    assert "iris-mlp mean test accuracy 0.97 0.971053 0.971053 ok" in lines
     assert told.err.splitlines()[:2] == ["xor-mlp (1 of 5)", "xor-sigmoid (2 of 5)"]
     assert told.err.endswith("figures of 5 models measured again; faults: 0\n")
 
@@ -159,6 +159,7 @@ def test_spoilt_weight_is_found(artifacts: Path, capsys: pytest.CaptureFixture[s
         ("xor-mlp", "accuracy", 2.0, "accuracy: the card says 1 more"),
         ("blobs-svm", "margin_width", 1.39, "margin width: the card says 0.006597 less"),
         ("iris-mlp", "mean_test_accuracy", 0.9, "mean test accuracy: 0.07 below its goal"),
+        ("iris-mlp", "mean_test_accuracy", 0.99, "mean test accuracy: the card says 0.01895 more"),
     ],
 )
 def test_card_that_says_something_else_is_found(
