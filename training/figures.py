@@ -116,9 +116,14 @@ class Runs:
 
 
 def training_bands(
-    kinds: Mapping[str, Runs], loss: str, runs: str = "seeds", step: str = "step", least: float = 1e-4
+    kinds: Mapping[str, Runs],
+    loss: str,
+    runs: str = "seeds",
+    step: str = "step",
+    where: str = "all four points",
+    least: float = 1e-4,
 ) -> bytes:
-    """By kind a column: losses above, accuracies below; each run a faint line behind the middle half and the median of
+    """By kind a column: losses above, accuracies below, both over the rows named by `where`; each run a faint line behind the middle half and the median of
     the losses, the mean of the accuracies. Losses below `least` are off the axis."""
     figure = Figure(figsize=(max(6.4, 3.6 * len(kinds)), 6), layout="constrained")
     panels = figure.subplots(2, len(kinds), squeeze=False, sharex="col", sharey="row")
@@ -131,8 +136,8 @@ def training_bands(
         losses.set(title=f"{title}, {each.losses.shape[1]} {runs}")
         accuracies.set(xlabel=step)
     lowest = max(least, min(float(each.losses.min()) for each in kinds.values()) / 1.5)
-    panels[0, 0].set(ylabel=loss, yscale="log", ylim=(lowest, None))
-    panels[1, 0].set(ylabel="accuracy in %", ylim=(-3, 103))
+    panels[0, 0].set(ylabel=f"{loss}, {where}", yscale="log", ylim=(lowest, None))
+    panels[1, 0].set(ylabel=f"accuracy in %, {where}", ylim=(-3, 103))
     for axes in panels.flat:
         axes.grid(color="#eceef1")
         axes.set_axisbelow(True)
