@@ -123,8 +123,9 @@ def training_bands(
     where: str = "all four points",
     least: float = 1e-4,
 ) -> bytes:
-    """By kind a column: losses above, accuracies below, both over the rows named by `where`; each run a faint line behind the middle half and the median of
-    the losses, the mean of the accuracies. Losses below `least` are off the axis."""
+    """By kind a column: losses above, accuracies below, both over the rows named by `where`; each run a faint line
+    behind the middle half and the median of the losses, the mean of the accuracies. Losses below `least` are off the
+    axis."""
     figure = Figure(figsize=(max(6.4, 3.6 * len(kinds)), 6), layout="constrained")
     panels = figure.subplots(2, len(kinds), squeeze=False, sharex="col", sharey="row")
     for (losses, accuracies), (title, each) in zip(panels.T, kinds.items(), strict=True):

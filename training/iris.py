@@ -393,8 +393,8 @@ class Iris:
                 f"{len(grid)} settings by the accuracy on {INNER_SPLITS} inner splits of its own training part (84 and "
                 "28 flowers); of the best the first was taken, the strongest weight decay and smoothing first. "
                 f"{in_words(chosen, grid)}",
-                "The curves of the training are those of its batches as the networks saw them, normalised by the batch: of "
-                "4 flowers in the course's run, which is why its accuracy there is far below that on test parts.",
+                "The curves of the training are those of its batches as the networks saw them, normalised by the "
+                "batch: of 4 flowers in the course's run, which is why its accuracy there is far below that on test parts.",
                 "Parameters and layers are those of the served network; the graph holds all of them.",
             ],
             labels=list(LABELS),
