@@ -394,7 +394,8 @@ class Iris:
                 "28 flowers); of the best the first was taken, the strongest weight decay and smoothing first. "
                 f"{in_words(chosen, grid)}",
                 "The curves of the training are those of its batches as the networks saw them, normalised by the "
-                "batch: of 4 flowers in the course's run, which is why its accuracy there is far below that on test parts.",
+                "batch: of 4 flowers in the course's run, which is why its accuracy there is far below that on test "
+                "parts.",
                 "Parameters and layers are those of the served network; the graph holds all of them.",
             ],
             labels=list(LABELS),
