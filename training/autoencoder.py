@@ -7,6 +7,7 @@ The training is in training/layerwise.py, the use of the encoder under a classif
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -157,6 +158,7 @@ def strangers(kind: Kind, own: Pictures, other: Tensor) -> dict[str, Pictures]:
 class AutoencoderSystem:
     """One of the two; `loss` is what it learns by and, held against the ink, what it warns by."""
 
+    options: ClassVar[frozenset[str]] = frozenset({"epochs", "seed"})
     name: str
     title: str
     kind: Kind

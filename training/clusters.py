@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ from training import cluster_figures, export, kmeans
 from training.data import FASHION_MNIST, MNIST, Source, Split, load_test
 from training.export import Exportable
 from training.recipe import DIGIT_INPUT, GARMENT_INPUT
-from training.system import Trained, Workplace, libraries, training_facts
+from training.system import NO_OPTIONS, Trained, Workplace, libraries, training_facts
 
 Array = NDArray[Any]
 LLOYD = "Lloyd's rounds until no point changes its cluster"
@@ -143,6 +143,7 @@ COURSE_SEED = 2  # one of which each of the five rounds still moves a point; mos
 
 @dataclass(frozen=True)
 class Players:
+    options: ClassVar[frozenset[str]] = NO_OPTIONS
     name: str = "players-kmeans"
     title: str = "Football players in two groups"
 
@@ -273,6 +274,7 @@ def _drawn(group: Body, generator: torch.Generator) -> Tensor:
 
 @dataclass(frozen=True)
 class TShirts:
+    options: ClassVar[frozenset[str]] = NO_OPTIONS
     name: str = "tshirt-kmeans"
     title: str = "T-shirt sizes by height and weight"
 
@@ -438,6 +440,7 @@ def by_majority_and_size(labels: Tensor, classes: int) -> Callable[[kmeans.Clust
 
 @dataclass(frozen=True)
 class Images:
+    options: ClassVar[frozenset[str]] = frozenset({"seed"})
     name: str
     title: str
     source: Source

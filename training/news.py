@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -301,6 +301,7 @@ def learn(train: Articles, validation: Articles, epochs: int, seed: int) -> Lear
 
 @dataclass(frozen=True)
 class News:
+    options: ClassVar[frozenset[str]] = frozenset({"epochs", "seed"})
     name: str = "news-mlp"
     title: str = "News topics: TF-IDF and an MLP"
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -22,6 +23,7 @@ DRY_RUN_ROWS = 512
 class ImageSystem:
     """A recipe as one of the course's systems."""
 
+    options: ClassVar[frozenset[str]] = frozenset({"epochs", "seed"})
     recipe: Recipe
 
     @property

@@ -86,7 +86,7 @@ def test_good_artifacts_are_measured_and_found_good(artifacts: Path, capsys: pyt
 
     assert lines[0] == "model figure goal card measured verdict"
     assert "xor-mlp accuracy 1 1 1 ok" in lines
-    assert "iris-mlp mean test accuracy 0.97 0.975 – from the training: percept train iris-mlp" in lines
+    assert "iris-mlp mean test accuracy 0.97 0.971053 0.971053 ok" in lines
     assert told.err.splitlines()[:2] == ["xor-mlp (1 of 5)", "xor-sigmoid (2 of 5)"]
     assert told.err.endswith("figures of 5 models measured again; faults: 0\n")
 
@@ -158,7 +158,8 @@ def test_spoilt_weight_is_found(artifacts: Path, capsys: pytest.CaptureFixture[s
     [
         ("xor-mlp", "accuracy", 2.0, "accuracy: the card says 1 more"),
         ("blobs-svm", "margin_width", 1.39, "margin width: the card says 0.006597 less"),
-        ("iris-mlp", "mean_test_accuracy", 0.9, "mean test accuracy: 0.07 below its goal"),
+        ("iris-mlp", "mean_test_accuracy", 0.9, "mean test accuracy: the card says 0.07105 less"),
+        ("iris-mlp", "mean_test_accuracy", 0.99, "mean test accuracy: the card says 0.01895 more"),
     ],
 )
 def test_card_that_says_something_else_is_found(
@@ -183,7 +184,7 @@ def test_missing_and_broken_artifacts_do_not_stop_the_others(
     assert missing == f"xor-mlp: missing: there is none in {artifacts / 'xor-mlp'}; percept train xor-mlp makes it"
     assert blob.startswith(f"blobs-svm: broken: {file_of(artifacts, 'blobs-svm')}: ")
     assert players.endswith("ValueError: its card is of 'xor-sigmoid', not of 'players-kmeans'")
-    assert last == "2 figures of 5 models measured again; faults: 3"
+    assert last == "5 figures of 5 models measured again; faults: 3"
     assert "missing: " in told.out
 
 

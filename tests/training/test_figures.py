@@ -76,6 +76,29 @@ def test_learning_curves_are_drawn() -> None:
     assert {rgb(figures.TRAIN), rgb(figures.RIGHT)} <= drawn
 
 
+def test_band_and_its_middle_are_seen_before_a_hundred_lines() -> None:
+    """A band of a colour of its own, median and mean on it: what lies behind them would leave none of their pixels."""
+    steps = np.linspace(0, 1, 200, dtype=np.float32)[:, None]
+    losses = np.exp(-5 * steps * np.linspace(0.5, 2, 100, dtype=np.float32))
+    runs = figures.Runs(losses, 1 - losses / 2, every=3)
+    pixels = np.asarray(Image.open(io.BytesIO(figures.training_bands({"SGD": runs}, "loss"))).convert("RGB"))
+
+    def share(colour: str) -> float:
+        return float((pixels == rgb(colour)).all(2).mean())
+
+    assert share(figures.RIGHT) > 1e-3 and share(figures.TRAIN) > 1e-3
+    band = np.array(rgb(figures.BAND)) * 0.75
+    near = np.abs(pixels - (band + 0.25 * np.array(rgb(figures.QUIET)))).max(2) < 12
+    assert near.mean() > 0.02
+
+
+def test_runs_are_parted_by_run() -> None:
+    runs = figures.Runs(np.arange(6, dtype=np.float32).reshape(2, 3), np.ones((2, 3), np.float32), 5)
+    part = runs.part(slice(1, 3))
+
+    assert part.losses.tolist() == [[1, 2], [4, 5]] and part.every == 5
+
+
 def test_filters_of_any_number_are_drawn() -> None:
     for number in (1, 6, 64):
         weights = GENERATOR.normal(size=(number, 5, 5)).astype(np.float32)
