@@ -3,6 +3,7 @@
 import io
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -297,6 +298,35 @@ def words_by_topic(topics: Mapping[str, Mapping[str, float]], what: str) -> byte
         axes.grid(axis="x", color="#eceef1")
         axes.set_axisbelow(True)
     figure.supxlabel(what, fontsize=TEXT)
+    return png(figure)
+
+
+@dataclass(frozen=True)
+class WrongArticle:
+    beginning: str
+    truth: str
+    answer: str
+    probability: float
+    words: Mapping[str, float]  # that spoke for the answer, with what they weigh
+
+
+def wrong_articles(articles: Sequence[WrongArticle], title: str) -> bytes:
+    """How each article begins, what it is, what the answer was and which words spoke for it."""
+    figure = Figure(figsize=(9.6, 0.62 * max(1, len(articles)) + 0.6), layout="constrained")
+    axes = figure.subplots()
+    axes.axis("off")
+    axes.set(xlim=(0, 1), ylim=(len(articles) - 0.1, -0.1))
+    for place, each in enumerate(articles):
+        spoke = ", ".join(f"{word} {weight:.2f}" for word, weight in each.words.items())
+        # Between two dollars Matplotlib would read a formula.
+        axes.text(0, place + 0.1, each.beginning, fontsize=TEXT + 1, va="top", parse_math=False)
+        axes.text(
+            *(0.52, place + 0.1, f"is {each.truth}, answered {each.answer} {each.probability:.0%}"),
+            **{"fontsize": TEXT + 1, "va": "top", "color": WRONG},
+        )
+        axes.text(0, place + 0.5, spoke, fontsize=TEXT, va="top", color="#6b7280", parse_math=False)
+        axes.axhline(place + 0.94, color="#eceef1", linewidth=1)
+    figure.suptitle(title, fontsize=TEXT + 3)
     return png(figure)
 
 
