@@ -315,7 +315,7 @@ def wrong_articles(articles: Sequence[WrongArticle], title: str) -> bytes:
     figure = Figure(figsize=(9.6, 0.62 * max(1, len(articles)) + 0.6), layout="constrained")
     axes = figure.subplots()
     axes.axis("off")
-    axes.set(xlim=(0, 1), ylim=(len(articles) - 0.1, -0.1))
+    axes.set(xlim=(0, 1), ylim=(max(1, len(articles)), -0.1))
     for place, each in enumerate(articles):
         spoke = ", ".join(f"{word} {weight:.2f}" for word, weight in each.words.items())
         # Between two dollars Matplotlib would read a formula.
