@@ -27,6 +27,7 @@ TEXT = 9
 ARROWS = ((-1, 0), (0, 1), (1, 0), (0, -1))  # left, down, right, up: across and down
 TILES = {"H": ("#3b4352", "hole"), "G": (RIGHT, "goal")}
 Q_COLOURS = "YlGn"
+WORDS_OF_A_MISTAKE = 7
 
 
 def learning_curves(history: Sequence[Epoch], floor: float | None = None) -> bytes:
@@ -317,14 +318,16 @@ def wrong_articles(articles: Sequence[WrongArticle], title: str) -> bytes:
     axes.axis("off")
     axes.set(xlim=(0, 1), ylim=(max(1, len(articles)), -0.1))
     for place, each in enumerate(articles):
-        spoke = ", ".join(f"{word} {weight:.2f}" for word, weight in each.words.items())
-        # Between two dollars Matplotlib would read a formula.
-        axes.text(0, place + 0.1, each.beginning, fontsize=TEXT + 1, va="top", parse_math=False)
-        axes.text(
-            *(0.52, place + 0.1, f"is {each.truth}, answered {each.answer} {each.probability:.0%}"),
-            **{"fontsize": TEXT + 1, "va": "top", "color": WRONG},
+        spoke = [f"{word} {weight:.2f}" for word, weight in each.words.items()]
+        lines = (
+            (0, 0.1, each.beginning, "black", TEXT + 1),
+            (0.56, 0.1, f"is {each.truth}, answered {each.answer} {each.probability:.0%}", WRONG, TEXT + 1),
+            (0, 0.5, ", ".join(spoke[:WORDS_OF_A_MISTAKE]), "#6b7280", TEXT),
         )
-        axes.text(0, place + 0.5, spoke, fontsize=TEXT, va="top", color="#6b7280", parse_math=False)
+        for across, down, text, colour, size in lines:
+            # Between two dollars Matplotlib would read a formula.
+            written = axes.text(across, place + down, text, color=colour, fontsize=size, va="top", parse_math=False)
+            written.set_in_layout(False)
         axes.axhline(place + 0.94, color="#eceef1", linewidth=1)
     figure.suptitle(title, fontsize=TEXT + 3)
     return png(figure)

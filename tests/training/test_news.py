@@ -398,7 +398,7 @@ def test_artifact_reaches_what_its_card_says(sides: list[Articles]) -> None:
         assert value == pytest.approx(card.metrics[metric], abs=1 / len(sides[2])), metric
     assert reached["test_accuracy"] >= card.floor["test_accuracy"] == 0.97
     mean, lowest = (card.metrics[f"{which}_test_accuracy_of_one_network"] for which in ("mean", "lowest"))
-    assert reached["test_accuracy"] > mean > lowest
+    assert min(mean, reached["test_accuracy"]) >= lowest >= card.floor["test_accuracy"]
 
 
 def test_excerpts_are_words_that_follow_each_other() -> None:
