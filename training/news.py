@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 import torch
@@ -144,14 +144,14 @@ class Explained(nn.Module):
 
     def __init__(self, networks: Sequence[nn.Sequential]) -> None:
         super().__init__()
-        weighted, firsts = networks[0][0], [network[2] for network in networks]
+        weighted, firsts = networks[0][0], [cast(nn.Linear, network[2]) for network in networks]
         assert isinstance(weighted, TfIdf)
         self.register_buffer("idf", weighted.idf)
         self.register_buffer("rows", torch.cat([first.weight.detach() for first in firsts]).T.contiguous())
         self.register_buffer("bias", torch.cat([first.bias.detach() for first in firsts]))
         self.width = len(firsts[0].bias)
         self.rests = nn.ModuleList(
-            nn.Sequential(*(module for module in network[3:] if not isinstance(module, nn.Dropout)))
+            nn.Sequential(*(module for module in list(network)[3:] if not isinstance(module, nn.Dropout)))
             for network in networks
         )
 
@@ -183,6 +183,7 @@ class ThroughReLUs:
         self._passed: list[tuple[Tensor, Tensor]] = []  # who of a layer is awake, and the next layer's weight
         layers = list(rest.children())
         for relu, dense in zip(layers[::2], layers[1::2], strict=True):
+            assert isinstance(dense, nn.Linear)
             self._passed.append(((hidden > 0).float(), dense.weight))
             hidden = dense(relu(hidden))
         self.logits = hidden
