@@ -83,9 +83,7 @@ def test_prediction_says_the_same_in_its_own_words(client: TestClient, model: st
 
     assert [(each["label"], each["index"]) for each in found] == [(each["label"], each["index"]) for each in predicted]
     told = ("distance", "distances", *(["prototype"] if model == "mnist-kmeans" else []))
-    assert [{name: each[name] for name in told} for each in found] == [
-        each["outputs"] for each in predicted
-    ]
+    assert [{name: each[name] for name in told} for each in found] == [each["outputs"] for each in predicted]
 
 
 def test_what_was_noticed_of_a_picture_is_told(client: TestClient) -> None:
