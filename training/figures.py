@@ -28,6 +28,7 @@ TEXT = 9
 ARROWS = ((-1, 0), (0, 1), (1, 0), (0, -1))  # left, down, right, up: across and down
 TILES = {"H": ("#3b4352", "hole"), "G": (RIGHT, "goal")}
 Q_COLOURS = "YlGn"
+WORDS_OF_A_MISTAKE = 7
 
 
 def learning_curves(history: Sequence[Epoch], floor: float | None = None) -> bytes:
@@ -332,6 +333,37 @@ def words_by_topic(topics: Mapping[str, Mapping[str, float]], what: str) -> byte
         axes.grid(axis="x", color="#eceef1")
         axes.set_axisbelow(True)
     figure.supxlabel(what, fontsize=TEXT)
+    return png(figure)
+
+
+@dataclass(frozen=True)
+class WrongArticle:
+    beginning: str
+    truth: str
+    answer: str
+    probability: float
+    words: Mapping[str, float]  # that spoke for the answer, with what they weigh
+
+
+def wrong_articles(articles: Sequence[WrongArticle], title: str) -> bytes:
+    """How each article begins, what it is, what the answer was and which words spoke for it."""
+    figure = Figure(figsize=(9.6, 0.62 * max(1, len(articles)) + 0.6), layout="constrained")
+    axes = figure.subplots()
+    axes.axis("off")
+    axes.set(xlim=(0, 1), ylim=(max(1, len(articles)), -0.1))
+    for place, each in enumerate(articles):
+        spoke = [f"{word} {weight:.2f}" for word, weight in each.words.items()]
+        lines = (
+            (0, 0.1, each.beginning, "black", TEXT + 1),
+            (0.56, 0.1, f"is {each.truth}, answered {each.answer} {each.probability:.0%}", WRONG, TEXT + 1),
+            (0, 0.5, ", ".join(spoke[:WORDS_OF_A_MISTAKE]), "#6b7280", TEXT),
+        )
+        for across, down, text, colour, size in lines:
+            # Between two dollars Matplotlib would read a formula.
+            written = axes.text(across, place + down, text, color=colour, fontsize=size, va="top", parse_math=False)
+            written.set_in_layout(False)
+        axes.axhline(place + 0.94, color="#eceef1", linewidth=1)
+    figure.suptitle(title, fontsize=TEXT + 3)
     return png(figure)
 
 

@@ -47,15 +47,30 @@ def change(path: Path, how: Callable[[onnx.ModelProto], None]) -> None:
     onnx.save(model, path)
 
 
+def card_of(model: onnx.ModelProto) -> Card:
+    card = read_card({prop.key: prop.value for prop in model.metadata_props})
+    assert card is not None
+    return card
+
+
+def write_card(model: onnx.ModelProto, card: Card) -> None:
+    props = {prop.key: prop.value for prop in model.metadata_props}
+    onnx.helper.set_model_props(model, props | {CARD_KEY: card.model_dump_json()})
+
+
 def boast(metric: str, value: float) -> Callable[[onnx.ModelProto], None]:
     def how(model: onnx.ModelProto) -> None:
-        props = {prop.key: prop.value for prop in model.metadata_props}
-        card = read_card(props)
-        assert card is not None
-        other: Card = card.model_copy(update={"metrics": card.metrics | {metric: value}})
-        onnx.helper.set_model_props(model, props | {CARD_KEY: other.model_dump_json()})
+        card = card_of(model)
+        write_card(model, card.model_copy(update={"metrics": card.metrics | {metric: value}}))
 
     return how
+
+
+def lower_the_floor(model: onnx.ModelProto) -> None:
+    """As if it had been trained when less was asked."""
+    card = card_of(model)
+    some = dict(list(card.floor.items())[1:])
+    write_card(model, card.model_copy(update={"floor": some}))
 
 
 def double_a_weight(model: onnx.ModelProto) -> None:
@@ -169,6 +184,23 @@ def test_card_that_says_something_else_is_found(
 
     assert run(artifacts, model) == 1
     assert f"{model}: {fault}" in capsys.readouterr().err.splitlines()
+
+
+def test_goal_that_was_set_after_the_training_is_found(artifacts: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Though the figure reaches it."""
+    change(file_of(artifacts, "players-kmeans"), lower_the_floor)
+
+    assert run(artifacts, "players-kmeans") == 1
+    fault = "same as scikit learn to 1e-6: its card has no such floor: percept train players-kmeans"
+    assert f"players-kmeans: {fault}" in capsys.readouterr().err.splitlines()
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_committed_models_were_asked_for_what_is_asked_now(name: str) -> None:
+    card = card_of(onnx.load(file_of(ROOT / "artifacts", name)))
+
+    assert card.floor == dict(SYSTEMS[name].floor)
+    assert not card.training.commit.endswith("+changes")
 
 
 def test_missing_and_broken_artifacts_do_not_stop_the_others(

@@ -1,6 +1,7 @@
 """Figures are pictures, and what they show is what they were given."""
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -64,6 +65,16 @@ def test_words_of_each_topic_are_drawn_as_bars() -> None:
 
     assert rgb(figures.RIGHT) in colours(figures.words_by_topic(topics, "weight"))
     assert figures.words_by_topic(topics, "weight") != figures.words_by_topic(few, "weight")
+
+
+def test_wrong_articles_are_listed_with_what_spoke_for_the_answer() -> None:
+    one = figures.WrongArticle("Film sold for $5bn, then $6bn", "business", "entertainment", 0.71, {"film": 1.25})
+    drawn = figures.wrong_articles([one, one], "2 mistakes")
+
+    assert rgb(figures.WRONG) in colours(drawn)
+    assert Image.open(io.BytesIO(drawn)).height > Image.open(io.BytesIO(figures.wrong_articles([one], "1"))).height
+    assert figures.wrong_articles([replace(one, words={"film": 1.2})] * 2, "2 mistakes") != drawn
+    assert rgb(figures.WRONG) not in colours(figures.wrong_articles([], "no mistake"))
 
 
 def test_learning_curves_are_drawn() -> None:

@@ -20,7 +20,7 @@ from tests.training.datasets import bars_dataset
 from training.__main__ import RECIPES, SYSTEMS, arguments, chosen, earlier_seconds, main
 from training.progress import DRY
 from training.svm import BlobsSvm
-from training.system import Workplace, training_facts
+from training.system import Trained, Workplace, training_facts
 from training.train import ImageSystem
 
 
@@ -166,6 +166,28 @@ def test_one_that_fails_leaves_the_others(
     assert blobs[:-1] == ["blobs-svm", "failed"]
     assert players[:-1] == ["players-kmeans", *["same", "as", "scikit", "learn", "to", "1e-6"], "1", "1"]
     assert total[:-1] == ["total", "1", "of", "2"]
+
+
+class OutOfOrder(BlobsSvm):
+    """Fails in a way that no training foresees."""
+
+    def train(self, workplace: Workplace) -> Trained:
+        raise RuntimeError("DefaultCPUAllocator: not enough memory")
+
+
+def test_one_that_fails_as_nobody_foresaw_leaves_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(SYSTEMS, "blobs-svm", OutOfOrder())
+
+    assert main(["blobs-svm", "players-kmeans", "--out", str(tmp_path)]) == 1
+    told = capsys.readouterr()
+    fault = "RuntimeError: DefaultCPUAllocator: not enough memory"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["players-kmeans"]
+    assert f"\nblobs-svm (1 of 2) failed after 00:00: {fault}\n" in told.err
+    assert "Traceback (most recent call last):" in told.err and "in train\n" in told.err
+    assert told.err.endswith("\npercept train: failed: blobs-svm\n")
+    assert told.out.splitlines()[-1].split()[:-1] == ["total", "1", "of", "2"]
 
 
 def test_earlier_trainings_say_how_long_the_next_will_take(tmp_path: Path) -> None:
