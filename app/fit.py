@@ -16,6 +16,7 @@ from app.service import INLINE_BYTES, Admission, Gone, Service, Timings, unless_
 
 # What it is counted as; no model can be called so.
 COUNTED_AS = ("cluster/fit", "")
+TOO_LATE = "the time that the caller allows was over before the rounds were"
 
 
 class FitAnswer(NamedTuple):
@@ -36,44 +37,43 @@ def require_room_to_fit(service: Service) -> None:
 
 async def fit_points(service: Service, body: bytes, deadline: float | None, gone: Gone | None = None) -> FitAnswer:
     """JSON in, every round out, as JSON. Raises an AppError for what cannot be fitted, and beyond the deadline (on the
-    clock of `time.perf_counter`), when the rounds end; CallerGone if `gone` returns before."""
+    clock of `time.perf_counter`); CallerGone if `gone` returns before. The thread stops before its next round then."""
     metrics, scheduler = _metrics(service), service.scheduler
-    with Admission(scheduler, metrics) as admission:
-        short = len(body) <= INLINE_BYTES
-        asked = read_fit(body) if short else await scheduler.decode(0, read_fit, body)
-        admission.undertake(asked.seconds)
-        read = time.perf_counter()
-        metrics.decode.observe(read - admission.started)
-        computed = await _compute(service, asked, metrics, deadline, gone)
-        queue_seconds, seconds = computed.started - read, computed.ended - computed.started
-        metrics.queue.observe(queue_seconds)
-        metrics.inference.observe(seconds)
-    return FitAnswer(computed.body, Timings(read - admission.started, queue_seconds, seconds))
-
-
-async def _compute(
-    service: Service, asked: Asked, metrics: ModelMetrics, deadline: float | None, gone: Gone | None
-) -> _Computed:
-    """In a thread, which stops before its next round when nobody waits any more."""
     unwanted = threading.Event()
 
     def go_on() -> None:
         if unwanted.is_set():
             raise CallerGone
 
-    left = None if deadline is None else deadline - time.perf_counter()
-    try:
-        async with asyncio.timeout(left):
-            work = service.scheduler.decode(0, _computed, asked, service.lloyd, go_on)
-            return await unless_gone(asyncio.ensure_future(work), gone)
-    except TimeoutError:
-        metrics.add("deadline")
-        raise DeadlineExceeded("the time that the caller allows was over before the rounds were") from None
-    except CallerGone:
-        metrics.add("client_gone")
-        raise
-    finally:
-        unwanted.set()
+    with Admission(scheduler, metrics) as admission:
+        left = None if deadline is None else deadline - time.perf_counter()
+        try:
+            async with asyncio.timeout(left):
+                asked = await _read(service, body, gone)
+                admission.undertake(asked.seconds)
+                read = time.perf_counter()
+                metrics.decode.observe(read - admission.started)
+                work = scheduler.decode(0, _computed, asked, service.lloyd, go_on)
+                computed = await unless_gone(asyncio.ensure_future(work), gone)
+        except TimeoutError:
+            metrics.add("deadline")
+            raise DeadlineExceeded(TOO_LATE) from None
+        except CallerGone:
+            metrics.add("client_gone")
+            raise
+        finally:
+            unwanted.set()
+        queue_seconds, seconds = computed.started - read, computed.ended - computed.started
+        metrics.queue.observe(queue_seconds)
+        metrics.inference.observe(seconds)
+    return FitAnswer(computed.body, Timings(read - admission.started, queue_seconds, seconds))
+
+
+async def _read(service: Service, body: bytes, gone: Gone | None) -> Asked:
+    """A long body in a thread, which does not begin when nobody waits any more."""
+    if len(body) <= INLINE_BYTES:
+        return read_fit(body)
+    return await unless_gone(asyncio.ensure_future(service.scheduler.decode(0, read_fit, body)), gone)
 
 
 def _computed(asked: Asked, lloyd: Lloyd, go_on: GoOn) -> _Computed:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, NotRequired
 
 import numpy as np
+import orjson
 from numpy.typing import NDArray
 from pydantic import Field
 from typing_extensions import TypedDict
@@ -147,5 +148,4 @@ def told_as(values: Array) -> list[Any]:
         return [f"data:image/png;base64,{base64.b64encode(encode_gray(picture)).decode('ascii')}" for picture in values]
     if values.dtype != np.float32:
         return list(values.tolist())
-    digits = np.array([float(str(value)) for value in values.ravel()])
-    return list(digits.reshape(values.shape).tolist())
+    return list(orjson.loads(orjson.dumps(np.ascontiguousarray(values), option=orjson.OPT_SERIALIZE_NUMPY)))

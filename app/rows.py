@@ -14,7 +14,7 @@ from app.errors import ContentTooLarge, InvalidRequest
 
 ROWS, TEXTS = '{"rows": [[…], …]}', '{"texts": ["…", …]}'
 # More of a wrong value is not quoted.
-MOST_QUOTED = 40
+MOST_QUOTED, MOST_NAMED = 40, 3
 
 
 def what_it_takes(card: Card) -> str:
@@ -45,16 +45,29 @@ def read_batch(body: bytes, card: Card, most: int) -> NDArray[Any]:
     return rows
 
 
-def require_short(inputs: Mapping[str, NDArray[Any]], most: int) -> None:
-    """Raises ContentTooLarge that names the first text of more characters."""
-    for texts in inputs.values():
+def require_few_and_short(inputs: Mapping[str, NDArray[Any]], most: int, most_characters: int) -> None:
+    """Of texts. Raises ContentTooLarge for more than `most`, and names the first of more than `most_characters`."""
+    for name, texts in inputs.items():
         if texts.dtype != object:
             continue
+        if texts.size > most:
+            raise ContentTooLarge(f"{name} has {texts.size:,} texts; at most {most:,} are allowed (PERCEPT_MAX_ROWS)")
         for place, text in enumerate(texts.flat, start=1):
-            if len(text) > most:
+            if len(text) > most_characters:
                 raise ContentTooLarge(
-                    f"text {place} has {len(text):,} characters; at most {most:,} are allowed (PERCEPT_MAX_CHARACTERS)"
+                    f"text {place} has {len(text):,} characters; at most {most_characters:,} are allowed "
+                    "(PERCEPT_MAX_CHARACTERS)"
                 )
+
+
+def require_finite(outputs: Mapping[str, NDArray[Any]]) -> None:
+    """Raises InvalidRequest that names the first row whose numbers are beyond what the model can reckon with."""
+    for name, values in outputs.items():
+        if values.dtype.kind == "f" and not (finite := np.isfinite(values)).all():
+            row = int(np.argmin(finite.reshape(len(values), -1).all(1)))
+            raise InvalidRequest(
+                f"row {row + 1} has numbers too large for this model: its {name} would be no finite number"
+            )
 
 
 def _entries(body: bytes, wanted: str, card: Card) -> list[Any]:
@@ -63,9 +76,7 @@ def _entries(body: bytes, wanted: str, card: Card) -> list[Any]:
     except orjson.JSONDecodeError as error:
         raise InvalidRequest(f"the body is not valid JSON: {error}") from None
     if not isinstance(document, dict) or list(document) != [wanted]:
-        got = quoted(document)
-        if isinstance(document, dict):
-            got = f"the members {', '.join(map(repr, document))}" if document else "no member"
+        got = _members(document) if isinstance(document, dict) else quoted(document)
         raise InvalidRequest(f"the body has {got}; model {card.name!r} takes {what_it_takes(card)}")
     entries = document[wanted]
     if not isinstance(entries, list) or not entries:
@@ -106,5 +117,17 @@ def _texts(entries: list[Any]) -> NDArray[np.object_]:
 
 
 def quoted(value: Any) -> str:
-    text = orjson.dumps(value).decode()
+    """As JSON, its beginning if it is long."""
+    try:
+        text = orjson.dumps(value).decode()
+    except orjson.JSONEncodeError:  # orjson reads deeper lists than it writes
+        text = "[" * MOST_QUOTED + "…"
     return text if len(text) <= MOST_QUOTED else f"{text[:MOST_QUOTED]}…"
+
+
+def _members(document: dict[str, Any]) -> str:
+    """In words, the first few."""
+    if not document:
+        return "no member"
+    names = [quoted(name) for name in list(document)[:MOST_NAMED]]
+    return f"the members {', '.join(names)}{', …' * (len(document) > MOST_NAMED)}"

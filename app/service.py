@@ -19,7 +19,7 @@ from app.model import Array, Model
 from app.pictures import fit_pictures, open_pictures, stack, undecoded_pixels
 from app.prediction import Noticed, Outputs, Prediction, predictions_of
 from app.repository import Repository
-from app.rows import read_batch, require_short, what_it_takes
+from app.rows import read_batch, require_few_and_short, require_finite, what_it_takes
 from app.scheduler import Result, Scheduler
 from app.settings import Settings
 from app.store import Store
@@ -32,6 +32,8 @@ INLINE_FILES = 8
 
 # So many bytes are read or written on the event loop; more would hold it up, and go to a thread.
 INLINE_BYTES = 65_536
+# And so many numbers of what a model answers are described.
+INLINE_NUMBERS = 5_000
 
 # What decoding a photograph takes, roughly; it is to tell long queues from short ones.
 PIXEL_SECONDS = 8e-9
@@ -59,14 +61,8 @@ class Timings(NamedTuple):
 
 
 class Answer(NamedTuple):
-    model: Model
-    what: str  # what the entries are called: "predictions" or "clusters"
-    entries: Sequence[Prediction | Membership]  # one for each picture, row or text
+    body: bytes  # JSON
     timings: Timings
-
-    def json(self) -> bytes:
-        """The body of the response."""
-        return orjson.dumps({"model": self.model.name, "version": str(self.model.version), self.what: self.entries})
 
 
 class Admission:
@@ -171,8 +167,17 @@ class Service:
             decode_seconds = time.perf_counter() - admission.started
             admission.metrics.decode.observe(decode_seconds)
             result = await self.run(model, inputs, wanted, admission, deadline, gone)
-            entries = described(dict(zip(wanted, result.outputs, strict=True)), noticed)
-        return Answer(model, what, entries, Timings(decode_seconds, result.queue_seconds, result.inference_seconds))
+            outputs = dict(zip(wanted, result.outputs, strict=True))
+            if not isinstance(card.input, ImageInput):
+                require_finite(outputs)
+
+            def answer() -> bytes:
+                entries = described(outputs, noticed)
+                return orjson.dumps({"model": model.name, "version": str(model.version), what: entries})
+
+            short = sum([output.size for output in result.outputs]) <= INLINE_NUMBERS
+            body = answer() if short else await self.scheduler.decode(0, answer)
+        return Answer(body, Timings(decode_seconds, result.queue_seconds, result.inference_seconds))
 
     def require_clustering(self, model: Model) -> None:
         """Raises InvalidRequest that names the models that cluster."""
@@ -235,8 +240,8 @@ class Service:
         priority: int = 0,
     ) -> Result:
         """Through the queue. Jobs that run on the loop are over before a caller could leave; the others are dropped
-        when theirs does. Raises ContentTooLarge for a text that is too long."""
-        require_short(inputs, self.settings.max_characters)
+        when theirs does. Raises ContentTooLarge for a text that is too long, or for too many."""
+        require_few_and_short(inputs, self.settings.max_rows, self.settings.max_characters)
         job = self.scheduler.submit(model, admission.metrics, inputs, outputs, deadline, alone, priority)
         expected = model.profile.estimate(job.weight)
         admission.undertake(expected if expected < math.inf else UNMEASURED_SECONDS)

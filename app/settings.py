@@ -71,7 +71,12 @@ class Settings:
         metadata={"help": "Most pixels in all pictures of a request, counted before they are decoded."},
     )
 
-    max_rows: int = field(default=10_000, metadata={"help": "Most rows or texts in one request."})
+    max_rows: int = field(
+        default=10_000,
+        metadata={
+            "help": "Most rows or texts in one request; tensors of numbers under `/v2` are bounded by the body alone."
+        },
+    )
     max_characters: int = field(
         default=1_000_000,
         metadata={"help": "Most characters in one text; taking one apart needs about 24 bytes for each."},

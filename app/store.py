@@ -11,8 +11,8 @@ from app.errors import ArtifactRejected, InvalidRequest, NotFound, NotReady
 from app.model import Model, load_model
 from app.runtime import Providers
 
-# /v2/models/stats tells the statistics of all models.
-TAKEN = ("stats",)
+# What a model's address would be, were it not another's: statistics of all models, k-means on a caller's points.
+TAKEN = {"stats": "/v2/models/stats", "fit": "/cluster/fit"}
 VERSION = re.compile("0|[1-9][0-9]*", re.ASCII)
 
 
@@ -133,7 +133,7 @@ def try_to_load(artifact: Artifact, providers: Providers) -> Model | Refused:
     try:
         if artifact.name in TAKEN:
             raise ArtifactRejected(
-                f"the name {artifact.name!r} is taken: /v2/models/{artifact.name} is an address of its own"
+                f"the name {artifact.name!r} is taken: {TAKEN[artifact.name]} is an address of its own"
             )
         if not VERSION.fullmatch(artifact.version):
             raise ArtifactRejected("it has no model.onnx in a folder that is named by a whole number")

@@ -42,8 +42,8 @@ def supervise(
 ) -> int:
     """Runs until SIGINT or SIGTERM, or until a worker ends before all have been ready once; returns the exit code.
 
-    A worker killed while others serve is forked anew from this process, which has imported everything and loaded
-    nothing."""
+    A worker killed while others serve is forked anew from this process, which has loaded nothing, and with several
+    workers has imported what they need."""
     signal.pthread_sigmask(signal.SIG_BLOCK, HEEDED)
     # Whoever started us may have ignored it, and then nobody would be told of the dead.
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)

@@ -53,19 +53,24 @@ async def read_upload(request: Request, max_body_bytes: int, max_files: int) -> 
     return Upload(form.finish())
 
 
-async def read_json(request: Request, max_body_bytes: int, what: str) -> bytes:
-    """A body that has to be JSON, as bytes. Raises an AppError for another content type, and beyond the limit."""
+async def read_json(request: Request, max_body_bytes: int, what: str, most: int) -> bytes:
+    """A body that has to be JSON, as bytes. Raises an AppError for another content type, and beyond the smaller limit:
+    that of all bodies, or `most` of what this is."""
     content_type = request.headers.get("content-type", "")
     media_type, _ = parse_options_header(content_type)
     if media_type != JSON:
         raise UnsupportedMediaType(f"content type {content_type!r} is not read here: send {what} as application/json")
-    return b"".join([chunk async for chunk in read_limited(request, max_body_bytes)])
+    if max_body_bytes <= most:
+        chunks = read_limited(request, max_body_bytes)
+    else:
+        chunks = read_limited(request, most, f"at most {most:,} bytes are read of {what}")
+    return b"".join([chunk async for chunk in chunks])
 
 
-async def read_limited(request: Request, max_body_bytes: int) -> AsyncIterator[bytes]:
+async def read_limited(request: Request, max_body_bytes: int, allowed: str = "") -> AsyncIterator[bytes]:
     """The body in chunks. Raises ContentTooLarge by the announced length before reading any of it, else as soon as
-    more has come than is allowed."""
-    allowed = f"at most {max_body_bytes:,} bytes are allowed (PERCEPT_MAX_BODY_BYTES)"
+    more has come than is `allowed`, in words."""
+    allowed = allowed or f"at most {max_body_bytes:,} bytes are allowed (PERCEPT_MAX_BODY_BYTES)"
     announced = request.headers.get("content-length", "")
     if announced.isdecimal() and (len(announced) > LENGTH_DIGITS or int(announced) > max_body_bytes):
         length = f"{int(announced):,}" if len(announced) <= LENGTH_DIGITS else f"a number of {len(announced)} digits of"

@@ -2,6 +2,9 @@
 
 import json
 import re
+import shlex
+import urllib.parse
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +52,23 @@ def test_the_request_of_the_protocol_gives_the_answer_that_is_shown(client: Test
     assert answer == shown
     assert found[1:] == expected[1:]
     assert float(found[0]) == pytest.approx(float(expected[0]), abs=1e-5)
+
+
+@pytest.mark.parametrize("call", re.findall(r"^curl .*http://127\.0\.0\.1:8000.*$", README, re.M))
+def test_every_curl_is_answered(client: TestClient, call: str) -> None:
+    address = urllib.parse.urlsplit(next(word for word in shlex.split(call) if word.startswith("http:")))
+    options = {name: value for name, value in pairwise(shlex.split(call)) if name.startswith("-")}
+    assert options.keys() <= {"-F", "-d", "-H"}
+    if "-F" in options:
+        name, _, file = options["-F"].partition("=@")
+        answer = client.post(address.path, files={name: (ROOT / file).read_bytes()})
+    else:
+        body = options["-d"].encode()
+        body = (ROOT / options["-d"][1:]).read_bytes() if body.startswith(b"@") else body
+        header = options.get("-H", "Content-Type: application/x-www-form-urlencoded")
+        answer = client.post(address.path, content=body, headers=dict([header.split(": ", 1)]))
+
+    assert answer.status_code == 200, answer.text
 
 
 def test_request_in_the_samples_is_the_picture_beside_it() -> None:

@@ -8,6 +8,7 @@ the warning is measured by in training/novelty.py.
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -78,6 +79,7 @@ def ever_fires(layer: nn.Linear, pixels: Tensor) -> Tensor:
 class AutoencoderSystem:
     """One of the two; `loss` is what it learns by and, held against the ink, what it warns by."""
 
+    options: ClassVar[frozenset[str]] = frozenset({"epochs", "seed"})
     name: str
     title: str
     kind: Kind

@@ -75,7 +75,8 @@ def whole(model: str, verdict: str, code: int) -> Finding:
 
 
 def compare(model: str, system: System, card: Card, measured: Mapping[str, float]) -> Iterator[Finding]:
-    """What has to reach something first; then what is only to be as the card says."""
+    """What has to reach something first; then what is only to be as the card says. A goal that the card does not know
+    was set after the training."""
     goals = {
         figure: max(floor.get(figure, -float("inf")) for floor in (system.floor, card.floor))
         for figure in (*system.floor, *card.floor)
@@ -83,6 +84,8 @@ def compare(model: str, system: System, card: Card, measured: Mapping[str, float
     for figure in dict.fromkeys([*goals, *measured]):
         goal, claimed, now = goals.get(figure), card.metrics.get(figure), measured.get(figure)
         fault = fault_of(goal, claimed, now)
+        if fault is None and figure in system.floor and figure not in card.floor:
+            fault = f"its card has no such floor: percept train {system.name}"
         told = f"from the training: percept train {system.name}" if now is None else "ok"
         yield Finding(model, figure, goal, claimed, now, fault or told, SHORT if fault else WELL)
 

@@ -18,18 +18,23 @@ INK = "#30343b"
 COLUMNS = 8
 
 
-def round_by_round(points: Array, rounds: Sequence[Round], axes_names: tuple[str, str]) -> bytes:
-    """Five rounds in two dimensions: where each centre comes from and goes to, whose each point is, and the inertia."""
+def round_by_round(
+    points: Array, rounds: Sequence[Round], axes_names: tuple[str, str], shown: Sequence[int] = (1, 2, 3, 4, 5)
+) -> bytes:
+    """Five rounds in two dimensions, by their numbers: where each centre comes from and goes to, whose each point is;
+    and the inertia of all. `points` and the centres of `rounds` are in the same units."""
     figure = Figure(figsize=(11, 6.6), layout="constrained")
     panels = figure.subplots(2, 3).flat
-    everywhere = np.concatenate([points, *(np.asarray(each.centroids) for each in rounds)])
+    numbered = [(number, rounds[number - 1]) for number in shown if number <= len(rounds)]
+    everywhere = np.concatenate([points, *(np.asarray(each.centroids) for _, each in numbered)])
     low, high = everywhere.min(0), everywhere.max(0)
     edge = (high - low) * 0.06
-    for number, (axes, each) in enumerate(zip(panels, rounds, strict=False), start=1):
+    size = 16 if len(points) < 500 else 4
+    for axes, (number, each) in zip(panels, numbered, strict=False):
         before, after = np.asarray(each.centroids), np.asarray(each.moved)
         for cluster, colour in zip(range(len(before)), COLOURS, strict=False):
             own = points[np.asarray(each.assignments) == cluster]
-            axes.scatter(own[:, 0], own[:, 1], s=16, color=colour, alpha=0.55, linewidths=0)
+            axes.scatter(own[:, 0], own[:, 1], s=size, color=colour, alpha=0.55, linewidths=0)
             axes.scatter(*before[cluster], s=90, marker="X", facecolor="white", edgecolor=colour, linewidths=1.4)
             axes.plot(*np.stack([before[cluster], after[cluster]]).T, color=colour, linewidth=1, linestyle=":")
             axes.scatter(*after[cluster], s=90, marker="X", color=colour, edgecolor="white", linewidths=0.8, zorder=4)

@@ -3,6 +3,7 @@
 import io
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,11 +22,13 @@ Labels = NDArray[np.int64]  # [N]
 Points = NDArray[np.float32]  # [N, 2]
 
 RIGHT, WRONG, QUIET, TRAIN = "#2563c9", "#c62f2f", "#b8bec8", "#e08a1e"
+BAND = "#9dbcf0"
 DPI = 100
 TEXT = 9
 ARROWS = ((-1, 0), (0, 1), (1, 0), (0, -1))  # left, down, right, up: across and down
 TILES = {"H": ("#3b4352", "hole"), "G": (RIGHT, "goal")}
 Q_COLOURS = "YlGn"
+WORDS_OF_A_MISTAKE = 7
 
 
 def learning_curves(history: Sequence[Epoch], floor: float | None = None) -> bytes:
@@ -58,10 +61,11 @@ def confusion_matrix(truth: Labels, predicted: Labels, names: Sequence[str], wha
     axes = figure.subplots()
     # The square root makes the rare confusions visible beside the diagonal.
     axes.imshow(np.sqrt(counts / counts.sum(1, keepdims=True).clip(1)), cmap="Blues", vmin=0, vmax=1)
+    size = max(8, 16 - len(names))  # as the cells have room for it
     for row, column in np.ndindex(*counts.shape):
         if counts[row, column]:
             colour = "white" if row == column else "#30343b"
-            axes.text(column, row, str(counts[row, column]), ha="center", va="center", fontsize=8, color=colour)
+            axes.text(column, row, str(counts[row, column]), ha="center", va="center", fontsize=size, color=colour)
     ticks = range(len(names))
     axes.set_xticks(ticks, names, rotation=45 if max(map(len, names)) > 2 else 0, ha="right", rotation_mode="anchor")
     if max(map(len, names)) <= 2:
@@ -100,24 +104,56 @@ def filters(weights: NDArray[np.float32], columns: int = 8, title: str | None = 
     return png(figure)
 
 
-def loss_bands(
-    losses: Mapping[str, NDArray[np.float32]], every: int, what: str, runs: str = "seeds", step: str = "step"
+@dataclass(frozen=True)
+class Runs:
+    """Loss and share of right answers of many runs, [noted steps, runs], one every so many steps."""
+
+    losses: NDArray[np.float32]
+    right: NDArray[np.float32]
+    every: int = 1
+
+    def part(self, runs: slice) -> "Runs":
+        return Runs(self.losses[:, runs], self.right[:, runs], self.every)
+
+
+def training_bands(
+    kinds: Mapping[str, Runs],
+    loss: str,
+    runs: str = "seeds",
+    step: str = "step",
+    where: str = "all four points",
+    least: float = 1e-4,
 ) -> bytes:
-    """The losses of many runs, [noted steps, runs], by kind: median, middle half, each as a faint line."""
-    figure = Figure(figsize=(4.5 * len(losses), 3.6), layout="constrained")
-    panels = figure.subplots(1, len(losses), squeeze=False, sharey=True)[0]
-    for axes, (title, each) in zip(panels, losses.items(), strict=True):
-        steps = every * np.arange(len(each))
-        low, middle, high = np.percentile(each, (25, 50, 75), axis=1)
-        axes.plot(steps, each, color=QUIET, linewidth=0.4, alpha=0.5)
-        axes.fill_between(steps, low, high, color=RIGHT, alpha=0.25, label="the middle half")
-        axes.plot(steps, middle, color=RIGHT, label="median")
-        axes.set(xlabel=step, title=f"{title}, {each.shape[1]} {runs}")
+    """By kind a column: losses above, accuracies below, both over the rows named by `where`; each run a faint line
+    behind the middle half and the median of the losses, the mean of the accuracies. Losses below `least` are off the
+    axis."""
+    figure = Figure(figsize=(max(6.4, 3.6 * len(kinds)), 6), layout="constrained")
+    panels = figure.subplots(2, len(kinds), squeeze=False, sharex="col", sharey="row")
+    for (losses, accuracies), (title, each) in zip(panels.T, kinds.items(), strict=True):
+        steps = each.every * np.arange(len(each.losses))
+        _band(losses, steps, each.losses)
+        losses.plot(steps, np.median(each.losses, axis=1), color=RIGHT, linewidth=2, label="median", zorder=4)
+        _band(accuracies, steps, 100 * each.right)
+        accuracies.plot(steps, 100 * each.right.mean(1), color=TRAIN, linewidth=2, label="mean", zorder=4)
+        losses.set(title=f"{title}, {each.losses.shape[1]} {runs}")
+        accuracies.set(xlabel=step)
+    lowest = max(least, min(float(each.losses.min()) for each in kinds.values()) / 1.5)
+    panels[0, 0].set(ylabel=f"{loss}, {where}", yscale="log", ylim=(lowest, None))
+    panels[1, 0].set(ylabel=f"accuracy in %, {where}", ylim=(-3, 103))
+    for axes in panels.flat:
         axes.grid(color="#eceef1")
+        axes.set_axisbelow(True)
         axes.spines[["top", "right"]].set_visible(False)
-    panels[0].set(ylabel=what, ylim=(0, None))
-    panels[0].legend(frameon=False, fontsize=TEXT)
+    for axes in panels[:, 0]:
+        axes.legend(frameon=True, fontsize=TEXT).set_zorder(5)
     return png(figure)
+
+
+def _band(axes: Axes, steps: NDArray[np.int64], values: NDArray[np.float32]) -> None:
+    """Every run as a faint line, and before them all the band of the middle half."""
+    low, high = np.percentile(values, (25, 75), axis=1)
+    axes.plot(steps, values, color=QUIET, linewidth=0.4, alpha=0.5, zorder=2)
+    axes.fill_between(steps, low, high, color=BAND, alpha=0.75, linewidth=0, label="the middle half", zorder=3)
 
 
 def split_accuracies(runs: Mapping[str, NDArray[np.float32]], floor: float) -> bytes:
@@ -297,6 +333,37 @@ def words_by_topic(topics: Mapping[str, Mapping[str, float]], what: str) -> byte
         axes.grid(axis="x", color="#eceef1")
         axes.set_axisbelow(True)
     figure.supxlabel(what, fontsize=TEXT)
+    return png(figure)
+
+
+@dataclass(frozen=True)
+class WrongArticle:
+    beginning: str
+    truth: str
+    answer: str
+    probability: float
+    words: Mapping[str, float]  # that spoke for the answer, with what they weigh
+
+
+def wrong_articles(articles: Sequence[WrongArticle], title: str) -> bytes:
+    """How each article begins, what it is, what the answer was and which words spoke for it."""
+    figure = Figure(figsize=(9.6, 0.62 * max(1, len(articles)) + 0.6), layout="constrained")
+    axes = figure.subplots()
+    axes.axis("off")
+    axes.set(xlim=(0, 1), ylim=(max(1, len(articles)), -0.1))
+    for place, each in enumerate(articles):
+        spoke = [f"{word} {weight:.2f}" for word, weight in each.words.items()]
+        lines = (
+            (0, 0.1, each.beginning, "black", TEXT + 1),
+            (0.56, 0.1, f"is {each.truth}, answered {each.answer} {each.probability:.0%}", WRONG, TEXT + 1),
+            (0, 0.5, ", ".join(spoke[:WORDS_OF_A_MISTAKE]), "#6b7280", TEXT),
+        )
+        for across, down, text, colour, size in lines:
+            # Between two dollars Matplotlib would read a formula.
+            written = axes.text(across, place + down, text, color=colour, fontsize=size, va="top", parse_math=False)
+            written.set_in_layout(False)
+        axes.axhline(place + 0.94, color="#eceef1", linewidth=1)
+    figure.suptitle(title, fontsize=TEXT + 3)
     return png(figure)
 
 

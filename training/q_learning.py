@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -371,6 +372,7 @@ GOLDEN = torch.tensor([[0.0], [14.0], [5.0], [99.0]])
 
 @dataclass(frozen=True)
 class FrozenLake:
+    options: ClassVar[frozenset[str]] = frozenset({"seed"})
     name: str
     title: str
     slippery: bool

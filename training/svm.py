@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -16,12 +17,12 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from app.card import Card, Comparison, DatasetFacts, Feature, Layer, RowsInput
-from training import export, svm_figures
+from training import export, figures, svm_figures
 from training.digit_svm import DigitSvm
 from training.export import Exportable
 from training.svm_figures import Line
 from training.svm_solver import Dual, linear_kernel, rbf_kernel, solve_dual
-from training.system import Trained, Workplace, training_facts
+from training.system import NO_OPTIONS, Trained, Workplace, training_facts
 
 LABELS = ["0", "1"]
 SOLVER = "sequential minimal optimisation of the dual, pairs by second-order gain"
@@ -129,6 +130,7 @@ def candidate(slope: float, intercept: float, points: Points) -> Line:
 
 @dataclass(frozen=True)
 class BlobsSvm:
+    options: ClassVar[frozenset[str]] = NO_OPTIONS
     name: str = "blobs-svm"
     title: str = "Two blobs, divided by the widest margin"
 
@@ -338,6 +340,7 @@ def validation_accuracies(
 
 @dataclass(frozen=True)
 class MoonsSvm:
+    options: ClassVar[frozenset[str]] = NO_OPTIONS
     name: str = "moons-svm"
     title: str = "Two moons, divided by an RBF kernel"
 
@@ -360,7 +363,7 @@ class MoonsSvm:
 
     def train(self, workplace: Workplace) -> Trained:
         start = time.perf_counter()
-        train, validation, _ = moons()
+        train, validation, test = moons()
         costs, gammas = (COSTS[1:3], GAMMAS[1:3]) if workplace.dry_run else (COSTS, GAMMAS)
         accuracies = validation_accuracies(train, validation, costs, gammas)
         # The first of the best: the smallest C, then the smallest γ, which is the smoothest boundary.
@@ -433,6 +436,12 @@ class MoonsSvm:
                     f"RBF kernel, C = {cost:g}, γ = {gamma:g}: {len(support)} support vectors of {TRAIN_ROWS} points",
                 ),
                 "search": svm_figures.search(accuracies, {"C": costs}, {"γ": gammas}),
+                "confusion": figures.confusion_matrix(
+                    test.labels, export.run(graph, test.at.astype(np.float32))["index"], LABELS, "points"
+                ),
+                "mistakes": svm_figures.plane_mistakes(
+                    lambda rows: margins_of(graph, rows), test.at, test.labels, [f"class {label}" for label in LABELS]
+                ),
             },
         )
 

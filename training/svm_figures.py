@@ -7,9 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from training.figures import QUIET, RIGHT, TEXT, WRONG, Labels, Pictures, Points, png
+from training.figures import QUIET, RIGHT, TEXT, TRAIN, WRONG, Labels, Pictures, Points, png
+from training.svm_solver import Primal
 
 INK = "#30343b"
 Margins = NDArray[np.float32]  # [N], or [N, classes]
@@ -72,6 +74,51 @@ def boundary(
     return png(figure)
 
 
+def plane_mistakes(
+    margin: Callable[[Points], Margins], points: NDArray[np.float64], truth: Labels, names: Sequence[str]
+) -> bytes:
+    """Test points in the plane: the right ones faint, mistakes in the colour of their class, and the worst of them,
+    furthest on the wrong side, with their margins in a panel of its own."""
+    figure = Figure(figsize=(9, 5), layout="constrained")
+    plane, bars = figure.subplots(1, 2, width_ratios=[2.1, 1])
+    low, high = _frame(points)
+    square = _grid(low, high)
+    values = margin(square.reshape(-1, 2)).reshape(square.shape[:2])
+    lines = {"levels": [-1, 0, 1], "colors": INK, "linestyles": ["--", "-", "--"], "linewidths": [0.8, 1.6, 0.8]}
+    plane.contour(square[..., 0], square[..., 1], values, zorder=2, **lines)
+    margins = margin(points.astype(np.float32))
+    worst = worst_in_plane(margins, truth)
+    wrong = (margins > 0) != (truth == 1)
+    for value, colour in ((0, WRONG), (1, RIGHT)):
+        for chosen, style in ((~wrong, {"s": 8, "alpha": 0.18}), (wrong, {"s": 30, "edgecolor": "white"})):
+            at = points[chosen & (truth == value)]
+            label = f"{names[value]}{', answered wrong' if chosen is wrong else ''}"
+            plane.scatter(at[:, 0], at[:, 1], color=colour, label=label, zorder=3, **style)
+    for place, index in enumerate(worst, start=1):
+        beside = (5, 5) if place % 2 else (-5, 9)  # of neighbours one higher than the other
+        plane.annotate(
+            str(place), points[index], beside, textcoords="offset points", fontsize=TEXT, weight="bold", zorder=5
+        )
+    title = f"{wrong.sum():,} mistakes on {len(truth):,} test points"
+    plane.set(xlabel="x1", ylabel="x2", xlim=(low[0], high[0]), ylim=(low[1], high[1]), title=title)
+    plane.legend(frameon=True, fontsize=TEXT - 1, loc="lower left")
+    bars.barh(range(len(worst)), margins[worst], color=[RIGHT if truth[each] else WRONG for each in worst], height=0.7)
+    bars.axvline(0, color=INK, linewidth=0.8)
+    bars.set_yticks(range(len(worst)), [str(place + 1) for place in range(len(worst))])
+    bars.set(ylim=(len(worst) - 0.4, -0.6), xlabel="margin: above 0 is class 1")
+    bars.set_title(f"The {len(worst)} furthest on the wrong side", fontsize=TEXT + 2)
+    bars.tick_params(axis="y", length=0)
+    for axes in (plane, bars):
+        axes.spines[["top", "right"]].set_visible(False)
+    return png(figure)
+
+
+def worst_in_plane(margins: Margins, truth: Labels, most: int = 10) -> NDArray[np.intp]:
+    """The wrong answers of class 1 (margin above 0) and 0, the furthest on the wrong side first."""
+    wrong = np.flatnonzero((margins > 0) != (truth == 1))
+    return wrong[np.argsort(-np.abs(margins[wrong]), kind="stable")][:most]
+
+
 def candidate_lines(
     lines: Sequence[Line], names: Sequence[str], points: NDArray[np.float64], truth: Labels, classes: Sequence[str]
 ) -> bytes:
@@ -122,6 +169,31 @@ def search(
     axes.set_title("Validation accuracy in %", fontsize=TEXT + 2)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
+    return png(figure)
+
+
+def newton(solved: Mapping[str, Primal], names: Sequence[str]) -> bytes:
+    """What the solver minimises, after each Newton step of one solution and the next: every class a faint line, their
+    mean a strong one; and the largest gradient, by which it knows when to stop."""
+    figure = Figure(figsize=(9, 3.8), layout="constrained")
+    objective, gradient = figure.subplots(1, 2)
+    first = 0
+    for (what, each), colour in zip(solved.items(), (TRAIN, RIGHT), strict=True):
+        steps = first + np.arange(each.newton_steps + 1)
+        first = int(steps[-1])
+        values = each.objectives.double().cpu().numpy()
+        objective.plot(steps, values, color=colour, linewidth=0.6, alpha=0.45)
+        objective.plot(steps, values.mean(1), color=colour, marker="o", markersize=3, label=what)
+        gradient.plot(steps, each.gradients.amax(1).cpu().numpy(), color=colour, marker="o", markersize=3)
+    objective.set(title=f"½|w|² + C·Σ max(0, 1 − y·f)², mean of {len(names)} machines", ylabel="objective")
+    gradient.set(title="Largest gradient, as a share of that at 0")
+    for axes in (objective, gradient):
+        axes.set(xlabel="Newton step", yscale="log")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid(color="#eceef1")
+        axes.set_axisbelow(True)
+        axes.spines[["top", "right"]].set_visible(False)
+    objective.legend(frameon=False, fontsize=TEXT)
     return png(figure)
 
 

@@ -114,8 +114,17 @@ class Primal:
     """f(x) = features·weights; the last feature is the constant 1, its weight the bias."""
 
     weights: Tensor  # [D, classes]
-    objective: Tensor  # [classes]
-    newton_steps: int
+    objectives: Tensor  # [Newton steps + 1, classes], before the first step and after each
+    gradients: Tensor  # of the same shape: the gradient's norm as a share of that at 0
+
+    @property
+    def objective(self) -> Tensor:
+        """[classes], in the end."""
+        return self.objectives[-1]
+
+    @property
+    def newton_steps(self) -> int:
+        return len(self.objectives) - 1
 
 
 def solve_squared_hinge(
@@ -137,14 +146,17 @@ def solve_squared_hinge(
     penalised = torch.ones_like(weights[:, :1])
     penalised[-1] = 0
     first = 2 * cost * (features.T @ signs).norm(dim=0)
+    objectives, gradients = [], []
     with tqdm(total=NEWTON_STEPS, desc=what, file=sys.stderr, dynamic_ncols=True, disable=what is None) as bar:
-        for step in range(NEWTON_STEPS):
+        for _ in range(NEWTON_STEPS):
             slack = (1 - signs * scores).clamp_min(0)
             gradient = penalised * weights - 2 * cost * (features.T @ (signs * slack))
             size = gradient.norm(dim=0)
-            bar.set_postfix_str(f"gradient {float((size / first).max()):.1e}")
+            objectives.append(_objective(penalised * weights, slack, cost))
+            gradients.append(size / first)
+            bar.set_postfix_str(f"gradient {float(gradients[-1].max()):.1e}")
             if (size <= tolerance * first).all():
-                return Primal(weights, _objective(penalised * weights, slack, cost), step)
+                return Primal(weights, torch.stack(objectives), torch.stack(gradients))
             direction = _newton_direction(features, slack > 0, penalised, cost, gradient)
             change = features @ direction
             length = _line_search(penalised, weights, direction, signs, scores, change, cost)

@@ -3,10 +3,10 @@
 import importlib.metadata
 import platform
 import subprocess
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
 
@@ -17,6 +17,8 @@ from training.data import Dataset, Source, Split, load, load_test
 DRY_RUN_ROWS = 512
 VERSION = 1  # a new training takes the place of the old one
 LIBRARIES = ("torch", "onnx", "onnxscript", "onnxruntime", "numpy")
+OPTIONS = ("epochs", "seed")  # of a Workplace: those that not every system takes
+NO_OPTIONS: frozenset[str] = frozenset()
 
 
 class BelowFloor(Exception):
@@ -25,7 +27,8 @@ class BelowFloor(Exception):
 
 @dataclass(frozen=True)
 class Workplace:
-    """Where and how a training runs. `epochs` and `seed` take the place of a system's own, where it has such."""
+    """Where and how a training runs. `epochs` and `seed` take the place of a system's own; only a system that takes
+    them is given them."""
 
     data: Path
     device: torch.device
@@ -48,6 +51,20 @@ class Workplace:
         test = load_test(source, self.data)
         return test.first(DRY_RUN_ROWS) if self.dry_run else test
 
+    def for_system(self, options: Collection[str]) -> "Workplace":
+        """Without what a system of these options does not take."""
+        return replace(
+            self,
+            epochs=self.epochs if "epochs" in options else None,
+            seed=self.seed if "seed" in options else None,
+        )
+
+    @property
+    def options(self) -> dict[str, int]:
+        """Those that are given, by name."""
+        given = {name: getattr(self, name) for name in OPTIONS}
+        return {name: value for name, value in given.items() if value is not None}
+
 
 @dataclass(frozen=True)
 class Trained:
@@ -61,6 +78,8 @@ class Trained:
 
 class System(Protocol):
     """One of the course's systems."""
+
+    options: ClassVar[frozenset[str]]  # those of OPTIONS that it takes
 
     @property
     def name(self) -> str: ...
@@ -144,9 +163,11 @@ def current_commit() -> str:
 def training_facts(
     name: str, workplace: Workplace, optimizer: str, epochs: int, seconds: float, **more: Any
 ) -> Training:
-    """Of a system that is trained by its name alone: what is not told here comes in `more`."""
+    """Of a system that is trained by its name and the workplace's options alone: what is not told here comes in
+    `more`."""
+    options = (f" --{option} {value}" for option, value in workplace.options.items())
     given: dict[str, Any] = {
-        "command": f"percept train {name}",
+        "command": f"percept train {name}{''.join(options)}",
         "seed": 0,
         "optimizer": optimizer,
         "epochs": epochs,

@@ -1,8 +1,10 @@
 """An image recipe from start to artifact: fit, export, measure the graph on the test split, describe, draw."""
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -20,6 +22,7 @@ from training.system import Trained, Workplace, current_commit, dataset_facts, d
 class ImageSystem:
     """A recipe as one of the course's systems."""
 
+    options: ClassVar[frozenset[str]] = frozenset({"epochs", "seed"})
     recipe: Recipe
 
     @property
@@ -51,8 +54,10 @@ class ImageSystem:
 
 def train(recipe: Recipe, dataset: Dataset, read_test: Callable[[], Split], device: torch.device) -> Trained:
     """The test split is read when every choice has been made. Raises ExportError."""
+    start = time.perf_counter()
     fitted = fit(recipe, dataset, device)
     comparisons = [_compare(recipe, fitted, dataset, device, variant) for variant in recipe.variants]
+    seconds = time.perf_counter() - start
     what = exportable(fitted.network)
     graph = export.to_onnx(what, torch.zeros(2, recipe.input.height, recipe.input.width, dtype=torch.uint8))
     difference = export.check_parity(what, graph, dataset.validation.images)
@@ -69,7 +74,7 @@ def train(recipe: Recipe, dataset: Dataset, read_test: Callable[[], Split], devi
     names, pictures = recipe.source.labels, test.images.numpy()
     return Trained(
         graph,
-        describe(recipe, dataset, len(test), fitted, device, metrics, comparisons),
+        describe(recipe, dataset, len(test), fitted, seconds, device, metrics, comparisons),
         export.golden_rows(what, dataset.validation.images),
         {
             "training": figures.learning_curves(fitted.history, recipe.floor),
@@ -101,6 +106,7 @@ def describe(
     dataset: Dataset,
     test_rows: int,
     fitted: Fitted,
+    seconds: float,
     device: torch.device,
     metrics: dict[str, float],
     comparisons: list[Comparison],
@@ -132,7 +138,7 @@ def describe(
             augmentation=str(recipe.augmentation),
             precision=recipe.precision,
             device=device_name(device),
-            seconds=round(fitted.seconds, 1),
+            seconds=round(seconds, 1),
             commit=current_commit(),
             libraries=libraries(),
             history=fitted.history,

@@ -151,8 +151,11 @@ def relocate_empty(points: Floats, step: Step) -> tuple[Floats, tuple[Relocation
 
 
 def at_random(points: Floats, k: int, generator: "np.random.Generator", go_on: GoOn = lambda: None) -> Floats:
-    """k different points, each set of them as likely as another: those that drew the smallest numbers."""
-    return points[np.argsort(generator.random(len(points)), kind="stable")[:k]]
+    """k points of which no two are equal, each set of them as likely as another: of the different points, in their
+    order, those that drew the smallest numbers."""
+    _, first = np.unique(points, axis=0, return_index=True)
+    places = np.sort(first)
+    return points[places[np.argsort(generator.random(len(places)), kind="stable")[:k]]]
 
 
 def plus_plus(points: Floats, k: int, generator: "np.random.Generator", go_on: GoOn = lambda: None) -> Floats:

@@ -7,10 +7,10 @@ from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from fastapi.openapi.models import Example
 from pydantic import BaseModel, TypeAdapter
 
-from app.errors import ContentTooLarge, InvalidRequest, UnsupportedMediaType
-from app.fit import fit_points, require_room_to_fit
+from app.errors import ContentTooLarge, DeadlineExceeded, InvalidRequest, UnsupportedMediaType
+from app.fit import TOO_LATE, fit_points, require_room_to_fit
 from app.lab.fit_answer import Fit
-from app.lab.fit_request import FitRequest
+from app.lab.fit_request import MOST_BYTES, FitRequest
 from app.membership import Membership
 from app.model import Model
 from app.problems import documented, documented_as, documented_overload
@@ -56,6 +56,10 @@ NO_FIT = {
         "Readable, but nothing that can be fitted: rows of several lengths, no number, a parameter out of range.",
         InvalidRequest("points: row 2 has 1 number, row 1 has 2; allowed are rows of one length"),
     ),
+    504: (
+        "The time that X-Request-Timeout-Ms allows was over before the points were read and the rounds had ended.",
+        DeadlineExceeded(TOO_LATE),
+    ),
 }
 
 
@@ -79,14 +83,14 @@ async def _model(
 
 async def _points(request: Request, service: ServiceDep) -> bytes:
     require_room_to_fit(service)
-    return await read_json(request, service.settings.max_body_bytes, "points")
+    return await read_json(request, service.settings.max_body_bytes, "points", MOST_BYTES)
 
 
 # Before the other, so that "fit" is no model.
 @router.post(
     "/cluster/fit",
     summary="k-means on your own points, round by round",
-    responses=documented(408, 504) | documented_as(NO_FIT) | documented_overload(),
+    responses=documented(408) | documented_as(NO_FIT) | documented_overload(),
     response_model=Fit,
     openapi_extra=FIT_BODY,
 )
@@ -118,4 +122,4 @@ async def find_clusters(
     """One entry per file, row or text, in order: the cluster whose centroid is nearest, how far that is, and the
     centroid itself. What a model takes, and in which units it tells distances, is on its page."""
     answer = await service.cluster(model, upload, deadline, lambda: gone(request.receive))
-    return Response(answer.json(), media_type="application/json", headers={"Server-Timing": answer.timings.header()})
+    return Response(answer.body, media_type="application/json", headers={"Server-Timing": answer.timings.header()})

@@ -76,7 +76,7 @@ async def answer(
     if files is None or len(files) > service.settings.max_files:
         return None
     answer = await service.predict(model, Upload(files), None, deadline, left)
-    return Reply(answer.json(), {"Content-Type": JSON, "Server-Timing": answer.timings.header()})
+    return Reply(answer.body, {"Content-Type": JSON, "Server-Timing": answer.timings.header()})
 
 
 class HotPath:

@@ -87,4 +87,4 @@ async def predict_images(
     """One entry per file, row or text, in order: `curl -F file=@samples/seven.png http://127.0.0.1:8000/predict/digits`.
     What a model takes is on its page: pictures as files, or JSON with `rows` or `texts`."""
     answer = await service.predict(model, upload, top, deadline, lambda: gone(request.receive))
-    return Response(answer.json(), media_type="application/json", headers={"Server-Timing": answer.timings.header()})
+    return Response(answer.body, media_type="application/json", headers={"Server-Timing": answer.timings.header()})

@@ -1,6 +1,7 @@
 """Who does not wait any longer: the rounds end, nothing is left admitted, and it is counted as what it was."""
 
 import asyncio
+import threading
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -72,6 +73,36 @@ def test_rounds_end_when_nobody_waits(
     with_service(tmp_path, use)
 
 
+@pytest.mark.parametrize(
+    ("leaves", "fault", "reason"),
+    [(True, CallerGone, "client_gone"), (False, DeadlineExceeded, "deadline")],
+    ids=["gone", "late"],
+)
+def test_long_body_is_not_read_when_nobody_waits(
+    tmp_path: Path, leaves: bool, fault: type[Exception], reason: str
+) -> None:
+    """While the threads are busy."""
+    held = threading.Event()
+
+    async def gone() -> None:
+        await asyncio.sleep(0.05 if leaves else 60)
+
+    async def use(service: Service) -> None:
+        body = b'{"points": [[1], [2]], "k": 2}' + b" " * 70_000
+        busy = [asyncio.create_task(service.scheduler.decode(0, held.wait, 10)) for _ in range(service.scheduler.slots)]
+        await asyncio.sleep(0)
+        started = time.perf_counter()
+        with pytest.raises(fault):
+            await fit_points(service, body, None if leaves else started + 0.05, gone)
+        assert time.perf_counter() - started < 5
+        assert not any(each.done() for each in busy)
+        held.set()
+        await asyncio.gather(*busy)
+        assert failures(service) == {"client_gone": 0, "deadline": 0, "invalid": 0, "internal": 0} | {reason: 1}
+
+    with_service(tmp_path, use)
+
+
 def test_fault_of_a_request_is_the_callers(tmp_path: Path) -> None:
     async def use(service: Service) -> None:
         with pytest.raises(InvalidRequest):
@@ -88,6 +119,18 @@ def test_long_body_is_read_in_a_thread_to_the_same_end(tmp_path: Path) -> None:
         assert short.body == long.body
         with pytest.raises(AppError, match="the body is not valid JSON"):
             await fit_points(service, b"{" + spaces, None)
+
+    with_service(tmp_path, use)
+
+
+def test_many_small_fits_at_once_are_all_answered(tmp_path: Path) -> None:
+    """They may take 300 rounds each, and take a few."""
+
+    async def use(service: Service) -> None:
+        points = np.random.default_rng(0).normal(size=(300, 2)).tolist()
+        bodies = [orjson.dumps({"points": points, "k": 4, "seed": seed}) for seed in range(32)]
+        answers = await asyncio.gather(*(fit_points(service, body, None) for body in bodies))
+        assert [orjson.loads(answer.body)["seed"] for answer in answers] == list(range(32))
 
     with_service(tmp_path, use)
 

@@ -8,7 +8,7 @@ import pytest
 
 from app.card import Card, Feature, RowsInput, TextInput
 from app.errors import ContentTooLarge, InvalidRequest
-from app.rows import read_batch, require_short
+from app.rows import read_batch, require_few_and_short, require_finite
 from tests.onnx_models import brightness_card
 
 ROWS: Card = brightness_card(input=RowsInput(features=[Feature(name="height", unit="cm"), Feature(name="weight")]))
@@ -40,8 +40,8 @@ def test_texts_stay_as_they_are() -> None:
         (b"{", "the body is not valid JSON"),
         (b"", "the body is not valid JSON"),
         ({}, r"the body has no member; model 'brightness' takes rows of 2 numbers \(height, weight\)"),
-        ({"rows": [[1, 2]], "more": 1}, "the body has the members 'rows', 'more'; model 'brightness' takes rows"),
-        ({"texts": ["a"]}, "the body has the members 'texts'; model 'brightness' takes rows"),
+        ({"rows": [[1, 2]], "more": 1}, 'the body has the members "rows", "more"; model \'brightness\' takes rows'),
+        ({"texts": ["a"]}, "the body has the members \"texts\"; model 'brightness' takes rows"),
         ([[1, 2]], r"the body has \[\[1,2\]\]; model 'brightness' takes rows"),
         ({"rows": []}, r"rows is \[\]; allowed is a list with at least one entry"),
         ({"rows": {"a": 1}}, r'rows is \{"a":1\}; allowed is a list'),
@@ -79,10 +79,21 @@ def test_too_many_are_refused() -> None:
 
 def test_text_that_is_too_long_is_refused() -> None:
     texts = {"text": np.array([["a" * 5, "☃" * 6]], object), "numbers": np.zeros(1_000)}
-    require_short(texts, 6)
+    require_few_and_short(texts, 2, 6)
 
     with pytest.raises(ContentTooLarge, match=r"text 2 has 6 characters; at most 5 .* \(PERCEPT_MAX_CHARACTERS\)"):
-        require_short(texts, 5)
+        require_few_and_short(texts, 2, 5)
+    with pytest.raises(ContentTooLarge, match=r"text has 2 texts; at most 1 are allowed \(PERCEPT_MAX_ROWS\)"):
+        require_few_and_short(texts, 1, 6)
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
+def test_row_whose_answer_is_no_number_is_named(wrong: float) -> None:
+    margins = np.array([[0.5, 1], [2, wrong], [wrong, 3]], np.float32)
+    require_finite({"margins": margins[:1], "index": np.array([1, 0]), "words": np.array(["a", "b"], object)})
+
+    with pytest.raises(InvalidRequest, match="row 2 has numbers too large for this model: its margins would be no fin"):
+        require_finite({"index": np.array([1, 0, 1]), "margins": margins})
 
 
 def test_long_values_are_not_quoted_whole() -> None:
@@ -90,6 +101,23 @@ def test_long_values_are_not_quoted_whole() -> None:
         read({"rows": [["x" * 1_000, 2]]})
 
     assert len(error.value.detail) < 120
+
+
+def test_names_of_members_are_not_told_whole_and_not_all() -> None:
+    with pytest.raises(InvalidRequest) as error:
+        read({"x" * 1_000: 1, "y": 2, "z": 3, "rows": [[1, 2]]})
+
+    assert error.value.detail.startswith('the body has the members "' + "x" * 39 + '…, "y", "z", …; model')
+
+
+@pytest.mark.parametrize(("document", "card"), [({"rows": [[1, None]]}, ROWS), ({"texts": [None]}, TEXTS)])
+@pytest.mark.parametrize("depth", [200, 300, 1_000])
+def test_lists_in_lists_are_refused_however_deep(document: Any, card: Card, depth: int) -> None:
+    """orjson reads deeper ones than it writes."""
+    body = json.dumps(document).replace("null", "[" * depth + "]" * depth).encode()
+
+    with pytest.raises(InvalidRequest, match=r"is \[{40}…; allowed|not valid JSON"):
+        read(body, card)
 
 
 CELL: Card = brightness_card(input=RowsInput(features=[Feature(name="cell", choices=16), Feature(name="speed")]))

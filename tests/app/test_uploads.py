@@ -9,7 +9,7 @@ from starlette.types import Message
 from app import uploads
 from app.errors import AppError, ContentTooLarge, InvalidRequest, RequestTimeout, UnsupportedMediaType
 from app.problems import DOCUMENTED
-from app.uploads import MultipartFiles, read_upload
+from app.uploads import MultipartFiles, read_json, read_upload
 
 BOUNDARY = b"xYz"
 MULTIPART = b"multipart/form-data; boundary=xYz"
@@ -74,6 +74,24 @@ def test_unannounced_length_beyond_the_limit_is_refused_as_soon_as_it_is_passed(
         read([b"x" * 600] * 10, b"image/png")
 
     assert error.value.headers["asked"] == "2"
+
+
+@pytest.mark.parametrize(
+    ("limit", "most", "asked", "allowed"),
+    [(1_000, 500, 1, "at most 500 bytes are read of points"), (1_000, 2_000, 2, "PERCEPT_MAX_BODY_BYTES")],
+)
+def test_smaller_of_two_limits_ends_the_reading_of_json(limit: int, most: int, asked: int, allowed: str) -> None:
+    received = 0
+
+    async def receive() -> Message:
+        nonlocal received
+        received += 1
+        return {"type": "http.request", "body": b" " * 600, "more_body": True}
+
+    head = {"type": "http", "method": "POST", "headers": [(b"content-type", b"application/json")]}
+    with pytest.raises(ContentTooLarge, match=allowed):
+        asyncio.run(read_json(Request(head, receive), limit, "points", most))
+    assert received == asked
 
 
 def test_too_many_files_are_refused_at_the_first_too_many() -> None:

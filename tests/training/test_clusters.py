@@ -1,5 +1,6 @@
 """What the systems of k-means answer, held against scikit-learn and against arithmetic by hand."""
 
+import json
 from itertools import islice
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from sklearn.cluster import KMeans
 
 from app.card import read_card
 from tests.conftest import ROOT
-from training import clusters, export, kmeans
+from training import cluster_figures, clusters, export, kmeans
 from training.data import FASHION_MNIST, MNIST, load_test
 from training.system import Trained, Workplace, require_floor
 
@@ -131,13 +132,79 @@ def test_purity_by_hand() -> None:
 
 def test_picture_of_a_prototype_is_its_own_cluster_at_no_distance() -> None:
     pictures = torch.randint(256, (5, 28, 28), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    index, distances, distance, prototype = clusters.NearestPrototype(pictures.flatten(1).double() / 255)(pictures)
     flat = pictures.flatten(1).double() / 255
+    served = clusters.NearestPrototype(flat, flat[[3, 1]])(pictures)
+    index, distances, distance, prototype, coarse_index, coarse_distance = served
 
     assert index.tolist() == [0, 1, 2, 3, 4]
     assert distance.tolist() == pytest.approx([0] * 5, abs=1e-5)
     assert distances.numpy() == pytest.approx(torch.cdist(flat, flat).numpy(), abs=1e-5)
     assert torch.equal(prototype, pictures)
+    assert (coarse_index[3], coarse_index[1]) == (0, 1)
+    assert coarse_distance.numpy() == pytest.approx(torch.cdist(flat, flat[[3, 1]]).amin(1).numpy(), abs=1e-5)
+
+
+def test_scikit_learns_inertias_are_those_that_the_benchmark_found() -> None:
+    found = json.loads((ROOT / "docs" / "kmeans.json").read_text(encoding="utf-8"))
+    measured = {(each["data"], each["k"]): round(each["scikit_learn"]["inertia"]) for each in found["compared"]}
+
+    assert {each["pictures"] for each in found["compared"]} == {60_000}
+    # A run that was interrupted has written what it had by then.
+    assert (
+        measured.items()
+        <= {
+            (system.source.name, k): inertia
+            for system in clusters.SYSTEMS
+            if isinstance(system, clusters.Images)
+            for k, inertia in system.scikit_learns_inertia.items()
+        }.items()
+    )
+
+
+@pytest.mark.parametrize("source", [MNIST, FASHION_MNIST], ids=lambda source: source.name)
+@pytest.mark.parametrize(("k", "figure"), [(10, "coarse_inertia"), (64, "inertia")])
+def test_both_codebooks_are_within_1_percent_of_scikit_learns(k: int, figure: str, source: clusters.Source) -> None:
+    session = session_of(f"{source.name.removesuffix('-mnist')}-kmeans")
+    card = read_card(session.get_modelmeta().custom_metadata_map)
+    assert card is not None
+    theirs = next(each for each in clusters.SYSTEMS if each.name == card.name)
+    assert isinstance(theirs, clusters.Images)
+
+    assert card.metrics[figure] <= 1.01 * theirs.scikit_learns_inertia[k]
+    assert card.metrics[f"{figure}_of_scikit_learn"] == theirs.scikit_learns_inertia[k]
+    assert card.floor[f"{figure}_within_1_percent_of_scikit_learn"] == 1
+    assert card.outputs == clusters.IMAGE_OUTPUTS
+    assert card.told == ["distance", "distances", "prototype"]
+
+
+def test_inertia_that_is_one_percent_above_is_not_within_it() -> None:
+    assert [
+        clusters.beside_scikit_learn("inertia", inertia, 200.0)["inertia_within_1_percent_of_scikit_learn"]
+        for inertia in (190, 202, 202.1)
+    ] == [1, 1, 0]
+    assert clusters.inertia_of(np.array([3, 4], np.float32)) == 25
+
+
+def test_rounds_that_are_drawn_end_in_the_sizes_that_are_served(shirts: Trained) -> None:
+    bodies = clusters.drawn_bodies()
+    rounds = clusters.shirt_rounds(bodies)
+    served = export.run(shirts.graph, bodies.float().numpy())["index"]
+
+    assert torch.equal(rounds[-1].assignments, torch.from_numpy(served))
+    assert torch.equal(rounds[-1].assignments, rounds[-2].assignments)
+    for size in range(4):
+        torch.testing.assert_close(rounds[-1].moved[size], bodies[rounds[-1].assignments == size].mean(0))
+    assert len(rounds) > max(clusters.ROUNDS_SHOWN)
+    assert "rounds" in shirts.figures
+
+
+def test_rounds_are_drawn_by_their_numbers() -> None:
+    points, names = clusters.PLAYERS.numpy(), ("passes", "goals")
+    course = list(islice(kmeans.rounds(clusters.PLAYERS, clusters.course_start()), 5))
+    drawn = cluster_figures.round_by_round(points, course, names)
+
+    assert drawn == cluster_figures.round_by_round(points, course, names, shown=(1, 2, 3, 4, 5))
+    assert drawn != cluster_figures.round_by_round(points, course, names, shown=(1, 2, 3, 5))
 
 
 @pytest.mark.parametrize("source", [MNIST, FASHION_MNIST], ids=lambda source: source.name)

@@ -1,6 +1,7 @@
 """What is exported is what was trained; what is not, or falls short, is not written."""
 
 import os
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -44,6 +45,20 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     recipe = replace(RECIPES["mnist-lenet"], epochs=4, batch_size=32, floor=0.9)
     keep(train(recipe, bars_dataset(), lambda: bars(200, seed=3), CPU), out)
     return out
+
+
+def test_training_takes_as_long_as_its_variants_too() -> None:
+    """A network and another to compare it with, whose making takes a second."""
+
+    def slow() -> nn.Module:
+        time.sleep(1)
+        return recipe.body()
+
+    recipe = replace(RECIPES["mnist-dnn"], epochs=1)
+    card = train(replace(recipe, variants={"slow": slow}), bars_dataset(), lambda: bars(100, seed=3), CPU).card
+
+    assert [comparison.what for comparison in card.comparisons] == ["slow"]
+    assert card.training.seconds >= 1
 
 
 @pytest.mark.parametrize("rows", [1, 7, 64, 100])

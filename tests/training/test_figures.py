@@ -1,6 +1,7 @@
 """Figures are pictures, and what they show is what they were given."""
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -66,6 +67,16 @@ def test_words_of_each_topic_are_drawn_as_bars() -> None:
     assert figures.words_by_topic(topics, "weight") != figures.words_by_topic(few, "weight")
 
 
+def test_wrong_articles_are_listed_with_what_spoke_for_the_answer() -> None:
+    one = figures.WrongArticle("Film sold for $5bn, then $6bn", "business", "entertainment", 0.71, {"film": 1.25})
+    drawn = figures.wrong_articles([one, one], "2 mistakes")
+
+    assert rgb(figures.WRONG) in colours(drawn)
+    assert Image.open(io.BytesIO(drawn)).height > Image.open(io.BytesIO(figures.wrong_articles([one], "1"))).height
+    assert figures.wrong_articles([replace(one, words={"film": 1.2})] * 2, "2 mistakes") != drawn
+    assert rgb(figures.WRONG) not in colours(figures.wrong_articles([], "no mistake"))
+
+
 def test_learning_curves_are_drawn() -> None:
     history = [
         Epoch(epoch=n, loss=1 / n, accuracy=1 - 0.5 / n, validation_loss=2 / n, validation_accuracy=1 - 0.6 / n)
@@ -74,6 +85,29 @@ def test_learning_curves_are_drawn() -> None:
     drawn = colours(figures.learning_curves(history, floor=0.9))
 
     assert {rgb(figures.TRAIN), rgb(figures.RIGHT)} <= drawn
+
+
+def test_band_and_its_middle_are_seen_before_a_hundred_lines() -> None:
+    """A band of a colour of its own, median and mean on it: what lies behind them would leave none of their pixels."""
+    steps = np.linspace(0, 1, 200, dtype=np.float32)[:, None]
+    losses = np.exp(-5 * steps * np.linspace(0.5, 2, 100, dtype=np.float32))
+    runs = figures.Runs(losses, 1 - losses / 2, every=3)
+    pixels = np.asarray(Image.open(io.BytesIO(figures.training_bands({"SGD": runs}, "loss"))).convert("RGB"))
+
+    def share(colour: str) -> float:
+        return float((pixels == rgb(colour)).all(2).mean())
+
+    assert share(figures.RIGHT) > 1e-3 and share(figures.TRAIN) > 1e-3
+    band = np.array(rgb(figures.BAND)) * 0.75
+    near = np.abs(pixels - (band + 0.25 * np.array(rgb(figures.QUIET)))).max(2) < 12
+    assert near.mean() > 0.02
+
+
+def test_runs_are_parted_by_run() -> None:
+    runs = figures.Runs(np.arange(6, dtype=np.float32).reshape(2, 3), np.ones((2, 3), np.float32), 5)
+    part = runs.part(slice(1, 3))
+
+    assert part.losses.tolist() == [[1, 2], [4, 5]] and part.every == 5
 
 
 def test_filters_of_any_number_are_drawn() -> None:

@@ -1,5 +1,6 @@
 """k-means against scikit-learn's, and one round of it as a graph against NumPy."""
 
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from sklearn.cluster import KMeans
 from torch import Tensor
 
 from training import kmeans, lloyd
+from training.export import opened
 
 
 def blobs(seed: int, n: int, d: int, spread: float = 1.0) -> Tensor:
@@ -180,7 +182,7 @@ Array = NDArray[np.float64]
 @pytest.fixture(scope="module")
 def session() -> ort.InferenceSession:
     """Of the committed file."""
-    return ort.InferenceSession(lloyd.WHERE, providers=["CPUExecutionProvider"])
+    return opened(lloyd.WHERE.read_bytes())
 
 
 def by_numpy(points: Array, centroids: Array) -> dict[str, Array]:
@@ -207,6 +209,58 @@ def test_graph_gives_the_round_that_numpy_gives(session: ort.InferenceSession, n
         assert given == pytest.approx(wanted, rel=1e-12, abs=1e-9), name
 
 
+@pytest.mark.parametrize("far", [0, 1e6, 1e10, 1e12, 1e100])
+def test_graph_finds_the_nearest_beside_a_far_point(session: ort.InferenceSession, far: float) -> None:
+    """Two blobs, each about its centroid, and a point alone."""
+    generator = np.random.default_rng(0)
+    near = generator.normal(size=(1_000, 2)) + np.repeat([[0], [5]], 500, axis=0)
+    points, centroids = np.vstack([near, [[far, 0]]]), np.array([[0.0, 0], [5, 5], [far, 0]])
+    [assignments] = session.run(["assignments"], {"points": points, "centroids": centroids})
+
+    assert np.array_equal(assignments, by_numpy(points, centroids)["assignments"])
+
+
+@pytest.mark.parametrize("d", [1, 3, 50])
+@pytest.mark.parametrize("away", [0, 1, 1e4, 1e8, 1e13])
+def test_no_centroid_is_nearer_than_the_graphs_but_for_the_last_digit(
+    session: ort.InferenceSession, d: int, away: float
+) -> None:
+    """Points between two centroids, up to rounding, with distances as fractions."""
+    generator = np.random.default_rng(d)
+    centroids = generator.normal(size=(6, d)) + away * generator.normal(size=(6, 1))
+    first, second = generator.integers(6, size=(2, 60))
+    points = (centroids[first] + centroids[second]) / 2 * (1 + generator.normal(size=(60, 1)) * 1e-14)
+    points[::2] += generator.normal(size=(30, d))  # and others
+    answers = session.run(["assignments", "squared_distances"], {"points": points, "centroids": centroids})
+
+    for point, cluster, square in zip(points, *answers, strict=True):
+        squares = [sum((Fraction(x) - Fraction(c)) ** 2 for x, c in zip(point, row, strict=True)) for row in centroids]
+        assert squares[cluster] <= min(squares) * (1 + Fraction((d + 4) * 2.0**-52))
+        assert square == pytest.approx(float(squares[cluster]), rel=(d + 4) * 2.0**-52)
+
+
+@pytest.mark.parametrize("scale", [1e-170, 1e-161, 1e-160, 1e-158, 1e90])
+def test_graph_finds_the_nearest_where_squares_are_hardly_numbers(session: ort.InferenceSession, scale: float) -> None:
+    generator = np.random.default_rng(0)
+    points, centroids = generator.normal(0, scale, (200, 1)), generator.normal(0, scale, (8, 1))
+    [assignments] = session.run(["assignments"], {"points": points, "centroids": centroids})
+
+    assert np.array_equal(assignments, by_numpy(points, centroids)["assignments"])
+
+
+@pytest.mark.parametrize("far", [0, 1e12], ids=["by products", "by differences"])
+def test_graph_gives_the_round_that_pytorch_gives(session: ort.InferenceSession, far: float) -> None:
+    points = blobs(4, n=200, d=3)
+    points[0] += far
+    centroids = points[-5:].clone()  # no view: torch.cond takes none
+    wanted = lloyd.LloydRound()(points, centroids)
+    answers = session.run(list(lloyd.OUTPUTS), {"points": points.numpy(), "centroids": centroids.numpy()})
+
+    assert np.array_equal(answers[0], wanted[0])
+    for mine, theirs in zip(answers[1:], wanted[1:], strict=True):
+        assert mine == pytest.approx(theirs.numpy(), rel=1e-13)
+
+
 def test_graph_leaves_an_empty_cluster_where_it_is(session: ort.InferenceSession) -> None:
     points, centroids = np.array([[0.0, 0], [2, 0]]), np.array([[1.0, 1], [50, 50]])
     moved, counts = session.run(["moved", "counts"], {"points": points, "centroids": centroids})
@@ -228,7 +282,7 @@ def test_rounds_of_the_graph_end_where_the_tensors_do(session: ort.InferenceSess
 
 def test_committed_graph_is_what_the_command_writes(session: ort.InferenceSession, tmp_path: Path) -> None:
     assert lloyd.main(["--out", str(tmp_path / "new" / "lloyd.onnx")]) == 0
-    new = ort.InferenceSession(tmp_path / "new" / "lloyd.onnx", providers=["CPUExecutionProvider"])
+    new = opened((tmp_path / "new" / "lloyd.onnx").read_bytes())
     points = blobs(9, n=50, d=3).numpy()
     given = {"points": points, "centroids": points[:4]}
 

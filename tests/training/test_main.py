@@ -1,5 +1,6 @@
 """The command line of training, run as a person runs it."""
 
+import json
 import os
 import shutil
 import signal
@@ -9,15 +10,17 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import onnx
 import pytest
 import torch
 
+from app.card import CARD_KEY
 from tests.conftest import ROOT
 from tests.training.datasets import bars_dataset
 from training.__main__ import RECIPES, SYSTEMS, arguments, chosen, earlier_seconds, main
 from training.progress import DRY
 from training.svm import BlobsSvm
-from training.system import Workplace
+from training.system import Trained, Workplace, training_facts
 from training.train import ImageSystem
 
 
@@ -84,6 +87,48 @@ def test_number_of_epochs_is_checked(epochs: str, capsys: pytest.CaptureFixture[
     assert f"'{epochs}': allowed is a whole number, 1 and more" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["xor-mlp", "mnist-dnn", "iris-mlp", "--epochs=7"], "--epochs: xor-mlp, iris-mlp cannot take it; those that"),
+        (["fashion-kmeans", "--seed=5", "--epochs=7"], "--epochs: fashion-kmeans cannot take it; those that"),
+        (["xor-perceptron", "--seed=0"], "--seed: xor-perceptron cannot take it; those that can are mnist-svm, "),
+    ],
+)
+def test_option_that_a_model_does_not_take_is_refused(
+    argv: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(argv)
+
+    assert stop.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_with_all_an_option_is_for_those_that_take_it(capsys: pytest.CaptureFixture[str]) -> None:
+    assert recipe_names("--all", "--seed=5") == list(SYSTEMS)
+    told = capsys.readouterr().err
+    assert told.startswith("percept train: --seed is for mnist-svm, mnist-kmeans, fashion-kmeans, frozenlake-dqn")
+    assert told.endswith("; the others have no such option\n")
+
+    everywhere = Workplace(Path("unused"), torch.device("cpu"), epochs=7, seed=5)
+    given = {name: everywhere.for_system(system.options).options for name, system in SYSTEMS.items()}
+    assert given["blobs-svm"] == {}
+    assert given["mnist-svm"] == {"seed": 5}
+    assert given["mnist-dnn"] == {"epochs": 7, "seed": 5}
+
+
+def test_command_on_the_card_has_the_options_that_were_given() -> None:
+    plain = Workplace(Path("unused"), torch.device("cpu"))
+
+    def command(workplace: Workplace) -> str:
+        return training_facts("mnist-svm", workplace, "Newton", 1, 0.0).command
+
+    assert command(plain) == "percept train mnist-svm"
+    assert command(replace(plain, seed=0)) == "percept train mnist-svm --seed 0"
+    assert command(replace(plain, seed=5, epochs=7)) == "percept train mnist-svm --epochs 7 --seed 5"
+
+
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_dry_run_takes_every_step_and_keeps_nothing(
     name: str, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -123,14 +168,39 @@ def test_one_that_fails_leaves_the_others(
     assert total[:-1] == ["total", "1", "of", "2"]
 
 
+class OutOfOrder(BlobsSvm):
+    """Fails in a way that no training foresees."""
+
+    def train(self, workplace: Workplace) -> Trained:
+        raise RuntimeError("DefaultCPUAllocator: not enough memory")
+
+
+def test_one_that_fails_as_nobody_foresaw_leaves_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(SYSTEMS, "blobs-svm", OutOfOrder())
+
+    assert main(["blobs-svm", "players-kmeans", "--out", str(tmp_path)]) == 1
+    told = capsys.readouterr()
+    fault = "RuntimeError: DefaultCPUAllocator: not enough memory"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["players-kmeans"]
+    assert f"\nblobs-svm (1 of 2) failed after 00:00: {fault}\n" in told.err
+    assert "Traceback (most recent call last):" in told.err and "in train\n" in told.err
+    assert told.err.endswith("\npercept train: failed: blobs-svm\n")
+    assert told.out.splitlines()[-1].split()[:-1] == ["total", "1", "of", "2"]
+
+
 def test_earlier_trainings_say_how_long_the_next_will_take(tmp_path: Path) -> None:
     for name in ("iris-mlp", "moons-svm", "xor-mlp"):
         (tmp_path / name / "1").mkdir(parents=True)
+    seconds = []
     for name in ("iris-mlp", "moons-svm"):
-        shutil.copy(ROOT / "artifacts" / name / "1" / "model.onnx", tmp_path / name / "1")
+        file = shutil.copy(ROOT / "artifacts" / name / "1" / "model.onnx", tmp_path / name / "1")
+        [card] = (prop.value for prop in onnx.load(file).metadata_props if prop.key == CARD_KEY)
+        seconds.append(json.loads(card)["training"]["seconds"])
     (tmp_path / "xor-mlp" / "1" / "model.onnx").write_bytes(b"not a graph")
 
-    assert earlier_seconds(list(SYSTEMS.values()), tmp_path) == {"iris-mlp": 45.5, "moons-svm": 15.0}
+    assert earlier_seconds(list(SYSTEMS.values()), tmp_path) == {"iris-mlp": seconds[0], "moons-svm": seconds[1]}
 
 
 def test_ctrl_c_stops_and_leaves_what_is_whole(data: Path, tmp_path: Path) -> None:

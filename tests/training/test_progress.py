@@ -15,7 +15,7 @@ def perceptron() -> Card:
     """Of three figures that have a floor."""
     card = card_in(ROOT / "artifacts" / "xor-perceptron" / "1" / "model.onnx")
     assert card is not None
-    reached = {"mistakes_at_best": 1.0, "and_accuracy": 1.0, "or_accuracy": 0.98765}
+    reached = {"mistakes_of_4_points": 1.0, "and_accuracy": 1.0, "or_accuracy": 0.98765}
     return card.model_copy(update={"metrics": reached, "floor": dict.fromkeys(reached, 0.75)})
 
 
@@ -52,7 +52,8 @@ def test_end_of_each_is_told(perceptron: Card) -> None:
     assert str(Outcome("a", 3725.0, fault="no such file")) == "failed after 1:02:05: no such file"
     assert str(Outcome("a", 3.0)) == f"done in 00:03: {DRY}"
     assert str(Outcome("a", 3.0, perceptron)) == (
-        "done in 00:03: mistakes at best 1 (floor 0.75), and accuracy 1 (floor 0.75), or accuracy 0.9877 (floor 0.75)"
+        "done in 00:03: mistakes of 4 points 1 (floor 0.75), and accuracy 1 (floor 0.75), "
+        "or accuracy 0.9877 (floor 0.75)"
     )
 
 
@@ -62,12 +63,12 @@ def test_table_has_every_figure_with_a_floor_and_the_total(perceptron: Card) -> 
 
     assert progress.failed == ["b"]
     assert progress.table().splitlines() == [
-        "model  figure            floor  reached  seconds",
-        "a      mistakes at best   0.75        1      4.0",
-        "a      and accuracy       0.75        1",
-        "a      or accuracy        0.75   0.9877",
-        "b      failed                               61.0",
-        "total  1 of 3                               65.0",
+        "model  figure                floor  reached  seconds",
+        "a      mistakes of 4 points   0.75        1      4.0",
+        "a      and accuracy           0.75        1",
+        "a      or accuracy            0.75   0.9877",
+        "b      failed                                   61.0",
+        "total  1 of 3                                   65.0",
     ]
 
 

@@ -369,6 +369,17 @@ def test_state_of_the_slippery_lake_is_answered_with_the_chance_of_success(servi
     assert hole["outputs"]["success"] == 0
 
 
+@pytest.mark.parametrize("name", ["frozenlake-dqn", "frozenlake-slippery-dqn"])
+@pytest.mark.parametrize(("value", "told"), [(16, "16"), (-1, "-1"), (3.5, "3.5")])
+def test_state_that_the_lake_has_not_is_refused_by_name(
+    name: str, value: float, told: str, service: TestClient
+) -> None:
+    response = service.post(f"/predict/{name}", json={"rows": [[0], [value]]})
+
+    assert response.status_code == 422
+    assert response.json()["detail"] == f"row 2: state is {told}; allowed is a whole number from 0 to 15"
+
+
 # --- drawn -----------------------------------------------------------------------------------------------------------
 
 

@@ -120,6 +120,31 @@ def test_squared_hinge_reaches_the_minimum_that_scipy_finds() -> None:
         assert solved.weights[:, column].numpy() == pytest.approx(best.x, abs=1e-5)
 
 
+def test_squared_hinge_falls_with_every_newton_step_to_what_its_weights_cost() -> None:
+    points = problem(2, separable=False)
+    features = torch.cat([points.tensor, torch.ones(60, 1, dtype=torch.float64)], dim=1)
+    solved = solve_squared_hinge(features, points.signs[:, None], 0.7, tolerance=1e-9)
+    slack = (1 - points.signs * (features @ solved.weights)[:, 0]).clamp_min(0)
+    weights = solved.weights[:-1, 0]
+
+    assert float(solved.objectives[0]) == pytest.approx(0.7 * 60)  # every slack is 1 at 0
+    assert float(solved.gradients[0]) == pytest.approx(1)
+    assert (solved.objectives.diff(dim=0) <= 0).all() and solved.newton_steps > 1
+    assert float(solved.objective) == pytest.approx(float(weights @ weights / 2 + 0.7 * slack @ slack))
+    assert float(solved.gradients[-1]) <= 1e-9
+
+
+def test_newton_steps_of_both_solutions_are_drawn() -> None:
+    points = problem(2, separable=False)
+    features = torch.cat([points.tensor, torch.ones(60, 1, dtype=torch.float64)], dim=1)
+    start = solve_squared_hinge(features[:20], points.signs[:20, None], 1.0)
+    whole = solve_squared_hinge(features, points.signs[:, None], 0.3, start=start.weights)
+    drawn = svm_figures.newton({"a part": start, "all": whole}, ["0"])
+
+    assert {rgb(figures.TRAIN), rgb(figures.RIGHT)} <= colours(drawn)
+    assert drawn != svm_figures.newton({"a part": whole, "all": start}, ["0"])
+
+
 def test_a_good_start_leads_to_the_same_machine_in_fewer_steps() -> None:
     points = problem(2, separable=False)
     features = torch.cat([points.tensor, torch.ones(60, 1, dtype=torch.float64)], dim=1)
@@ -209,7 +234,7 @@ def test_the_parameters_of_the_moons_are_the_best_on_the_validation_points() -> 
 
 
 def test_artifacts_of_the_plane_are_kept_with_their_figures(tmp_path: Path) -> None:
-    for kind, drawn in ((BlobsSvm, ["boundary", "lines"]), (MoonsSvm, ["boundary", "search"])):
+    for kind, drawn in ((BlobsSvm, ["boundary", "lines"]), (MoonsSvm, ["boundary", "confusion", "mistakes", "search"])):
         made = trained(kind)
         keep(made, tmp_path)
         folder = tmp_path / made.card.name / "1"
@@ -218,6 +243,18 @@ def test_artifacts_of_the_plane_are_kept_with_their_figures(tmp_path: Path) -> N
             node.name for node in ort.InferenceSession(folder / "model.onnx").get_outputs()
         ]
         assert {rgb(figures.RIGHT), rgb(figures.WRONG)} <= colours(made.figures["boundary"])
+
+
+def test_worst_of_the_plane_are_mistakes_furthest_on_the_wrong_side() -> None:
+    margins = np.array([0.5, -2.0, 3.0, -0.1, 1.5, -4.0], np.float32)
+    truth = np.array([1, 1, 0, 1, 0, 0])
+
+    assert svm_figures.worst_in_plane(margins, truth).tolist() == [2, 1, 4, 3]
+    assert svm_figures.worst_in_plane(margins, truth, most=1).tolist() == [2]
+
+
+def test_mistakes_of_the_moons_are_drawn_in_the_colours_of_their_classes() -> None:
+    assert {rgb(figures.RIGHT), rgb(figures.WRONG)} <= colours(trained(MoonsSvm).figures["mistakes"])
 
 
 # --- digits ----------------------------------------------------------------------------------------------------------
@@ -266,7 +303,7 @@ def test_machines_say_in_kernels_what_the_weights_say_in_features() -> None:
 def test_with_every_point_a_landmark_the_machines_separate_what_can_be() -> None:
     at, labels = make_classification(200, 8, n_informative=6, n_redundant=0, n_classes=4, random_state=5)
     train = Prepared(torch.from_numpy(at).float(), torch.from_numpy(labels))
-    machines = fit_machines(train, Scale(rows=200, landmarks=200, components=8), 1e3, 0.1)
+    machines = fit_machines(train, Scale(rows=200, landmarks=200, components=8), 1e3, 0.1).machines
     margins = in_pieces(machines, train.points)
 
     assert torch.equal(margins.argmax(1), train.labels)
@@ -300,7 +337,7 @@ def test_margins_are_the_same_for_a_picture_alone_and_among_others() -> None:
     points = projection(upright(pictures).flatten(1))
     machines = fit_machines(
         Prepared(points, torch.arange(70) % 10), Scale(rows=70, landmarks=20, components=5), 1.0, 0.05
-    )
+    ).machines
     what = export.Exportable(
         DigitMachine(upright, projection, machines), "image", {"index": "the answer", "margins": "its margins"}
     )

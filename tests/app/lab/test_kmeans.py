@@ -138,6 +138,16 @@ def test_points_far_from_zero_keep_their_digits(lloyd: Lloyd) -> None:
     assert far.inertia == pytest.approx(near.inertia, rel=1e-7)
 
 
+def test_far_point_does_not_blur_the_others(lloyd: Lloyd) -> None:
+    """Squares of 1e10 have no digits left for what is between 0 and 12."""
+    points = np.array([[1e10], [0], [1], [2], [3], [10], [11], [12]])
+    ours = run(lloyd, points, np.array([[1e10], [0], [12]]), 300, 0)
+
+    assert (ours.stopped, len(ours.rounds)) == ("unchanged", 2)
+    assert ours.centroids.tolist() == [[1e10], [1.5], [11]]
+    assert ours.inertia == 7
+
+
 def test_inertia_never_grows(lloyd: Lloyd) -> None:
     for seed in range(20):
         points = blobs(seed, 100, 3, spread=2.0)
@@ -158,7 +168,7 @@ def test_point_that_was_the_last_of_its_cluster_leaves_it_to_the_largest(lloyd: 
 
 @pytest.mark.parametrize("draw", [at_random, plus_plus])
 def test_starts_are_different_points_and_the_seeds_own(draw: Any) -> None:
-    points = np.repeat(blobs(1, 9, 2), 3, axis=0) if draw is plus_plus else blobs(1, 27, 2)
+    points = np.repeat(blobs(1, 12, 2), 3, axis=0)
     drawn = [draw(points, 9, np.random.default_rng(seed)) for seed in (0, 0, 1)]
 
     assert np.array_equal(drawn[0], drawn[1])
@@ -168,8 +178,9 @@ def test_starts_are_different_points_and_the_seeds_own(draw: Any) -> None:
         assert {tuple(row) for row in each} <= {tuple(row) for row in points}
 
 
-def test_random_start_takes_every_set_of_points_as_often() -> None:
-    points = np.arange(4.0)[:, np.newaxis]
+@pytest.mark.parametrize("rows", [[[0], [1], [2], [3]], [[0], [1], [2], [3]] + 9 * [[1]]])
+def test_random_start_takes_every_set_of_different_points_as_often(rows: list[list[int]]) -> None:
+    points = np.array(rows, np.float64)
     generator = np.random.default_rng(0)
     sets = [tuple(sorted(at_random(points, 2, generator)[:, 0])) for _ in range(6_000)]
     counts = [sets.count(each) for each in set(sets)]

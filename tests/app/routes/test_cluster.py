@@ -77,13 +77,13 @@ def test_pictures_are_told_the_mean_picture_of_their_cluster(client: TestClient,
     [("players-kmeans", {"json": {"rows": [[110, 3], [2.5, -1]]}}), ("mnist-kmeans", {"files": {"file": SEVEN}})],
 )
 def test_prediction_says_the_same_in_its_own_words(client: TestClient, model: str, request_: Any) -> None:
+    """Of pictures the prototype too."""
     found = clusters(client, model, **request_)
     predicted = client.post(f"/predict/{model}", **request_).json()["predictions"]
 
     assert [(each["label"], each["index"]) for each in found] == [(each["label"], each["index"]) for each in predicted]
-    assert [{name: each[name] for name in ("distance", "distances")} for each in found] == [
-        each["outputs"] for each in predicted
-    ]
+    told = ("distance", "distances", *(["prototype"] if model == "mnist-kmeans" else []))
+    assert [{name: each[name] for name in told} for each in found] == [each["outputs"] for each in predicted]
 
 
 def test_what_was_noticed_of_a_picture_is_told(client: TestClient) -> None:

@@ -125,13 +125,18 @@ def test_error_examples_of_clustering_are_what_the_service_answers(
         problem = document["paths"][path]["post"]["responses"][str(status)]["content"]["application/problem+json"]
         return problem["example"] | {"request_id": ""}
 
+    slow = {"points": [[each % 97, each % 89] for each in range(3_000)], "k": 90, "tolerance": 0}
+    statuses = set()
     for path, answer in (
         ("/cluster/{model}", client.post("/cluster/digits")),
         ("/cluster/fit", client.post("/cluster/fit", json={"points": [[0]] * 10_001})),
         ("/cluster/fit", client.post("/cluster/fit", content="x,y", headers={"Content-Type": "text/csv"})),
         ("/cluster/fit", client.post("/cluster/fit", json={"points": [[0, 0], [1]], "k": 1})),
+        ("/cluster/fit", client.post("/cluster/fit", json=slow, headers={"X-Request-Timeout-Ms": "1"})),
     ):
         assert answer.json() | {"request_id": ""} == documented(path, answer.status_code)
+        statuses.add(answer.status_code)
+    assert statuses == {413, 415, 422, 504}
 
 
 @pytest.mark.parametrize("path", ["/cluster/{model}", "/cluster/fit"])
@@ -153,6 +158,17 @@ def test_every_number_of_a_fit_is_explained(document: dict[str, Any]) -> None:
         assert all(member.get("description") for member in schema["properties"].values())
     told = document["components"]["schemas"]["Fit"]["properties"]
     assert [name for name, member in told.items() if not member.get("description")] == []
+
+
+def test_members_that_a_fit_does_not_read_are_documented_as_not_allowed(
+    client: TestClient, document: dict[str, Any]
+) -> None:
+    body = document["paths"]["/cluster/fit"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    asked = {"points": [[0]], "k": 1}
+
+    assert body["additionalProperties"] is False
+    assert client.post("/cluster/fit", json=asked).status_code == 200
+    assert client.post("/cluster/fit", json=asked | {"clusters": 1}).status_code == 422
 
 
 def test_example_of_rows_is_not_shown_with_predictions(document: dict[str, Any]) -> None:

@@ -484,12 +484,13 @@ def test_input_of_a_type_without_a_name_is_told(tmp_path: Path) -> None:
         assert client.get("/v2/models/sequence").json()["inputs"] == []
 
 
-def test_model_may_not_be_called_as_an_address_of_the_protocol(tmp_path: Path) -> None:
-    write_model(tmp_path, identity_graph(), "stats")
+@pytest.mark.parametrize(("name", "address"), [("stats", "/v2/models/stats"), ("fit", "/cluster/fit")])
+def test_model_may_not_be_called_as_an_address(tmp_path: Path, name: str, address: str) -> None:
+    write_model(tmp_path, identity_graph(), name)
     write_model(tmp_path, brightness_graph(), "other")
     with TestClient(create_app(Settings(artifacts=tmp_path))) as client:
-        assert assert_protocol_error(client.get("/v2/models/stats/ready"), 503) == (
-            "model 'stats' is not served: the name 'stats' is taken: /v2/models/stats is an address of its own"
+        assert assert_protocol_error(client.get(f"/v2/models/{name}/ready"), 503) == (
+            f"model '{name}' is not served: the name '{name}' is taken: {address} is an address of its own"
         )
 
 

@@ -1,14 +1,21 @@
 """Rows and texts in: the card and the graph's outputs decide what is answered; what a model does not take is told."""
 
+import asyncio
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import orjson
 import pytest
 from fastapi.testclient import TestClient
 
 from app.main import create_app
+from app.prediction import told_as
+from app.service import Service
 from app.settings import Settings
+from app.uploads import Upload
 from tests.conftest import SAMPLES
 from tests.onnx_models import write_agreement, write_brightness, write_higher
 from tests.problems import assert_problem
@@ -49,6 +56,20 @@ def test_texts_have_probabilities_and_told_strings(client: TestClient) -> None:
     ]
 
 
+def test_row_that_overflows_is_refused_and_its_neighbours_are_not_answered_with_null(client: TestClient) -> None:
+    detail = assert_problem(client.post("/predict/higher", json={"rows": [[1, 3], [-3e38, 3e38]]}), 422)
+
+    assert detail == "row 2 has numbers too large for this model: its margin would be no finite number"
+
+
+def test_too_many_texts_are_refused_by_the_protocol_too(client: TestClient) -> None:
+    tensor = {"name": "text", "datatype": "BYTES", "shape": [101], "data": ["yes"] * 101}
+    answer = client.post("/v2/models/agreement/infer", json={"inputs": [tensor]})
+
+    assert answer.status_code == 413
+    assert answer.json() == {"error": "text has 101 texts; at most 100 are allowed (PERCEPT_MAX_ROWS)"}
+
+
 def test_top_leaves_what_is_told(client: TestClient) -> None:
     [answer] = client.post("/predict/agreement?top=1", json={"texts": ["yes"]}).json()["predictions"]
 
@@ -66,7 +87,7 @@ def test_top_leaves_what_is_told(client: TestClient) -> None:
             415,
             "model 'higher' takes rows of 2 numbers (left, right): send JSON, {\"rows\": [[…], …]}",
         ),
-        ("higher", {"json": {"texts": ["a"]}}, 422, "the body has the members 'texts'; model 'higher' takes rows"),
+        ("higher", {"json": {"texts": ["a"]}}, 422, "the body has the members \"texts\"; model 'higher' takes rows"),
         (
             "agreement",
             {"json": {"rows": [[1]]}},
@@ -121,3 +142,35 @@ def test_card_that_does_not_fit_its_graph_is_refused(tmp_path: Path, changes: An
         [refused] = client.get("/models").json()["refused"]
 
     assert reason in refused["reason"]
+
+
+def test_floats_are_told_by_the_digits_that_they_have() -> None:
+    bits = np.random.default_rng(0).integers(0, 2**32, 20_000, np.uint32).view(np.float32)
+    numbers = bits[np.isfinite(bits)][:18_000].reshape(-1, 3)
+    told = told_as(numbers.T)
+
+    assert told == [[float(str(number)) for number in row] for row in numbers.T]
+    assert told_as(np.array([1.5, 0.1])) == [1.5, 0.1]
+
+
+def test_long_answers_do_not_hold_up_the_event_loop() -> None:
+    """10,000 rows are made into an answer in a thread, while the loop has its turns."""
+
+    async def longest_turn(rows: int) -> tuple[float, float]:
+        """Of all turns, and how long the whole took."""
+        app = create_app(Settings())
+        async with app.router.lifespan_context(app) as state:
+            service: Service = state["service"]
+            body = orjson.dumps({"rows": [[170.5, 70.25]] * rows})
+            start = time.perf_counter()
+            task = asyncio.ensure_future(service.cluster(service.store.find("tshirt-kmeans"), Upload([], body)))
+            longest, before = 0.0, start
+            while not task.done():
+                await asyncio.sleep(0)
+                longest, before = max(longest, time.perf_counter() - before), time.perf_counter()
+            assert orjson.loads(task.result().body)["clusters"][rows - 1]["label"] == "M"
+            return longest, before - start
+
+    longest, whole = asyncio.run(longest_turn(10_000))
+
+    assert longest < 0.5 * whole
