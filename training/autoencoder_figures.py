@@ -1,6 +1,8 @@
 """The pictures beside an autoencoder. Each function draws one and returns PNG bytes; none runs a network."""
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -9,10 +11,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 from numpy.typing import NDArray
 
-from training.figures import QUIET, RIGHT, TEXT, TRAIN, WRONG, Pictures, png
+from training.figures import QUIET, RIGHT, TEXT, TRAIN, WRONG, Pictures, filters, png
 
 Numbers = NDArray[Any]
-COLOURS = (RIGHT, WRONG, TRAIN, "#2f8f5b", "#7a4fb5")
+COLOURS = (RIGHT, "#7ba3dc", WRONG, "#e08a8a", "#7a4fb5", "#2f8f5b", TRAIN)
 INK = "#30343b"
 COLUMNS = 8
 
@@ -66,7 +68,7 @@ def error_histograms(errors: Mapping[str, Numbers], threshold: float) -> bytes:
     panels = figure.subplots(len(errors), 1, sharex=True, squeeze=False)[:, 0]
     everything = np.concatenate(list(errors.values()))
     bins = np.geomspace(everything.min() * 0.95, everything.max() * 1.05, 121)
-    for axes, (name, values), colour in zip(panels, errors.items(), COLOURS, strict=False):
+    for axes, (name, values), colour in zip(panels, errors.items(), cycle(COLOURS), strict=False):
         axes.hist(values, bins=bins, color=colour, weights=np.full(len(values), 1 / len(values)))
         axes.axvline(threshold, color=INK, linestyle="--", linewidth=1)
         text = f"{name}: {(values > threshold).mean():.1%} above the threshold"
@@ -79,7 +81,7 @@ def error_histograms(errors: Mapping[str, Numbers], threshold: float) -> bytes:
 
 def accuracies_by_labels(accuracies: Mapping[int, Mapping[str, Numbers]]) -> bytes:
     """A panel for each number of labels: every seed a dot, the mean a line with its figure."""
-    figure = Figure(figsize=(3.6 * len(accuracies), 3.6), layout="constrained")
+    figure = Figure(figsize=(4.2 * len(accuracies), 3.8), layout="constrained")
     panels = figure.subplots(1, len(accuracies), squeeze=False)[0]
     for axes, (labels, by_start) in zip(panels, accuracies.items(), strict=True):
         for place, ((_, values), colour) in enumerate(zip(by_start.items(), (QUIET, RIGHT, TRAIN), strict=False)):
@@ -95,13 +97,25 @@ def accuracies_by_labels(accuracies: Mapping[int, Mapping[str, Numbers]]) -> byt
                 fontsize=TEXT,
                 color=INK,
             )
-        axes.set_xticks(range(len(by_start)), [start.replace(" ", "\n", 1) for start in by_start], fontsize=TEXT)
+        axes.set_xticks(range(len(by_start)), [fill(start, 12) for start in by_start], fontsize=TEXT)
         axes.set(title=f"{labels:,} labels", xlim=(-0.6, len(by_start) - 0.4))
         axes.margins(y=0.2)
         axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=1))
         _plain(axes)
     panels[0].set(ylabel="test accuracy")
     return png(figure)
+
+
+def live_filters(weights: Numbers, fires: NDArray[np.bool_], shown: int = 64) -> bytes:
+    """The first filters, [units, pixels], of units that ever fire; the others are the noise they began as."""
+    live = weights[fires]
+    side = round(weights.shape[1] ** 0.5)
+    pictures = live[:shown].reshape(-1, side, side)
+    never = len(weights) - len(live)
+    title = f"{len(pictures)} of {len(weights)} first-layer filters" + (
+        f"; {never} that never fire left out" * bool(never)
+    )
+    return filters(pictures, title=title)
 
 
 def _plain(axes: Axes) -> None:

@@ -23,7 +23,7 @@ from training import cluster_figures, export, kmeans
 from training.data import FASHION_MNIST, MNIST, Source, Split, load_test
 from training.export import Exportable
 from training.recipe import DIGIT_INPUT, GARMENT_INPUT
-from training.system import NO_OPTIONS, Trained, Workplace, libraries, training_facts
+from training.system import NO_OPTIONS, Trained, Workplace, dataset_facts, libraries, training_facts
 
 Array = NDArray[Any]
 LLOYD = "Lloyd's rounds until no point changes its cluster"
@@ -634,15 +634,7 @@ class Images:
             ],
             metrics=dict(metrics),
             floor=self.floor,
-            dataset=DatasetFacts(
-                name=self.source.name,
-                source=self.source.title,
-                licence=self.source.licence,
-                train_rows=train_rows,
-                validation_rows=0,
-                test_rows=test_rows,
-                sha256=self.source.sha256,
-            ),
+            dataset=dataset_facts(self.source, train_rows, 0, test_rows),
             training=training_facts(
                 self.name,
                 workplace,

@@ -57,6 +57,9 @@ class Split:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def first(self, rows: int) -> "Split":
+        return Split(self.images[:rows], self.labels[:rows])
+
     def to(self, device: torch.device) -> "Split":
         return Split(self.images.to(device), self.labels.to(device))
 

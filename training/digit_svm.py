@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from app.card import Card, Comparison, DatasetFacts, Layer
+from app.card import Card, Comparison, Layer
 from training import export, figures, svm_figures
 from training.data import MNIST, Split, load_test
 from training.export import Exportable
@@ -25,7 +25,7 @@ from training.fit import accuracy
 from training.memory import keep_freed_memory
 from training.recipe import DIGIT_INPUT
 from training.svm_solver import Primal, rbf_kernel, solve_squared_hinge
-from training.system import Trained, Workplace, training_facts
+from training.system import Trained, Workplace, dataset_facts, training_facts
 
 SIDE, CLASSES = 28, 10
 PIECE = 1_000  # pictures at a time, so that what is made on the way stays small
@@ -317,15 +317,7 @@ class DigitSvm:
                 layers=layers(full),
                 metrics=self.evaluate(graph, workplace, told) | told,
                 floor=self.floor,
-                dataset=DatasetFacts(
-                    name=MNIST.name,
-                    source=MNIST.title,
-                    licence=MNIST.licence,
-                    train_rows=len(order),
-                    validation_rows=len(dataset.validation),
-                    test_rows=len(test),
-                    sha256=MNIST.sha256,
-                ),
+                dataset=dataset_facts(MNIST, len(order), len(dataset.validation), len(test)),
                 training=training_facts(
                     self.name,
                     workplace,

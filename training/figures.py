@@ -90,7 +90,7 @@ def mistakes(pictures: Pictures, probabilities: Probabilities, truth: Labels, na
     return _answers(pictures[worst], probabilities[worst], truth[worst], names, title)
 
 
-def filters(weights: NDArray[np.float32], columns: int = 8) -> bytes:
+def filters(weights: NDArray[np.float32], columns: int = 8, title: str | None = None) -> bytes:
     """First-layer filters, [N, H, W], each on a scale of its own: red pulls the unit down, blue up, white is zero."""
     rows = -(-len(weights) // columns)
     figure = Figure(figsize=(columns * 0.8, rows * 0.8 + 0.5), layout="constrained")
@@ -100,7 +100,7 @@ def filters(weights: NDArray[np.float32], columns: int = 8) -> bytes:
         axes.imshow(weight, cmap="RdBu", vmin=-largest, vmax=largest, interpolation="nearest")
     for axes in grid.flat:
         axes.axis("off")
-    figure.suptitle(f"The {len(weights)} first-layer filters", fontsize=TEXT + 2)
+    figure.suptitle(title or f"The {len(weights)} first-layer filters", fontsize=TEXT + 2)
     return png(figure)
 
 

@@ -21,13 +21,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from app.card import Card, DatasetFacts, Epoch, Golden, TextInput
+from app.card import Card, Epoch, Golden, TextInput
 from training import export, figures
 from training.articles import SENTENCE_WORDS, TEST_SHARE, Articles, load_articles, load_test_articles
 from training.data import BBC_NEWS
 from training.export import Answers, Exportable
 from training.fit import seed_everything
-from training.system import Trained, Workplace, training_facts
+from training.system import Trained, Workplace, dataset_facts, training_facts
 from training.words import counts_of, from_text, places_of, words_of
 
 # A word may be known if so many training articles have it, and not more than this share of them.
@@ -454,15 +454,7 @@ class News:
                 "onnx_max_difference": difference,
             },
             floor=self.floor,
-            dataset=DatasetFacts(
-                name=BBC_NEWS.name,
-                source=BBC_NEWS.title,
-                licence=BBC_NEWS.licence,
-                train_rows=len(train),
-                validation_rows=len(validation),
-                test_rows=len(test),
-                sha256=BBC_NEWS.sha256,
-            ),
+            dataset=dataset_facts(BBC_NEWS, len(train), len(validation), len(test)),
             training=training_facts(
                 self.name,
                 workplace,

@@ -10,10 +10,11 @@ from typing import Any, ClassVar, Protocol
 
 import torch
 
-from app.card import Card, Golden, Training
+from app.card import Card, DatasetFacts, Golden, Training
 from training import export
-from training.data import Dataset, Source, load
+from training.data import Dataset, Source, Split, load, load_test
 
+DRY_RUN_ROWS = 512
 VERSION = 1  # a new training takes the place of the old one
 LIBRARIES = ("torch", "onnx", "onnxscript", "onnxruntime", "numpy")
 OPTIONS = ("epochs", "seed")  # of a Workplace: those that not every system takes
@@ -37,10 +38,18 @@ class Workplace:
     datasets: dict[str, Dataset] = field(default_factory=dict)  # read once for all systems
 
     def dataset(self, source: Source) -> Dataset:
-        """Raises DataError."""
+        """In a dry run the first rows of each split. Raises DataError."""
         if source.name not in self.datasets:
             self.datasets[source.name] = load(source, self.data)
-        return self.datasets[source.name]
+        whole = self.datasets[source.name]
+        if not self.dry_run:
+            return whole
+        return Dataset(source, whole.train.first(DRY_RUN_ROWS), whole.validation.first(DRY_RUN_ROWS))
+
+    def test(self, source: Source) -> Split:
+        """Read it once, when every choice has been made; in a dry run its first rows. Raises DataError."""
+        test = load_test(source, self.data)
+        return test.first(DRY_RUN_ROWS) if self.dry_run else test
 
     def for_system(self, options: Collection[str]) -> "Workplace":
         """Without what a system of these options does not take."""
@@ -118,6 +127,18 @@ def libraries(*more: str) -> dict[str, str]:
     """The versions of what a training depends on."""
     versions = {name: importlib.metadata.version(name) for name in (*LIBRARIES, *more)}
     return {"python": platform.python_version()} | versions
+
+
+def dataset_facts(source: Source, train_rows: int, validation_rows: int, test_rows: int) -> DatasetFacts:
+    return DatasetFacts(
+        name=source.name,
+        source=source.title,
+        licence=source.licence,
+        train_rows=train_rows,
+        validation_rows=validation_rows,
+        test_rows=test_rows,
+        sha256=source.sha256,
+    )
 
 
 def device_name(device: torch.device) -> str:

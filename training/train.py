@@ -9,15 +9,13 @@ from typing import ClassVar
 import numpy as np
 import torch
 
-from app.card import Card, Comparison, DatasetFacts, Training
+from app.card import Card, Comparison, Training
 from training import export, figures
 from training.classifier import OUTPUTS, exportable
-from training.data import Dataset, Split, load_test
+from training.data import Dataset, Split
 from training.fit import Fitted, fit
 from training.recipe import Recipe
-from training.system import Trained, Workplace, current_commit, device_name, libraries
-
-DRY_RUN_ROWS = 512
+from training.system import Trained, Workplace, current_commit, dataset_facts, device_name, libraries
 
 
 @dataclass(frozen=True)
@@ -40,11 +38,7 @@ class ImageSystem:
         return {"test_accuracy": self.recipe.floor}
 
     def evaluate(self, graph: bytes, workplace: Workplace, told: Mapping[str, float]) -> dict[str, float]:
-        return test_figures(graph, self._test(workplace))
-
-    def _test(self, workplace: Workplace) -> Split:
-        test = load_test(self.recipe.source, workplace.data)
-        return _first(test) if workplace.dry_run else test
+        return test_figures(graph, workplace.test(self.recipe.source))
 
     def train(self, workplace: Workplace) -> Trained:
         recipe = self.recipe
@@ -55,8 +49,7 @@ class ImageSystem:
         dataset = workplace.dataset(recipe.source)
         if workplace.dry_run:
             recipe = replace(recipe, epochs=1)
-            dataset = Dataset(dataset.source, _first(dataset.train), _first(dataset.validation))
-        return train(recipe, dataset, partial(self._test, workplace), workplace.device)
+        return train(recipe, dataset, partial(workplace.test, recipe.source), workplace.device)
 
 
 def train(recipe: Recipe, dataset: Dataset, read_test: Callable[[], Split], device: torch.device) -> Trained:
@@ -133,15 +126,7 @@ def describe(
         layers=export.layer_table(fitted.network, fitted.network.body, blank),
         metrics=metrics,
         floor={"test_accuracy": recipe.floor},
-        dataset=DatasetFacts(
-            name=source.name,
-            source=source.title,
-            licence=source.licence,
-            train_rows=len(dataset.train),
-            validation_rows=len(dataset.validation),
-            test_rows=test_rows,
-            sha256=source.sha256,
-        ),
+        dataset=dataset_facts(source, len(dataset.train), len(dataset.validation), test_rows),
         training=Training(
             command=f"percept train {recipe.name} --epochs {recipe.epochs} --seed {recipe.seed}",
             seed=recipe.seed,
@@ -173,7 +158,3 @@ def _compare(recipe: Recipe, fitted: Fitted, dataset: Dataset, device: torch.dev
             "validation_accuracy_first_epoch_of_the_recipe": fitted.history[0].validation_accuracy,
         },
     )
-
-
-def _first(split: Split) -> Split:
-    return Split(split.images[:DRY_RUN_ROWS], split.labels[:DRY_RUN_ROWS])
