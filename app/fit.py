@@ -12,16 +12,11 @@ from app.lab.fit_answer import answer
 from app.lab.fit_request import Asked, read_fit
 from app.lab.kmeans import GoOn, Lloyd
 from app.metrics import ModelMetrics
-from app.service import INLINE_BYTES, Admission, Gone, Service, Timings, unless_gone
+from app.service import INLINE_BYTES, Admission, Answer, Gone, Service, Timings, unless_gone
 
 # What it is counted as; no model can be called so.
 COUNTED_AS = ("cluster/fit", "")
 TOO_LATE = "the time that the caller allows was over before the rounds were"
-
-
-class FitAnswer(NamedTuple):
-    body: bytes
-    timings: Timings
 
 
 class _Computed(NamedTuple):
@@ -35,7 +30,7 @@ def require_room_to_fit(service: Service) -> None:
     service.scheduler.require_room(_metrics(service))
 
 
-async def fit_points(service: Service, body: bytes, deadline: float | None, gone: Gone | None = None) -> FitAnswer:
+async def fit_points(service: Service, body: bytes, deadline: float | None, gone: Gone | None = None) -> Answer:
     """JSON in, every round out, as JSON. Raises an AppError for what cannot be fitted, and beyond the deadline (on the
     clock of `time.perf_counter`); CallerGone if `gone` returns before. The thread stops before its next round then."""
     metrics, scheduler = _metrics(service), service.scheduler
@@ -66,7 +61,7 @@ async def fit_points(service: Service, body: bytes, deadline: float | None, gone
         queue_seconds, seconds = computed.started - read, computed.ended - computed.started
         metrics.queue.observe(queue_seconds)
         metrics.inference.observe(seconds)
-    return FitAnswer(computed.body, Timings(read - admission.started, queue_seconds, seconds))
+    return Answer(computed.body, Timings(read - admission.started, queue_seconds, seconds))
 
 
 async def _read(service: Service, body: bytes, gone: Gone | None) -> Asked:

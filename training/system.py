@@ -163,8 +163,7 @@ def current_commit() -> str:
 def training_facts(
     name: str, workplace: Workplace, optimizer: str, epochs: int, seconds: float, **more: Any
 ) -> Training:
-    """Of a system that is trained by its name and the workplace's options alone: what is not told here comes in
-    `more`."""
+    """Of a system that is trained by its name and those options alone: what is not told here comes in `more`."""
     options = (f" --{option} {value}" for option, value in workplace.options.items())
     given: dict[str, Any] = {
         "command": f"percept train {name}{''.join(options)}",
