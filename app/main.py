@@ -17,10 +17,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from app.envelope import Envelope, RequestIds
 from app.errors import ConfigurationError
 from app.head import HeadAsGet
+from app.lab.descent import Graphs
 from app.lab.kmeans import GRAPH, lloyd_by
 from app.problems import add_error_handlers
 from app.repository import Repository
-from app.routes import cluster, docs, gradients, health, models, open_inference, predict
+from app.routes import cluster, docs, gradients, health, models, open_inference, predict, train
 from app.routes import metrics as metrics_route
 from app.routes.hot_path import HotPath
 from app.runtime import CPU, CUDA, choose_providers, open_session
@@ -38,6 +39,7 @@ ROUTERS = (
     predict.router,
     cluster.router,
     gradients.router,
+    train.router,
     open_inference.router,
     models.router,
     health.router,
@@ -100,7 +102,8 @@ def create_app(
         # Spans last: those of the requests that end meanwhile are to leave, too.
         with closing(tracing) if tracing else nullcontext(), closing(scheduler), closing(repository):
             lloyd = lloyd_by(open_session(GRAPH.read_bytes(), [CPU]).run)
-            service = Service(settings, repository, scheduler, shared.metrics, worker, lloyd)
+            graphs = Graphs(lambda content: open_session(content, [CPU]))
+            service = Service(settings, repository, scheduler, shared.metrics, worker, lloyd, graphs)
             yield State(service=service, request_ids=request_ids, short_way=tracing is None)
         watch.cancel()
 

@@ -10,7 +10,9 @@ from fastapi.openapi.utils import get_openapi
 
 from app.card import CLUSTERING, INPUT_NAMES, RowsInput, read_golden
 from app.catalogue import catalogue, model_page
-from app.lab import expression_answer, fit_answer
+from app.lab import descent_answer, expression_answer, fit_answer
+from app.lab.descent import Graphs
+from app.lab.descent_request import read_descent
 from app.lab.expression_request import read_expression
 from app.lab.fit_request import read_fit
 from app.lab.kmeans import Lloyd
@@ -24,6 +26,7 @@ from app.store import Store
 FIT, CLUSTER = "/cluster/fit", "/cluster/{model}"
 FIT_EXAMPLE = {"points": [[0, 0], [0, 2], [1, 1], [6, 0], [6, 2]], "k": 2, "start": [[0, 0], [0, 2]]}
 EXPRESSION = "/gradients/expression"
+TRAIN, TRAIN_EXAMPLE = "/train/{problem}", {"optimiser": "adam", "steps": 2}
 EXPRESSION_EXAMPLE = {"expression": "mean(3*(x+2)**2)", "inputs": {"x": [[1, 1], [1, 1]]}}
 MODEL, VERSION = "/v2/models/{model}", "/v2/models/{model}/versions/{version}"
 DESCRIPTION = """
@@ -36,7 +39,7 @@ them with tensors under `/v2` (Open Inference Protocol). Every error says what w
 """
 
 
-def describe(app: FastAPI, store: Store, lloyd: Lloyd) -> dict[str, Any]:
+def describe(app: FastAPI, store: Store, lloyd: Lloyd, graphs: Graphs) -> dict[str, Any]:
     document = get_openapi(title=app.title, version=app.version, description=DESCRIPTION, routes=app.routes)
     for operation in operations(document):
         for parameter in operation.get("parameters", []):
@@ -48,7 +51,7 @@ def describe(app: FastAPI, store: Store, lloyd: Lloyd) -> dict[str, Any]:
                 operation["responses"].pop("422", None)
     for path, example in request_examples(store).items():
         document["paths"][path]["post"]["requestBody"]["content"]["application/json"]["example"] = example
-    for (path, method), example in examples(store, lloyd).items():
+    for (path, method), example in examples(store, lloyd, graphs).items():
         content = document["paths"][path][method]["responses"]["200"]["content"]["application/json"]
         content["example"] = example
     return document
@@ -68,7 +71,7 @@ def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
 def request_examples(store: Store) -> dict[str, Any]:
     """What to send, by path: points, a row of the clustering that the examples are of, and the first golden picture of
     the model that they are of."""
-    found: dict[str, Any] = {FIT: FIT_EXAMPLE, EXPRESSION: EXPRESSION_EXAMPLE}
+    found: dict[str, Any] = {FIT: FIT_EXAMPLE, EXPRESSION: EXPRESSION_EXAMPLE, TRAIN: TRAIN_EXAMPLE}
     if (clustering := example_clustering(store)) is not None:
         found[CLUSTER] = {"rows": [example_row(clustering)]}
     model = example_model(store)
@@ -100,7 +103,7 @@ def example_row(model: Model) -> list[float]:
     return [feature.example for feature in taken.features]
 
 
-def examples(store: Store, lloyd: Lloyd) -> dict[tuple[str, str], Any]:
+def examples(store: Store, lloyd: Lloyd, graphs: Graphs) -> dict[tuple[str, str], Any]:
     """What operations answer, by path and method."""
     found: dict[tuple[str, str], Any] = {
         ("/health/live", "get"): {"live": True},
@@ -109,6 +112,8 @@ def examples(store: Store, lloyd: Lloyd) -> dict[tuple[str, str], Any]:
         ("/v2/health/live", "get"): {"live": True},
         ("/v2/repository/index", "post"): repository_index(store, b'{"ready": true}'),
         (FIT, "post"): fit_answer.answer(read_fit(orjson.dumps(FIT_EXAMPLE)), lloyd),
+        ("/train", "get"): descent_answer.lessons(graphs),
+        (TRAIN, "post"): descent_answer.answer(read_descent("rosenbrock", orjson.dumps(TRAIN_EXAMPLE), graphs), graphs),
         (EXPRESSION, "post"): expression_answer.answer(read_expression(orjson.dumps(EXPRESSION_EXAMPLE))),
     }
     if (clustering := example_clustering(store)) is not None:

@@ -1,7 +1,7 @@
 """∂(class score)/∂(pixel) of every served image classifier, as a graph beside its model: `python -m training.saliency`.
 
-The weights are those of the artifact, so nothing is trained again. Knows no other method; SmoothGrad and integrated gradients
-are averages of what this graph gives.
+The weights are those of the artifact, so nothing is trained again. Knows no other method; SmoothGrad and integrated
+gradients are averages of what this graph gives.
 """
 
 import argparse

@@ -59,6 +59,8 @@ def test_error_responses_are_documented(document: dict[str, Any]) -> None:
 
     assert documented == {
         ("post", "/predict/{model}"): {"200", "404", "408", "413", "415", "422", "503", "504"},
+        ("get", "/train"): {"200"},
+        ("post", "/train/{problem}"): {"200", "404", "408", "413", "415", "422", "503", "504"},
         ("post", "/gradients/expression"): {"200", "408", "413", "415", "422", "503", "504"},
         ("post", "/cluster/fit"): {"200", "408", "413", "415", "422", "503", "504"},
         ("post", "/cluster/{model}"): {"200", "404", "408", "413", "415", "422", "503", "504"},
@@ -157,7 +159,7 @@ def test_error_examples_of_expressions_are_what_the_service_answers(
     assert statuses == {413, 415, 422, 504}
 
 
-@pytest.mark.parametrize("path", ["/cluster/{model}", "/cluster/fit", "/gradients/expression"])
+@pytest.mark.parametrize("path", ["/cluster/{model}", "/cluster/fit", "/gradients/expression", "/train/{problem}"])
 def test_example_works_when_it_is_pasted(client: TestClient, document: dict[str, Any], path: str) -> None:
     operation = document["paths"][path]["post"]
     asked = operation["requestBody"]["content"]["application/json"]["example"]
@@ -166,6 +168,21 @@ def test_example_works_when_it_is_pasted(client: TestClient, document: dict[str,
     assert client.post(addressed(document, path, "post"), json=asked).json() == answered["example"]
     told = document["components"]["schemas"][answered["schema"]["$ref"].rpartition("/")[2]]
     assert set(told["required"]) <= set(answered["example"]) <= set(told["properties"])
+
+
+def test_error_examples_of_training_are_what_the_service_answers(client: TestClient, document: dict[str, Any]) -> None:
+    statuses = set()
+    for answer in (
+        client.post("/train/parity", json={}),
+        client.post("/train/bowl", json={"weights": {"point": [0] * 20_000}}),
+        client.post("/train/bowl", content="x", headers={"Content-Type": "text/plain"}),
+        client.post("/train/bowl", json={"optimiser": "lbfgs"}),
+        client.post("/train/iris", json={"steps": 500}, headers={"X-Request-Timeout-Ms": "1"}),
+    ):
+        example = document["paths"]["/train/{problem}"]["post"]["responses"][str(answer.status_code)]["content"]
+        assert answer.json() | {"request_id": ""} == example["application/problem+json"]["example"] | {"request_id": ""}
+        statuses.add(answer.status_code)
+    assert statuses == {404, 413, 415, 422, 504}
 
 
 def test_every_number_of_a_fit_is_explained(document: dict[str, Any]) -> None:
