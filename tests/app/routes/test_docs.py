@@ -60,6 +60,7 @@ def test_error_responses_are_documented(document: dict[str, Any]) -> None:
     assert documented == {
         ("post", "/predict/{model}"): {"200", "404", "408", "413", "415", "422", "503", "504"},
         ("post", "/gradients/expression"): {"200", "408", "413", "415", "422", "503", "504"},
+        ("post", "/gradients/activations"): {"200", "408", "413", "415", "422", "503", "504"},
         ("get", "/convolution"): {"200"},
         ("post", "/convolution"): {"200", "408", "413", "415", "422", "503", "504"},
         ("post", "/cluster/fit"): {"200", "408", "413", "415", "422", "503", "504"},
@@ -160,6 +161,23 @@ def test_error_examples_of_expressions_are_what_the_service_answers(
     assert statuses == {413, 415, 422, 504}
 
 
+def test_error_examples_of_activations_are_what_the_service_answers(
+    client: TestClient, document: dict[str, Any]
+) -> None:
+    path, statuses = "/gradients/activations", set()
+    large = {"function": "softmax", "x": [0.5] * 64}
+    for answer in (
+        client.post(path, json={"function": "tanh", "x": [0] * 1_002}),
+        client.post(path, content="x", headers={"Content-Type": "text/plain"}),
+        client.post(path, json={"function": "relu", "alpha": 2}),
+        client.post(path, json=large, headers={"X-Request-Timeout-Ms": "1"}),
+    ):
+        example = document["paths"][path]["post"]["responses"][str(answer.status_code)]["content"]
+        assert answer.json() | {"request_id": ""} == example["application/problem+json"]["example"] | {"request_id": ""}
+        statuses.add(answer.status_code)
+    assert statuses == {413, 415, 422, 504}
+
+
 def test_error_examples_of_convolutions_are_what_the_service_answers(
     client: TestClient, document: dict[str, Any]
 ) -> None:
@@ -177,7 +195,9 @@ def test_error_examples_of_convolutions_are_what_the_service_answers(
     assert statuses == {413, 415, 422, 504}
 
 
-@pytest.mark.parametrize("path", ["/cluster/{model}", "/cluster/fit", "/gradients/expression", "/convolution"])
+@pytest.mark.parametrize(
+    "path", ["/cluster/{model}", "/cluster/fit", "/gradients/expression", "/gradients/activations", "/convolution"]
+)
 def test_example_works_when_it_is_pasted(client: TestClient, document: dict[str, Any], path: str) -> None:
     operation = document["paths"][path]["post"]
     asked = operation["requestBody"]["content"]["application/json"]["example"]
