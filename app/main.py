@@ -21,7 +21,18 @@ from app.lab.descent import Graphs
 from app.lab.kmeans import GRAPH, lloyd_by
 from app.problems import add_error_handlers
 from app.repository import Repository
-from app.routes import cluster, docs, gradients, health, models, open_inference, predict, train
+from app.routes import (
+    activations,
+    cluster,
+    convolution,
+    docs,
+    gradients,
+    health,
+    models,
+    open_inference,
+    predict,
+    train,
+)
 from app.routes import metrics as metrics_route
 from app.routes.hot_path import HotPath
 from app.runtime import CPU, CUDA, choose_providers, open_session
@@ -38,8 +49,10 @@ if TYPE_CHECKING:
 ROUTERS = (
     predict.router,
     cluster.router,
+    activations.router,
     gradients.router,
     train.router,
+    convolution.router,
     open_inference.router,
     models.router,
     health.router,

@@ -10,9 +10,12 @@ from fastapi.openapi.utils import get_openapi
 
 from app.card import CLUSTERING, INPUT_NAMES, RowsInput, read_golden
 from app.catalogue import catalogue, model_page
-from app.lab import descent_answer, expression_answer, fit_answer
 from app.lab.descent import Graphs
 from app.lab.descent_request import read_descent
+from app.lab import activation_answer, descent_answer, expression_answer, fit_answer
+from app.lab.activation_request import read_activation
+from app.lab.convolution_answer import kernel_list, stages, told
+from app.lab.convolution_request import read_convolution
 from app.lab.expression_request import read_expression
 from app.lab.fit_request import read_fit
 from app.lab.kmeans import Lloyd
@@ -28,14 +31,24 @@ FIT_EXAMPLE = {"points": [[0, 0], [0, 2], [1, 1], [6, 0], [6, 2]], "k": 2, "star
 EXPRESSION = "/gradients/expression"
 TRAIN, TRAIN_EXAMPLE = "/train/{problem}", {"optimiser": "adam", "steps": 2}
 EXPRESSION_EXAMPLE = {"expression": "mean(3*(x+2)**2)", "inputs": {"x": [[1, 1], [1, 1]]}}
+ACTIVATIONS = "/gradients/activations"
+ACTIVATIONS_EXAMPLE = {"function": "sigmoid", "alpha": 2, "from": -4, "to": 4, "points": 9}
+CONVOLUTION = "/convolution"
+CONVOLUTION_EXAMPLE = {
+    "matrix": [[0, 0, 9, 9], [0, 0, 9, 9], [0, 0, 9, 9], [9, 9, 9, 9]],
+    "kernel": "sobel-x",
+    "padding": "same",
+    "pooling": {"kind": "max", "size": 2},
+}
 MODEL, VERSION = "/v2/models/{model}", "/v2/models/{model}/versions/{version}"
 DESCRIPTION = """
 Small learning systems, trained with PyTorch, exported to ONNX, served on onnxruntime, open to look inside.
 
 Send a picture to `/predict/digits` or `/predict/clothing`; find its cluster, or those of your own points, under
-`/cluster`; differentiate a formula of your own under `/gradients`; read about the models under `/models`; ask any of
-them with tensors under `/v2` (Open Inference Protocol). Every error says what was wrong and what is allowed, as
-`application/problem+json` (RFC 9457), under `/v2` as `{"error": "…"}`. Every response carries an `X-Request-ID`.
+`/cluster`; differentiate a formula of your own, or look at activation functions, under `/gradients`; convolve a matrix
+or a picture under `/convolution`; read about the models under `/models`; ask any of them with tensors under `/v2` (Open
+Inference Protocol). Every error says what was wrong and what is allowed, as `application/problem+json` (RFC 9457),
+under `/v2` as `{"error": "…"}`. Every response carries an `X-Request-ID`.
 """
 
 
@@ -71,7 +84,13 @@ def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
 def request_examples(store: Store) -> dict[str, Any]:
     """What to send, by path: points, a row of the clustering that the examples are of, and the first golden picture of
     the model that they are of."""
-    found: dict[str, Any] = {FIT: FIT_EXAMPLE, EXPRESSION: EXPRESSION_EXAMPLE, TRAIN: TRAIN_EXAMPLE}
+    found: dict[str, Any] = {
+        FIT: FIT_EXAMPLE,
+        EXPRESSION: EXPRESSION_EXAMPLE,
+        TRAIN: TRAIN_EXAMPLE,
+        CONVOLUTION: CONVOLUTION_EXAMPLE,
+        ACTIVATIONS: ACTIVATIONS_EXAMPLE,
+    }
     if (clustering := example_clustering(store)) is not None:
         found[CLUSTER] = {"rows": [example_row(clustering)]}
     model = example_model(store)
@@ -114,6 +133,9 @@ def examples(store: Store, lloyd: Lloyd, graphs: Graphs) -> dict[tuple[str, str]
         (FIT, "post"): fit_answer.answer(read_fit(orjson.dumps(FIT_EXAMPLE)), lloyd),
         ("/train", "get"): descent_answer.lessons(graphs),
         (TRAIN, "post"): descent_answer.answer(read_descent("rosenbrock", orjson.dumps(TRAIN_EXAMPLE), graphs), graphs),
+        (ACTIVATIONS, "post"): activation_answer.answer(read_activation(orjson.dumps(ACTIVATIONS_EXAMPLE))),
+        (CONVOLUTION, "get"): kernel_list(),
+        (CONVOLUTION, "post"): told(stages(read_convolution(orjson.dumps(CONVOLUTION_EXAMPLE)))),
         (EXPRESSION, "post"): expression_answer.answer(read_expression(orjson.dumps(EXPRESSION_EXAMPLE))),
     }
     if (clustering := example_clustering(store)) is not None:

@@ -26,7 +26,7 @@ FLOORS = [
     {"membership"},
     {"service"},
     {"computation", "protocol"},
-    {"fit"},
+    {"fit", "convolve"},
     {"table", "openapi"},
     {"routes"},
     {"main", "supervisor", "connection"},

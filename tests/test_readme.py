@@ -61,14 +61,15 @@ def test_every_curl_is_answered(client: TestClient, call: str) -> None:
     options = {name: value for name, value in given if name != "-H"}
     headers = dict(value.split(": ", 1) for name, value in given if name == "-H")
     assert options.keys() <= {"-F", "-d", "-o"}
+    where = address.path + (f"?{address.query}" if address.query else "")
     if "-F" in options:
         name, _, file = options["-F"].partition("=@")
-        answer = client.post(address.path, files={name: (ROOT / file).read_bytes()})
+        answer = client.post(where, files={name: (ROOT / file).read_bytes()}, headers=headers)
     else:
         body = options["-d"].encode()
         body = (ROOT / options["-d"][1:]).read_bytes() if body.startswith(b"@") else body
         form = {"Content-Type": "application/x-www-form-urlencoded"}
-        answer = client.post(address.path, content=body, headers=form | headers)
+        answer = client.post(where, content=body, headers=form | headers)
 
     assert answer.status_code == 200, answer.text
 

@@ -47,6 +47,13 @@ def truth(document: dict[str, Any], name: str, default: bool) -> bool:
     return value
 
 
+def number(document: dict[str, Any], name: str, default: float, least: float, most: float) -> float:
+    value = document.get(name, default)
+    if type(value) in (int, float) and least <= value <= most:
+        return float(value)
+    raise InvalidRequest(f"{name} is {quoted(value)}; allowed is a number of {least:g} to {most:g}")
+
+
 def numbers(value: Any, name: str, most: int) -> Floats:
     """A number, a list of them or a list of rows of one length. Raises InvalidRequest, ContentTooLarge for more than
     `most`."""

@@ -7,6 +7,7 @@ from itertools import groupby, pairwise
 from statistics import fmean
 from typing import Any, NamedTuple
 
+from app.lab import svg
 from app.lab.expression_answer import Differentiated, StepTold
 
 BOX_WIDTH, BOX_HEIGHT, LINE = 168, 66, 15
@@ -14,11 +15,9 @@ GAP_X, GAP_Y, PASSAGE, MARGIN, HEAD = 76, 20, 14, 24, 30
 MOST_OF_A_TEXT, MOST_OF_THE_HEAD, MOST_NUMBERS = 21, 110, 2
 SIGNS = {"add": "+", "subtract": "−", "multiply": "×", "divide": "÷", "power": "^", "negative": "−", "matmul": "@"}
 STYLE = """
-text { font: 12px ui-monospace, Menlo, Consolas, monospace; fill: #1b1f24 }
-.head { font-size: 15px } .name { font-weight: bold } .text { fill: #57606a } .gradient { fill: #b3261e }
+.name { font-weight: bold }
 .box { fill: #ffffff; stroke: #8c959f } .input { fill: #ddf4ff; stroke: #0969da } .number { fill: #f0f1f3 }
 .result { fill: #e6f6e6; stroke: #1a7f37 } .edge { fill: none; stroke: #8c959f } .active { stroke: #b3261e }
-.paper { fill: #ffffff }
 """
 
 
@@ -50,16 +49,11 @@ def draw(told: Differentiated) -> str:
     right, low = (max(place[axis] for place in layout.boxes) for axis in (0, 1))
     width, height = max(right + BOX_WIDTH, 9 * len(head)) + MARGIN, low + BOX_HEIGHT / 2 + MARGIN
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:g}" height="{height:g}" '
-        f'viewBox="0 0 {width:g} {height:g}" role="img">',
-        f"<title>{escape(head)}</title><style>{STYLE}</style>",
-        f'<rect class="paper" width="{width:g}" height="{height:g}"/>',
         f'<text class="head" x="{MARGIN}" y="{MARGIN}">{escape(head)}</text>',
         *(part for step in steps for part in _edges(step, layout)),
         *(_box(step, place, is_last=step is steps[-1]) for step, place in zip(steps, layout.boxes, strict=True)),
-        "</svg>",
     ]
-    return "\n".join(parts)
+    return svg.picture(head, width, height, STYLE, parts)
 
 
 def arrange(steps: Sequence[StepTold]) -> Layout:
@@ -165,22 +159,16 @@ def numbers(value: Any, shape: Sequence[int]) -> str:
     if value is None and shape:
         return f"[{'×'.join(map(str, shape))}]"
     if len(flat) <= MOST_NUMBERS:
-        told = ", ".join(_number(each) for each in flat)
+        told = ", ".join(svg.number(each) for each in flat)
         return f"[{told}]" if isinstance(value, list) else told
     rows = [value] if not isinstance(value[0], list) else value
     size = f"{len(rows)}×{len(rows[0])}" if isinstance(value[0], list) else str(len(value))
-    same = f" all {_number(flat[0])}" if len(set(map(str, flat))) == 1 else ""
+    same = f" all {svg.number(flat[0])}" if len(set(map(str, flat))) == 1 else ""
     return f"[{size}]{same}"
 
 
 def _flat(value: Any) -> list[float | None]:
     return [each for row in value for each in _flat(row)] if isinstance(value, list) else [value]
-
-
-def _number(value: float | None) -> str:
-    if value is None or value != value or abs(value) == float("inf"):
-        return "∞" if value is not None and abs(value) == float("inf") else "?"
-    return f"{value:.3g}".replace("-", "−")
 
 
 def _shortened(text: str, most: int) -> str:

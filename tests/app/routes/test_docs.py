@@ -62,6 +62,9 @@ def test_error_responses_are_documented(document: dict[str, Any]) -> None:
         ("get", "/train"): {"200"},
         ("post", "/train/{problem}"): {"200", "404", "408", "413", "415", "422", "503", "504"},
         ("post", "/gradients/expression"): {"200", "408", "413", "415", "422", "503", "504"},
+        ("post", "/gradients/activations"): {"200", "408", "413", "415", "422", "503", "504"},
+        ("get", "/convolution"): {"200"},
+        ("post", "/convolution"): {"200", "408", "413", "415", "422", "503", "504"},
         ("post", "/cluster/fit"): {"200", "408", "413", "415", "422", "503", "504"},
         ("post", "/cluster/{model}"): {"200", "404", "408", "413", "415", "422", "503", "504"},
         ("get", "/models"): {"200"},
@@ -114,6 +117,7 @@ def test_examples_are_what_the_service_answers(client: TestClient, document: dic
 
     assert example["get", "/health/live"] == client.get("/health/live").json()
     assert example["get", "/health/ready"] == client.get("/health/ready").json()
+    assert example["get", "/convolution"] == client.get("/convolution").json()
     assert example["get", "/models"] == client.get("/models").json()
     assert page == client.get(f"/models/{page['name']}", headers={"Host": "127.0.0.1:8000"}).json()
     prediction = example["post", "/predict/{model}"]
@@ -159,7 +163,47 @@ def test_error_examples_of_expressions_are_what_the_service_answers(
     assert statuses == {413, 415, 422, 504}
 
 
-@pytest.mark.parametrize("path", ["/cluster/{model}", "/cluster/fit", "/gradients/expression", "/train/{problem}"])
+def test_error_examples_of_activations_are_what_the_service_answers(
+    client: TestClient, document: dict[str, Any]
+) -> None:
+    path, statuses = "/gradients/activations", set()
+    large = {"function": "softmax", "x": [0.5] * 64}
+    for answer in (
+        client.post(path, json={"function": "tanh", "x": [0] * 1_002}),
+        client.post(path, content="x", headers={"Content-Type": "text/plain"}),
+        client.post(path, json={"function": "relu", "alpha": 2}),
+        client.post(path, json=large, headers={"X-Request-Timeout-Ms": "1"}),
+    ):
+        example = document["paths"][path]["post"]["responses"][str(answer.status_code)]["content"]
+        assert answer.json() | {"request_id": ""} == example["application/problem+json"]["example"] | {"request_id": ""}
+        statuses.add(answer.status_code)
+    assert statuses == {413, 415, 422, 504}
+
+
+def test_error_examples_of_convolutions_are_what_the_service_answers(
+    client: TestClient, document: dict[str, Any]
+) -> None:
+    path, statuses = "/convolution", set()
+    large = {"matrix": [[0.5] * 256] * 256, "kernel": [[0.5] * 15] * 15, "pooling": {"kind": "max", "size": 8}}
+    for answer in (
+        client.post(path, json={"matrix": [[0] * 257], "kernel": "edge"}),
+        client.post(path, content="1,2", headers={"Content-Type": "text/csv"}),
+        client.post(path, json={"matrix": [[0, 0], [0, 0]], "kernel": "edge"}),
+        client.post(path, json=large, headers={"X-Request-Timeout-Ms": "1"}),
+    ):
+        example = document["paths"][path]["post"]["responses"][str(answer.status_code)]["content"]
+        assert answer.json() | {"request_id": ""} == example["application/problem+json"]["example"] | {"request_id": ""}
+        statuses.add(answer.status_code)
+    assert statuses == {413, 415, 422, 504}
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/cluster/{model}", "/cluster/fit", "/convolution", "/train/{problem}"),
+        *("/gradients/expression", "/gradients/activations"),
+    ],
+)
 def test_example_works_when_it_is_pasted(client: TestClient, document: dict[str, Any], path: str) -> None:
     operation = document["paths"][path]["post"]
     asked = operation["requestBody"]["content"]["application/json"]["example"]
