@@ -10,7 +10,9 @@ from fastapi.openapi.utils import get_openapi
 
 from app.card import CLUSTERING, INPUT_NAMES, RowsInput, read_golden
 from app.catalogue import catalogue, model_page
-from app.lab import expression_answer, fit_answer
+from app.lab import demo_answer, expression_answer, fit_answer
+from app.lab.demo import Demos
+from app.lab.demo_request import read_demo_request
 from app.lab.expression_request import read_expression
 from app.lab.fit_request import read_fit
 from app.lab.kmeans import Lloyd
@@ -24,19 +26,22 @@ from app.store import Store
 FIT, CLUSTER = "/cluster/fit", "/cluster/{model}"
 FIT_EXAMPLE = {"points": [[0, 0], [0, 2], [1, 1], [6, 0], [6, 2]], "k": 2, "start": [[0, 0], [0, 2]]}
 EXPRESSION = "/gradients/expression"
-EXPRESSION_EXAMPLE = {"expression": "mean(3*(x+2)**2)", "inputs": {"x": [[1, 1], [1, 1]]}}
+GRADIENTS, DEMO, DEMO_SHOWN = "/gradients", "/gradients/{demo}", "first-backward-pass"
+DEMO_EXAMPLE = {"inputs": {"x": [[1, 1], [1, 1]]}}
 MODEL, VERSION = "/v2/models/{model}", "/v2/models/{model}/versions/{version}"
+ADDRESS = "http://127.0.0.1:8000"  # as in the README
 DESCRIPTION = """
 Small learning systems, trained with PyTorch, exported to ONNX, served on onnxruntime, open to look inside.
 
 Send a picture to `/predict/digits` or `/predict/clothing`; find its cluster, or those of your own points, under
-`/cluster`; differentiate a formula of your own under `/gradients`; read about the models under `/models`; ask any of
+`/cluster`; see gradients come about, of demos and of a formula of your own, under
+`/gradients`; read about the models under `/models`; ask any of
 them with tensors under `/v2` (Open Inference Protocol). Every error says what was wrong and what is allowed, as
 `application/problem+json` (RFC 9457), under `/v2` as `{"error": "…"}`. Every response carries an `X-Request-ID`.
 """
 
 
-def describe(app: FastAPI, store: Store, lloyd: Lloyd) -> dict[str, Any]:
+def describe(app: FastAPI, store: Store, lloyd: Lloyd, demos: Demos) -> dict[str, Any]:
     document = get_openapi(title=app.title, version=app.version, description=DESCRIPTION, routes=app.routes)
     for operation in operations(document):
         for parameter in operation.get("parameters", []):
@@ -48,7 +53,7 @@ def describe(app: FastAPI, store: Store, lloyd: Lloyd) -> dict[str, Any]:
                 operation["responses"].pop("422", None)
     for path, example in request_examples(store).items():
         document["paths"][path]["post"]["requestBody"]["content"]["application/json"]["example"] = example
-    for (path, method), example in examples(store, lloyd).items():
+    for (path, method), example in examples(store, lloyd, demos).items():
         content = document["paths"][path][method]["responses"]["200"]["content"]["application/json"]
         content["example"] = example
     return document
@@ -68,7 +73,7 @@ def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
 def request_examples(store: Store) -> dict[str, Any]:
     """What to send, by path: points, a row of the clustering that the examples are of, and the first golden picture of
     the model that they are of."""
-    found: dict[str, Any] = {FIT: FIT_EXAMPLE, EXPRESSION: EXPRESSION_EXAMPLE}
+    found: dict[str, Any] = {FIT: FIT_EXAMPLE, EXPRESSION: demo_answer.EXPRESSION, DEMO: DEMO_EXAMPLE}
     if (clustering := example_clustering(store)) is not None:
         found[CLUSTER] = {"rows": [example_row(clustering)]}
     model = example_model(store)
@@ -100,7 +105,7 @@ def example_row(model: Model) -> list[float]:
     return [feature.example for feature in taken.features]
 
 
-def examples(store: Store, lloyd: Lloyd) -> dict[tuple[str, str], Any]:
+def examples(store: Store, lloyd: Lloyd, demos: Demos) -> dict[tuple[str, str], Any]:
     """What operations answer, by path and method."""
     found: dict[tuple[str, str], Any] = {
         ("/health/live", "get"): {"live": True},
@@ -109,7 +114,9 @@ def examples(store: Store, lloyd: Lloyd) -> dict[tuple[str, str], Any]:
         ("/v2/health/live", "get"): {"live": True},
         ("/v2/repository/index", "post"): repository_index(store, b'{"ready": true}'),
         (FIT, "post"): fit_answer.answer(read_fit(orjson.dumps(FIT_EXAMPLE)), lloyd),
-        (EXPRESSION, "post"): expression_answer.answer(read_expression(orjson.dumps(EXPRESSION_EXAMPLE))),
+        (EXPRESSION, "post"): expression_answer.answer(read_expression(orjson.dumps(demo_answer.EXPRESSION))),
+        (GRADIENTS, "get"): demo_answer.listed(demos, ADDRESS),
+        (DEMO, "post"): demo_answer.answer(read_demo_request(orjson.dumps(DEMO_EXAMPLE)), demos.find(DEMO_SHOWN)),
     }
     if (clustering := example_clustering(store)) is not None:
         found[CLUSTER, "post"] = cluster_example(clustering)
@@ -118,7 +125,7 @@ def examples(store: Store, lloyd: Lloyd) -> dict[tuple[str, str], Any]:
         found["/v2/health/ready", "get"] = {"live": True, "ready": True}
     model = example_model(store)
     if model is not None:
-        found["/models/{model}", "get"] = model_page(model, store, "http://127.0.0.1:8000").model_dump(mode="json")
+        found["/models/{model}", "get"] = model_page(model, store, ADDRESS).model_dump(mode="json")
         card = model.require_card()
         answers = dict(zip(card.asked, model.run({"image": golden_pixels(model)}, card.asked), strict=True))
         found["/predict/{model}", "post"] = {

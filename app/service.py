@@ -12,6 +12,7 @@ import orjson
 from app.card import CLUSTERING, INPUT_NAMES, Card, ImageInput
 from app.errors import AppError, CallerGone, Forbidden, InvalidRequest, UnsupportedMediaType
 from app.images import Picture
+from app.lab.demo import Demos
 from app.lab.kmeans import Lloyd
 from app.membership import Membership, memberships_of, outputs_of_clustering
 from app.metrics import Metrics, ModelMetrics, WorkerMetrics
@@ -105,6 +106,7 @@ class Service:
     metrics: Metrics
     worker: WorkerMetrics
     lloyd: Lloyd  # a round of k-means
+    demos: Demos  # of gradients
 
     @property
     def store(self) -> Store:
