@@ -116,8 +116,10 @@ def examples(store: Store, lloyd: Lloyd, demos: Demos) -> dict[tuple[str, str], 
         (FIT, "post"): fit_answer.answer(read_fit(orjson.dumps(FIT_EXAMPLE)), lloyd),
         (EXPRESSION, "post"): expression_answer.answer(read_expression(orjson.dumps(demo_answer.EXPRESSION))),
         (GRADIENTS, "get"): demo_answer.listed(demos, ADDRESS),
-        (DEMO, "post"): demo_answer.answer(read_demo_request(orjson.dumps(DEMO_EXAMPLE)), demos.find(DEMO_SHOWN)),
     }
+    if DEMO_SHOWN in [demo["name"] for demo in found[GRADIENTS, "get"]["demos"]]:  # else it is refused
+        shown = demo_answer.answer(read_demo_request(orjson.dumps(DEMO_EXAMPLE)), demos.find(DEMO_SHOWN))
+        found[DEMO, "post"] = shown
     if (clustering := example_clustering(store)) is not None:
         found[CLUSTER, "post"] = cluster_example(clustering)
     if store.models and not store.refused:  # else it answers an error, whose example is documented with it

@@ -18,8 +18,7 @@ MOST_OF_A_NAME = 40
 MOST_NUMBERS = 400  # of an input; its axes may allow less
 SECONDS = 0.0005  # of the largest one, as measured, for telling long queues from short ones
 
-Number = float
-Sent = Number | list[Number] | dict[str, Number] | list[list[Number]]
+Sent = float | list[float] | dict[str, float] | list[list[float]]
 
 
 @with_config(ConfigDict(extra="forbid"))
@@ -68,7 +67,7 @@ def given_to(card: DemoCard, inputs: Mapping[str, Any]) -> Given:
         if name not in known:
             raise InvalidRequest(f"demo {card.name!r} has no input {quoted(name)}; it has: {', '.join(known)}")
     values = {each.name: inputs.get(each.name, each.default) for each in card.inputs}
-    names = _names(card, values)
+    names = _names(card, values, inputs)
     arrays = {}
     for each in card.inputs:
         value = values[each.name]
@@ -79,7 +78,7 @@ def given_to(card: DemoCard, inputs: Mapping[str, Any]) -> Given:
     return Given(arrays, names)
 
 
-def _names(card: DemoCard, values: Mapping[str, Any]) -> dict[str, list[str]]:
+def _names(card: DemoCard, values: Mapping[str, Any], sent: Mapping[str, Any]) -> dict[str, list[str]]:
     """By axis, in the order in which the first input that has them names its numbers."""
     found: dict[str, tuple[str, list[str]]] = {}
     for each in card.inputs:
@@ -97,6 +96,7 @@ def _names(card: DemoCard, values: Mapping[str, Any]) -> dict[str, list[str]]:
         if set(names) != set(value):
             raise InvalidRequest(
                 f"inputs {other!r} and {each.name!r} name different numbers: {quoted(names)}, {quoted(list(value))}"
+                f"{_hint(sent, other, each.name)}"
             )
     return {axis: names for axis, (_, names) in found.items()}
 
@@ -135,9 +135,12 @@ def _require_equal_axes(card: DemoCard, arrays: Mapping[str, Array], sent: Mappi
         for axis, size in zip(each.shape, arrays[each.name].shape, strict=True):
             other, before = sizes.setdefault(axis, (each.name, size))
             if size != before:
-                default = [name for name in (other, each.name) if name not in sent]
-                hint = f"; {default[0]!r} is as by default, send it too" if default else ""
                 raise InvalidRequest(
                     f"inputs {other!r} and {each.name!r} have {count(before, 'number')} and {size:,}; "
-                    f"allowed are equally many{hint}"
+                    f"allowed are equally many{_hint(sent, other, each.name)}"
                 )
+
+
+def _hint(sent: Mapping[str, Any], *names: str) -> str:
+    """Of what does not fit together, what the caller has left out."""
+    return next((f"; {name!r} is as by default: send it, too" for name in names if name not in sent), "")

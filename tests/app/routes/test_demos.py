@@ -1,13 +1,20 @@
 """GET /gradients and POST /gradients/{demo} over HTTP: the course's figures, known derivatives, what is refused."""
 
 import shlex
+import shutil
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import orjson
 import pytest
 from fastapi.testclient import TestClient
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from app.lab.demo import FOLDER
+from app.lab.demo import FOLDER, Demos
+from app.main import create_app
+from app.settings import Settings
 from tests.problems import assert_problem
 
 ONES = [[1.0, 1.0], [1.0, 1.0]]
@@ -248,6 +255,22 @@ def test_is_counted_by_names_that_no_model_has(client: TestClient) -> None:
     assert 'model="gradients/nothing"' not in metrics
 
 
+def test_demo_that_is_not_served_says_why_and_harms_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "artifacts").mkdir()
+    (tmp_path / "first-backward-pass.onnx").write_bytes(b"no graph")
+    shutil.copy(FOLDER / "higher-order.onnx", tmp_path)
+    monkeypatch.setattr("app.main.Demos", lambda: Demos(tmp_path))
+    with TestClient(create_app(Settings(artifacts=tmp_path / "artifacts"))) as client:
+        reason = assert_problem(client.post("/gradients/first-backward-pass", json={}), 503)
+
+        assert reason.startswith("demo 'first-backward-pass' is not served: onnxruntime cannot load it")
+        assert client.get("/gradients").json()["refused"] == [{"name": "first-backward-pass", "reason": reason}]
+        assert ask(client, "higher-order")["outputs"]["first"] == 3
+        assert client.get("/openapi.json").status_code == 200
+
+
 # --- what is refused --------------------------------------------------------------------------------------------------
 
 
@@ -280,7 +303,7 @@ def test_unknown_demo_is_told_which_there_are(client: TestClient) -> None:
         ("vector-jacobian", {"x": [1] * 21, "v": [1] * 21}, 422, "input 'x' has 21 along its axis n; allowed are 1 to"),
         (
             *("vector-jacobian", {"x": [1, 2]}, 422),
-            "inputs 'x' and 'v' have 2 numbers and 3; allowed are equally many; 'v' is as by default, send it too",
+            "inputs 'x' and 'v' have 2 numbers and 3; allowed are equally many; 'v' is as by default: send it, too",
         ),
         (
             *("vector-jacobian", {"x": [1, 2], "v": [1]}, 422),
@@ -288,7 +311,8 @@ def test_unknown_demo_is_told_which_there_are(client: TestClient) -> None:
         ),
         (
             *("perceptron", {"x": {"a": 1}}, 422),
-            'inputs \'x\' and \'w\' name different numbers: ["a"], ["clouds","forecast","short_way"]',
+            'inputs \'x\' and \'w\' name different numbers: ["a"], ["clouds","forecast","short_way"]; '
+            "'w' is as by default: send it, too",
         ),
         (
             "perceptron",
@@ -328,6 +352,28 @@ def test_what_a_demo_does_not_take_is_told(
 )
 def test_what_is_no_request_is_told(client: TestClient, request_: dict[str, Any], status: int, detail: str) -> None:
     assert detail in assert_problem(client.post("/gradients/higher-order", **request_), status)
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=50),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4),
+    max_leaves=12,
+)
+SENSIBLE = st.floats(-1e6, 1e6) | st.lists(st.floats(-1e6, 1e6), max_size=4) | st.integers(0, 10)
+SENT = st.dictionaries(
+    st.sampled_from(["x", "n", "v", "w", "b", "a", "c", "upstream"]), ANYTHING | SENSIBLE, max_size=4
+)
+
+
+@settings(max_examples=600, deadline=None, derandomize=True, database=None)
+@given(demo=st.sampled_from(NAMES), inputs=SENT | ANYTHING)
+def test_whatever_is_sent_is_answered_or_refused(client: TestClient, demo: str, inputs: Any) -> None:
+    answer = client.post(f"/gradients/{demo}", json={"inputs": inputs})
+
+    if answer.status_code == 200:
+        assert b"null" not in orjson.dumps(answer.json()["outputs"])
+    else:
+        assert assert_problem(answer, 413 if answer.status_code == 413 else 422)
 
 
 def test_largest_request_takes_a_few_milliseconds(client: TestClient) -> None:
