@@ -17,7 +17,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from app.envelope import Envelope, RequestIds
 from app.errors import ConfigurationError
 from app.head import HeadAsGet
+from app.lab.demo import Demos
 from app.lab.descent import Graphs
+from app.lab.graphs import LabGraphs
 from app.lab.kmeans import GRAPH, lloyd_by
 from app.problems import add_error_handlers
 from app.repository import Repository
@@ -115,8 +117,8 @@ def create_app(
         # Spans last: those of the requests that end meanwhile are to leave, too.
         with closing(tracing) if tracing else nullcontext(), closing(scheduler), closing(repository):
             lloyd = lloyd_by(open_session(GRAPH.read_bytes(), [CPU]).run)
-            graphs = Graphs(lambda content: open_session(content, [CPU]))
-            service = Service(settings, repository, scheduler, shared.metrics, worker, lloyd, graphs)
+            lab = LabGraphs(lloyd, Demos(), Graphs(lambda content: open_session(content, [CPU])))
+            service = Service(settings, repository, scheduler, shared.metrics, worker, lab)
             yield State(service=service, request_ids=request_ids, short_way=tracing is None)
         watch.cancel()
 

@@ -12,8 +12,7 @@ import orjson
 from app.card import CLUSTERING, INPUT_NAMES, Card, ImageInput
 from app.errors import AppError, CallerGone, Forbidden, InvalidRequest, UnsupportedMediaType
 from app.images import Picture
-from app.lab.descent import Graphs
-from app.lab.kmeans import Lloyd
+from app.lab.graphs import LabGraphs
 from app.membership import Membership, memberships_of, outputs_of_clustering
 from app.metrics import Metrics, ModelMetrics, WorkerMetrics
 from app.model import Array, Model
@@ -105,8 +104,7 @@ class Service:
     scheduler: Scheduler
     metrics: Metrics
     worker: WorkerMetrics
-    lloyd: Lloyd  # a round of k-means
-    graphs: Graphs  # of what can be trained here
+    lab: LabGraphs
 
     @property
     def store(self) -> Store:

@@ -83,7 +83,7 @@ async def _model(
 
 
 async def _points(request: Request, service: ServiceDep) -> bytes:
-    require_room_for(service, fit_by(service.lloyd))
+    require_room_for(service, fit_by(service.lab.lloyd))
     return await read_json(request, service.settings.max_body_bytes, "points", MOST_BYTES)
 
 
@@ -102,7 +102,7 @@ async def fit(
     the rounds ended and where. In float64; distances are Euclidean, with the numbers as they are given: scale them if
     their units differ. A cluster that no point is nearest to gets the point farthest from its own centroid. The same
     request has the same answer. `X-Request-Timeout-Ms` ends the rounds, too."""
-    answer = await compute(service, fit_by(service.lloyd), points, deadline, lambda: gone(request.receive))
+    answer = await compute(service, fit_by(service.lab.lloyd), points, deadline, lambda: gone(request.receive))
     return Response(answer.body, media_type="application/json", headers={"Server-Timing": answer.timings.header()})
 
 

@@ -66,14 +66,14 @@ async def _settings(
     service: ServiceDep,
 ) -> tuple[str, bytes]:
     require_problem(problem)
-    require_room_for(service, _work(service.graphs, problem))
+    require_room_for(service, _work(service.lab.descent, problem))
     return problem, await read_json(request, service.settings.max_body_bytes, "settings", MOST_BYTES)
 
 
 @router.get("/train", summary="What can be trained here", response_model=Lessons)
 async def list_lessons(service: ServiceDep) -> Lessons:
     """Small problems and optimisers, each with its mathematics, its settings and its weights' shapes."""
-    return lessons(service.graphs)
+    return lessons(service.lab.descent)
 
 
 @router.post(
@@ -93,7 +93,7 @@ async def descend(
     are graphs exported from PyTorch, in float64. Nothing is kept here: the answer has what goes on from where it ends.
     With `Accept: text/event-stream` each step is an event."""
     problem, body = asked
-    work = _work(service.graphs, problem)
+    work = _work(service.lab.descent, problem)
     wants_events = EVENTS in request.headers.get("accept", "")
     if wants_events:
         work = Work(work.counted_as, work.read, work.answer, _events)

@@ -61,10 +61,12 @@ def test_error_responses_are_documented(document: dict[str, Any]) -> None:
         ("post", "/predict/{model}"): {"200", "404", "408", "413", "415", "422", "503", "504"},
         ("get", "/train"): {"200"},
         ("post", "/train/{problem}"): {"200", "404", "408", "413", "415", "422", "503", "504"},
-        ("post", "/gradients/expression"): {"200", "408", "413", "415", "422", "503", "504"},
         ("post", "/gradients/activations"): {"200", "408", "413", "415", "422", "503", "504"},
         ("get", "/convolution"): {"200"},
         ("post", "/convolution"): {"200", "408", "413", "415", "422", "503", "504"},
+        ("get", "/gradients"): {"200", "422", "503", "504"},
+        ("post", "/gradients/expression"): {"200", "408", "413", "415", "422", "503", "504"},
+        ("post", "/gradients/{demo}"): {"200", "404", "408", "413", "415", "422", "503", "504"},
         ("post", "/cluster/fit"): {"200", "408", "413", "415", "422", "503", "504"},
         ("post", "/cluster/{model}"): {"200", "404", "408", "413", "415", "422", "503", "504"},
         ("get", "/models"): {"200"},
@@ -197,11 +199,40 @@ def test_error_examples_of_convolutions_are_what_the_service_answers(
     assert statuses == {413, 415, 422, 504}
 
 
+def test_error_examples_of_demos_are_what_the_service_answers(client: TestClient, document: dict[str, Any]) -> None:
+    statuses = set()
+    for name, answer in (
+        ("first", client.post("/gradients/first", json={})),
+        ("sum-then-square", client.post("/gradients/sum-then-square", json={"inputs": {"x": [[0] * 500]}})),
+        (
+            "sum-then-square",
+            client.post("/gradients/sum-then-square", content="x", headers={"Content-Type": "text/plain"}),
+        ),
+        ("higher-order", client.post("/gradients/higher-order", json={"inputs": {"x": 2e6}})),
+    ):
+        example = document["paths"]["/gradients/{demo}"]["post"]["responses"][str(answer.status_code)]["content"]
+        told = answer.json() | {"request_id": ""}
+        assert told == example["application/problem+json"]["example"] | {"request_id": ""}, name
+        statuses.add(answer.status_code)
+    assert statuses == {404, 413, 415, 422}
+
+
+def test_example_of_the_list_of_demos_is_what_the_service_answers(client: TestClient, document: dict[str, Any]) -> None:
+    responses = document["paths"]["/gradients"]["get"]["responses"]
+    refused = client.get("/gradients", headers={"X-Request-Timeout-Ms": "soon"}).json()
+
+    assert (
+        responses["200"]["content"]["application/json"]["example"]
+        == client.get("/gradients", headers={"Host": "127.0.0.1:8000"}).json()
+    )
+    assert refused["detail"] == responses["422"]["content"]["application/problem+json"]["example"]["detail"]
+
+
 @pytest.mark.parametrize(
     "path",
     [
         *("/cluster/{model}", "/cluster/fit", "/convolution", "/train/{problem}"),
-        *("/gradients/expression", "/gradients/activations"),
+        *("/gradients/expression", "/gradients/activations", "/gradients/{demo}"),
     ],
 )
 def test_example_works_when_it_is_pasted(client: TestClient, document: dict[str, Any], path: str) -> None:
