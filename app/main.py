@@ -20,7 +20,7 @@ from app.head import HeadAsGet
 from app.lab.kmeans import GRAPH, lloyd_by
 from app.problems import add_error_handlers
 from app.repository import Repository
-from app.routes import cluster, docs, gradients, health, models, open_inference, predict
+from app.routes import cluster, docs, explain, gradients, health, models, open_inference, predict
 from app.routes import metrics as metrics_route
 from app.routes.hot_path import HotPath
 from app.runtime import CPU, CUDA, choose_providers, open_session
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 ROUTERS = (
     predict.router,
     cluster.router,
+    explain.router,
     gradients.router,
     open_inference.router,
     models.router,

@@ -1,4 +1,4 @@
-"""What a caller says about waiting: how long, and that it does no longer."""
+"""What a caller says about waiting, how long and that it does no longer, and about the answer's form."""
 
 import time
 
@@ -22,3 +22,9 @@ async def gone(receive: Receive) -> None:
     """Returns when the caller has closed the connection. The body has to be read before."""
     while (await receive())["type"] != "http.disconnect":
         pass
+
+
+def prefers(accept: str, media_type: str, to: str = "application/json") -> bool:
+    """Who takes both gets the one that is named first; who names neither, the other one."""
+    wanted = [each.split(";")[0].strip().lower() for each in accept.split(",")]
+    return next((each == media_type for each in wanted if each in (media_type, to)), False)

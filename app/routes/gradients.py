@@ -11,7 +11,7 @@ from app.lab.drawing import draw
 from app.lab.expression_answer import Differentiated, answer
 from app.lab.expression_request import MOST_BYTES, Asked, ExpressionRequest, read_expression
 from app.problems import documented, documented_as, documented_overload
-from app.routes.callers import gone
+from app.routes.callers import gone, prefers
 from app.routes.dependencies import DeadlineDep, ServiceDep
 from app.uploads import read_json
 
@@ -75,13 +75,7 @@ async def differentiate(
     numbers (upstream gradient × local gradient = downstream gradient), and a check by differences of the value; in
     float64. It is read by an allow-list and never run as code. Where there is no derivative `notes` says what was taken
     for it. With `Accept: image/svg+xml` the graph is drawn."""
-    work, media_type = (DRAWN, SVG) if _wants_picture(request.headers.get("accept", "")) else (TOLD, JSON)
+    work, media_type = (DRAWN, SVG) if prefers(request.headers.get("accept", ""), SVG) else (TOLD, JSON)
     told = await compute(service, work, expression, deadline, lambda: gone(request.receive))
     headers = {"Server-Timing": told.timings.header(), "Vary": "Accept"}
     return Response(told.body, media_type=media_type, headers=headers)
-
-
-def _wants_picture(accept: str) -> bool:
-    """Who takes both gets the one that is named first."""
-    wanted = [each.split(";")[0].strip().lower() for each in accept.split(",")]
-    return next((each == SVG for each in wanted if each in (JSON, SVG)), False)
