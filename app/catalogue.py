@@ -102,8 +102,8 @@ def summary(model: Model, store: Store) -> ModelSummary:
     )
 
 
-def model_page(model: Model, store: Store, base_url: str, insides: Insides) -> ModelPage:
-    """Opens a session the first time. `base_url` is where callers reached the service, without a slash at its end."""
+def model_page(model: Model, store: Store, base_url: str, graph: GraphTable | None) -> ModelPage:
+    """`base_url` is where the caller reached the service, without a slash at its end."""
     name, version = quote(model.name), model.version
     query = "" if version == max(store.models[model.name]) else f"?version={version}"
     return ModelPage(
@@ -117,13 +117,14 @@ def model_page(model: Model, store: Store, base_url: str, insides: Insides) -> M
         batching=batching(model.profile),
         figures=[f"{base_url}/models/{name}/figures/{quote(figure)}{query}" for figure in model.figures],
         call=f"curl {_body(model.card)} '{base_url}/predict/{name}{query}'" if model.card else None,
-        graph=_graph_of(model, insides),
+        graph=graph,
         card=model.card,
     )
 
 
-def _graph_of(model: Model, insides: Insides) -> GraphTable | None:
-    """A file that has just been replaced is no reason to say nothing of the model that is still served."""
+def graph_of(model: Model, insides: Insides) -> GraphTable | None:
+    """Opens a session the first time. A file that has just been replaced is no reason to say nothing of the model that
+    is still served."""
     try:
         return insides.table(model)
     except AppError:

@@ -4,7 +4,8 @@ Work of a thread: knows models and arrays, no HTTP and no queue.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any, NotRequired
@@ -17,14 +18,17 @@ from typing_extensions import TypedDict
 from app.activations import LayerSeen, has_numbers, layer_seen
 from app.card import INPUT_NAMES, Card, ImageInput
 from app.computation import GoOn, Work
-from app.errors import InvalidRequest, NotFound, UnsupportedMediaType
+from app.errors import BadRequest, InvalidRequest, NotFound, UnsupportedMediaType
 from app.feature_maps import tiled
+from app.images import Code
 from app.inside import BATCH, GraphLayer, Insides
 from app.model import Model
 from app.occlusion import Patches, patches_of
+from app.open_inference import read_request
 from app.pictures import Opened, fit_pictures, open_pictures, stack, undecoded_pixels
 from app.png import address, encode_gray
 from app.prediction import Prediction, predictions_of, told_as
+from app.protocol import refusals
 from app.rows import read_batch, require_few_and_short, require_finite, what_it_takes
 from app.saliency import Occluded, occlusion
 from app.service import PIXEL_SECONDS, UNMEASURED_SECONDS
@@ -32,7 +36,9 @@ from app.settings import Settings
 from app.uploads import Upload
 
 Array = NDArray[Any]
+Inputs = Mapping[str, Array]  # of a graph, by name
 
+TENSORS = 'tensors: send JSON, {"inputs": […]}, as under /v2'
 # Of more layers than these no names are told in an error.
 MOST_NAMED = 40
 # What the layers' summaries and pictures take, roughly, and a session that is not open yet.
@@ -50,9 +56,13 @@ class Explanation(TypedDict):
     version: str
     input: Annotated[
         Any,
-        Field(description="What the model saw: a picture, preprocessed, as the address of a PNG; a row; a text."),
+        Field(
+            description="What the model saw: a row, a text, or the address of a PNG, after the preprocessing; null for tensors."
+        ),
     ]
-    prediction: Annotated[Prediction, Field(description="As `/predict` answers.")]
+    prediction: Annotated[
+        Prediction | None, Field(description="As `/predict` answers; null for a model without a card.")
+    ]
     layers: Annotated[list[LayerSeen], Field(description="Every tensor that the graph computes, in order.")]
     methods: Annotated[Methods, Field(description="Empty for what is no picture.")]
 
@@ -74,13 +84,9 @@ class Wishes:
 class Asked:
     model: Model
     wishes: Wishes
-    read: Opened | Array  # a picture that is perhaps not decoded yet, or a batch of one row or text
+    read: Opened | Inputs  # a picture that is perhaps not decoded yet, or what the graph takes
     patches: Patches | None
     seconds: float
-
-    @property
-    def card(self) -> Card:
-        return self.model.require_card()
 
 
 def explaining(model: Model, insides: Insides, wishes: Wishes, settings: Settings) -> Work[Asked]:
@@ -106,9 +112,9 @@ def _counted_as(model: Model) -> str:
 
 def body_of(model: Model, upload: Upload) -> bytes:
     """What came for it. Raises UnsupportedMediaType, or InvalidRequest for several files."""
-    card = model.require_card()
-    if isinstance(card.input, ImageInput) != (upload.document is None):
-        raise UnsupportedMediaType(f"model {card.name!r} takes {what_it_takes(card)}")
+    takes_pictures = model.card is not None and isinstance(model.card.input, ImageInput)
+    if takes_pictures != (upload.document is None):
+        raise UnsupportedMediaType(f"model {model.name!r} takes {what_it_takes(model.card) if model.card else TENSORS}")
     if upload.document is not None:
         return upload.document
     if len(upload.files) != 1:
@@ -118,48 +124,91 @@ def body_of(model: Model, upload: Upload) -> bytes:
 
 def _read(body: bytes, model: Model, insides: Insides, wishes: Wishes, settings: Settings) -> Asked:
     """Only looks at a large picture; it is decoded where there is time."""
-    card, seconds, patches = model.require_card(), TELLING_SECONDS, None
-    read: Opened | Array
-    if isinstance(card.input, ImageInput):
-        [read] = open_pictures([body], settings.max_pixels)
-        seconds += undecoded_pixels([read]) * PIXEL_SECONDS
-        if wishes.occlusion:
-            contract = card.input
-            patches = patches_of(contract.height, contract.width, wishes.patch, wishes.stride, wishes.fill)
-    else:
-        read = read_batch(body, card, 1)
-        require_few_and_short({"text": read}, 1, settings.max_characters)
-    runs = model.profile.estimate(2 + (patches.count if patches else 0))
-    seconds += runs if runs < math.inf else UNMEASURED_SECONDS
-    return Asked(model, wishes, read, patches, seconds + (0 if insides.is_ready(model) else OPENING_SECONDS))
+    seconds = TELLING_SECONDS if insides.is_ready(model) else TELLING_SECONDS + OPENING_SECONDS
+    if model.card is None or not isinstance(model.card.input, ImageInput):
+        inputs = _tensors(body, model) if model.card is None else _batch(body, model.card)
+        require_few_and_short(inputs, settings.max_rows, settings.max_characters)
+        return Asked(model, wishes, inputs, None, seconds + _seconds(model, 2 * model.profile.weight(inputs)))
+    contract, patches = model.card.input, None
+    [opened] = open_pictures([body], settings.max_pixels)
+    if wishes.occlusion:
+        patches = patches_of(contract.height, contract.width, wishes.patch, wishes.stride, wishes.fill)
+    seconds += undecoded_pixels([opened]) * PIXEL_SECONDS + _seconds(model, 2 + (patches.count if patches else 0))
+    return Asked(model, wishes, opened, patches, seconds)
+
+
+def _seconds(model: Model, rows: float) -> float:
+    expected = model.profile.estimate(rows)
+    return expected if expected < math.inf else UNMEASURED_SECONDS
+
+
+def _batch(body: bytes, card: Card) -> Inputs:
+    """One row or text."""
+    return {INPUT_NAMES[card.input.kind]: read_batch(body, card, 1)}
+
+
+def _tensors(body: bytes, model: Model) -> Inputs:
+    """As the Open Inference Protocol writes them, one row."""
+    with _told_as_ours():
+        inputs = read_request(body, None, model.signature).inputs
+    rows = {len(array) for array in inputs.values()} if model.profile.batched else {1}
+    if rows != {1}:
+        raise InvalidRequest(f"the inputs have {', '.join(map(str, sorted(rows)))} rows; one is explained at a time")
+    return inputs
+
+
+@contextmanager
+def _told_as_ours() -> Iterator[None]:
+    """Faults of tensors have another status where the protocol is not spoken."""
+    try:
+        yield
+    except BadRequest as error:
+        raise InvalidRequest(error.detail) from error
 
 
 def explain(asked: Asked, insides: Insides, go_on: GoOn = lambda: None) -> Explanation:
     """`go_on` is called before each piece of work, and what it raises ends it."""
-    model, card, wishes = asked.model, asked.card, asked.wishes
-    batch, noticed = _batch(asked)
+    model, wishes, one = asked.model, asked.wishes, asked.wishes.layer is not None
+    inputs, noticed = _inputs(asked)
     go_on()
-    outputs = dict(zip(card.asked, model.run({INPUT_NAMES[card.input.kind]: batch}, card.asked), strict=True))
-    if not isinstance(card.input, ImageInput):
-        require_finite(outputs)
-    [prediction] = predictions_of(card, outputs, [noticed], wishes.top)
+    prediction = _prediction(model, inputs, noticed, wishes.top)
     go_on()
-    one = wishes.layer is not None
     layers = [
         layer_seen(layer, values, picture=one or wishes.pictures, numbers=one)
-        for layer, values in _seen(asked, batch, insides)
+        for layer, values in _seen(asked, inputs, insides)
     ]
     methods = Methods()
-    if asked.patches and (found := occlusion(model, batch[0], prediction["index"], asked.patches, go_on)):
-        methods["occlusion"] = found
+    if asked.patches and prediction:
+        pixels = inputs[INPUT_NAMES["image"]][0]
+        if found := occlusion(model, pixels, prediction["index"], asked.patches, go_on):
+            methods["occlusion"] = found
     return Explanation(
         model=model.name,
         version=str(model.version),
-        input=address(batch[0]) if isinstance(card.input, ImageInput) else told_as(batch)[0],
+        input=_input(model, inputs),
         prediction=prediction,
         layers=layers,
         methods=methods,
     )
+
+
+def _prediction(model: Model, inputs: Inputs, noticed: tuple[Code, ...], top: int | None) -> Prediction | None:
+    card = model.card
+    if card is None:
+        return None
+    outputs = dict(zip(card.asked, model.run(inputs, card.asked), strict=True))
+    if not isinstance(card.input, ImageInput):
+        require_finite(outputs)
+    [prediction] = predictions_of(card, outputs, [noticed], top)
+    return prediction
+
+
+def _input(model: Model, inputs: Inputs) -> Any:
+    """What the model saw, told; None for tensors, which the caller knows."""
+    if model.card is None:
+        return None
+    [[seen]] = inputs.values()
+    return address(seen) if isinstance(model.card.input, ImageInput) else told_as(np.array([seen]))[0]
 
 
 def draw(asked: Asked, insides: Insides, go_on: GoOn = lambda: None) -> bytes:
@@ -167,22 +216,22 @@ def draw(asked: Asked, insides: Insides, go_on: GoOn = lambda: None) -> bytes:
     if asked.wishes.layer is None:
         names = _names(asked.model, insides)
         raise InvalidRequest(f"a picture is of one layer: say which by ?layer=; there are: {names}")
-    batch, _ = _batch(asked)
+    inputs, _ = _inputs(asked)
     go_on()
-    [(layer, values)] = _seen(asked, batch, insides)
+    [(layer, values)] = _seen(asked, inputs, insides)
     if not has_numbers(values):
         raise InvalidRequest(f"layer {layer.name!r} gives no numbers that could be drawn")
     return encode_gray(tiled(values.astype(np.float64)))
 
 
-def _batch(asked: Asked) -> tuple[Array, tuple[Any, ...]]:
-    """A batch of one, and what was noticed of the picture."""
-    contract = asked.card.input
-    if not isinstance(contract, ImageInput):
-        assert isinstance(asked.read, np.ndarray)
+def _inputs(asked: Asked) -> tuple[Inputs, tuple[Code, ...]]:
+    """What the graph takes, one row, and what was noticed of the picture."""
+    if isinstance(asked.read, Mapping):
         return asked.read, ()
+    contract = asked.model.require_card().input
+    assert isinstance(contract, ImageInput)
     pictures = fit_pictures([asked.read], contract)
-    return stack(pictures), pictures[0].warnings
+    return {INPUT_NAMES["image"]: stack(pictures)}, pictures[0].warnings
 
 
 def _names(model: Model, insides: Insides) -> str:
@@ -190,14 +239,15 @@ def _names(model: Model, insides: Insides) -> str:
     return ", ".join(names[:MOST_NAMED]) + (", …" if len(names) > MOST_NAMED else "")
 
 
-def _seen(asked: Asked, batch: Array, insides: Insides) -> Iterator[tuple[GraphLayer, Array | None]]:
+def _seen(asked: Asked, inputs: Inputs, insides: Insides) -> Iterator[tuple[GraphLayer, Array | None]]:
     """The layers that are asked for and what they gave, without the axis that counts rows; None for what NumPy has no
     type for. Raises NotFound."""
     model, wanted = asked.model, asked.wishes.layer
     layers = [layer for layer in insides.table(model).layers if wanted in (None, layer.name)]
     if not layers:
         raise NotFound(f"model {model.name!r} has no layer {wanted!r}; there are: {_names(model, insides)}")
-    given = insides.activations(model, {INPUT_NAMES[asked.card.input.kind]: batch})
+    with _told_as_ours(), refusals(model):
+        given = insides.activations(model, inputs)
     for layer in layers:
         values = given.get(layer.name)
         counts_rows = layer.output_shape is not None and layer.output_shape[:1] == [BATCH]

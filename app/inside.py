@@ -21,7 +21,7 @@ from app.errors import ArtifactRejected, InvalidRequest
 from app.model import Model
 from app.onnx_graph import DamagedGraph, Graph, Initializer, Node, read_graph, with_outputs
 from app.profile import has_batch_axis, random_rows
-from app.runtime import BFLOAT16, CPU, open_session, run_with_bfloat16
+from app.runtime import BFLOAT16, CPU, give_back_freed_memory, open_session, run_with_bfloat16
 from app.tensors import BY_ONNX
 
 Array = NDArray[Any]
@@ -76,11 +76,18 @@ class Insides:
     def table(self, model: Model) -> GraphTable:
         """Raises InvalidRequest for a graph that cannot be read here, NotReady if the file has gone."""
         with self._turn:
-            if model not in self._tables:
+            found = self.known_table(model)
+            if found is None:
                 content = model.content()
                 # A session that is kept anyhow, or one that is closed again.
-                self._tables[model] = _table(model, _graph(model, content), content, self._sessions.get(model))
-            return self._tables[model]
+                found = _table(model, _graph(model, content), content, self._sessions.get(model))
+                self._tables[model] = found
+                give_back_freed_memory()
+        return found
+
+    def known_table(self, model: Model) -> GraphTable | None:
+        """None if it has not been asked for before. Waits for nobody."""
+        return self._tables.get(model)
 
     def activations(self, model: Model, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """By the names of the table's layers. Raises as `table` does, and InvalidRequest if onnxruntime refuses."""

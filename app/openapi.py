@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from app.card import CLUSTERING, INPUT_NAMES, RowsInput, read_golden
-from app.catalogue import catalogue, model_page
+from app.catalogue import catalogue, graph_of, model_page
 from app.explanation import Wishes, explaining
 from app.inside import Insides
 from app.lab import expression_answer, fit_answer
@@ -124,7 +124,7 @@ def examples(store: Store, lloyd: Lloyd, insides: Insides) -> dict[tuple[str, st
         found["/v2/health/ready", "get"] = {"live": True, "ready": True}
     model = example_model(store)
     if model is not None:
-        page = model_page(model, store, "http://127.0.0.1:8000", insides)
+        page = model_page(model, store, "http://127.0.0.1:8000", graph_of(model, insides))
         found["/models/{model}", "get"] = page.model_dump(mode="json")
         found[EXPLAIN, "post"] = explain_example(model, insides)
         card = model.require_card()

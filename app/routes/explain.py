@@ -21,6 +21,12 @@ router = APIRouter(tags=["explain"])
 
 PNG = "image/png"
 NAMES: dict[str, Example] = {"digits": {"value": "digits"}, "clothing": {"value": "clothing"}}
+BODY = deepcopy(IMAGE_BODY)
+BODY["requestBody"]["content"]["application/json"]["schema"]["properties"]["inputs"] = {
+    "type": "array",
+    "items": {"type": "object"},
+    "description": "Tensors as under /v2, for a model without a card.",
+}
 PICTURE: dict[int | str, dict[str, Any]] = {
     200: {
         "description": f"As JSON, or one layer as a picture for who asks for it: `Accept: {PNG}` and `?layer=`.",
@@ -50,7 +56,6 @@ async def _model(
     version: Annotated[int | None, Query(description="Not the highest version, but this one.")] = None,
 ) -> Model:
     found = store.find(model, version)
-    found.require_card()
     require_room_for(service, explaining(found, service.insides, Wishes(), service.settings))
     return found
 
@@ -87,7 +92,7 @@ async def _wishes(
     summary="Look inside a model at work",
     responses=documented(408, 413, 415) | documented_as(FAULTS) | documented_overload() | PICTURE,
     response_model=Explanation,
-    openapi_extra=deepcopy(IMAGE_BODY),  # the examples are others
+    openapi_extra=BODY,
 )
 async def explain(
     request: Request,
@@ -97,10 +102,10 @@ async def explain(
     upload: UploadDep,
     service: ServiceDep,
 ) -> Response:
-    """One picture, row or text: what the model saw of it after the preprocessing, the prediction, every layer of the
-    graph with the least, the greatest and the mean of what it gave, and, of a picture, by how much the answer's
-    probability falls when a patch covers a part of it (occlusion). With `Accept: image/png` and `?layer=` that layer's
-    maps side by side."""
+    """Of one picture, row or text, or of tensors of one row as under /v2 for a model without a card: what the model saw
+    after the preprocessing, the prediction, every layer of the graph with the least, the greatest and the mean of what
+    it gave, and, of a picture, by how much the answer's probability falls when a patch covers a part of it (occlusion).
+    With `Accept: image/png` and `?layer=` that layer's maps side by side."""
     as_picture = prefers(request.headers.get("accept", ""), PNG)
     work = (drawing if as_picture else explaining)(model, service.insides, wishes, service.settings)
     told = await compute(service, work, body_of(model, upload), deadline, lambda: gone(request.receive))

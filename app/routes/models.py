@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request, Response
 
-from app.catalogue import Catalogue, ModelPage, catalogue, model_page
+from app.catalogue import Catalogue, ModelPage, catalogue, graph_of, model_page
 from app.problems import documented
 from app.routes.dependencies import ServiceDep, StoreDep
 
@@ -28,9 +28,10 @@ async def show_model(
 ) -> ModelPage:
     """Its card with the layer table and the training history, the layers and operations of its graph, its figures, and
     a call to paste."""
-    found, base_url = store.find(model, version), str(request.base_url).rstrip("/")
-    # The first time a graph is read and run.
-    return await service.scheduler.decode(0, model_page, found, store, base_url, service.insides)
+    found = store.find(model, version)
+    # The first time it is read and run.
+    graph = service.insides.known_table(found) or await service.scheduler.decode(0, graph_of, found, service.insides)
+    return model_page(found, store, str(request.base_url).rstrip("/"), graph)
 
 
 @router.get(

@@ -19,7 +19,7 @@ from PIL import Image
 from app.main import create_app
 from app.settings import Settings
 from tests.conftest import MODELS, ROOT, SAMPLES
-from tests.onnx_models import doubling_graph, write_agreement, write_higher, write_model, write_negative
+from tests.onnx_models import doubling_graph, picking_graph, write_agreement, write_higher, write_model, write_negative
 from tests.problems import assert_problem
 
 SEVEN = (SAMPLES / "seven.png").read_bytes()
@@ -266,6 +266,7 @@ def others(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     write_higher(folder)
     write_agreement(folder)
     write_model(folder, doubling_graph(), "bare")
+    write_model(folder, picking_graph(), "picking")
     with TestClient(create_app(Settings(artifacts=folder))) as client:
         yield client
 
@@ -287,8 +288,42 @@ def test_models_of_rows_and_texts_are_explained(others: TestClient) -> None:
     assert others.post("/explain/agreement", json={"texts": ["yes"]}).json()["prediction"]["label"] == "yes"
 
 
-def test_model_without_a_card_is_not_explained_but_has_its_layers(others: TestClient) -> None:
-    assert "has no card" in assert_problem(others.post("/explain/bare", json={"rows": [[1, 2, 3]]}), 422)
+def test_model_without_a_card_is_explained_by_tensors(others: TestClient) -> None:
+    entry = {"name": "x", "datatype": "FP32", "shape": [1, 3], "data": [1, 2, -0.5]}
+    told = others.post("/explain/bare?layer=y", json={"inputs": [entry]}).json()
+
+    assert (told["input"], told["prediction"], told["methods"]) == (None, None, {})
+    [layer] = told["layers"]
+    assert (layer["shape"], layer["numbers"]) == ([3], [2.0, 4.0, -1.0])
+    assert (layer["min"], layer["max"], layer["zeros"]) == (-1, 4, 0)
+
+
+@pytest.mark.parametrize(
+    ("model", "entry", "detail"),
+    [
+        ("bare", {"name": "x", "datatype": "FP32", "shape": [2, 3], "data": [1] * 6}, "the inputs have 2 rows; one is"),
+        ("bare", {"name": "x", "datatype": "FP32", "shape": [1, 4], "data": [1] * 4}, "input 'x' has shape [1, 4]"),
+        ("bare", {"name": "z", "datatype": "FP32", "shape": [1, 3], "data": [1] * 3}, "'z'"),
+        (
+            "picking",
+            {"name": "index", "datatype": "INT64", "shape": [1, 1], "data": [9]},
+            "'picking' cannot answer this",
+        ),
+    ],
+)
+def test_tensors_that_do_not_fit_are_told(others: TestClient, model: str, entry: Any, detail: str) -> None:
+    answer = others.post(f"/explain/{model}", json={"inputs": [entry]})
+
+    assert detail in assert_problem(answer, 422)
+
+
+def test_model_without_a_card_takes_no_pictures(others: TestClient) -> None:
+    answer = others.post("/explain/bare", files={"file": SEVEN})
+
+    assert assert_problem(answer, 415) == "model 'bare' takes tensors: send JSON, {\"inputs\": […]}, as under /v2"
+
+
+def test_model_without_a_card_has_its_layers(others: TestClient) -> None:
     page = others.get("/models/bare").json()
     assert page["card"] is None
     assert page["graph"] == {
