@@ -9,7 +9,9 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from app.card import CLUSTERING, INPUT_NAMES, RowsInput, read_golden
-from app.catalogue import catalogue, model_page
+from app.catalogue import catalogue, graph_of, model_page
+from app.explanation import Wishes, explaining
+from app.inside import Insides
 from app.lab import activation_answer, demo_answer, descent_answer, expression_answer, fit_answer
 from app.lab.activation_request import read_activation
 from app.lab.convolution_answer import kernel_list, stages, told
@@ -22,12 +24,15 @@ from app.lab.graphs import LabGraphs
 from app.membership import memberships_of, outputs_of_clustering
 from app.model import Array, Model
 from app.open_inference import Json, read_request, write_response
+from app.png import encode_gray
 from app.prediction import predictions_of
 from app.protocol import model_config, model_metadata, model_ready, repository_index, server_metadata
+from app.settings import Settings
 from app.store import Store
 
 FIT, CLUSTER = "/cluster/fit", "/cluster/{model}"
 FIT_EXAMPLE = {"points": [[0, 0], [0, 2], [1, 1], [6, 0], [6, 2]], "k": 2, "start": [[0, 0], [0, 2]]}
+EXPLAIN = "/explain/{model}"
 EXPRESSION = "/gradients/expression"
 TRAIN, TRAIN_EXAMPLE = "/train/{problem}", {"optimiser": "adam", "steps": 2}
 ACTIVATIONS = "/gradients/activations"
@@ -46,15 +51,16 @@ ADDRESS = "http://127.0.0.1:8000"  # as in the README
 DESCRIPTION = """
 Small learning systems, trained with PyTorch, exported to ONNX, served on onnxruntime, open to look inside.
 
-Send a picture to `/predict/digits` or `/predict/clothing`; find its cluster, or those of your own points, under
-`/cluster`; see gradients come about under `/gradients`, of demos and of a formula of your own, and descend by them
-under `/train`; convolve a matrix or a picture under `/convolution`; read about the models under `/models`; ask any of
-them with tensors under `/v2` (Open Inference Protocol). Every error says what was wrong and what is allowed, as
-`application/problem+json` (RFC 9457), under `/v2` as `{"error": "…"}`. Every response carries an `X-Request-ID`.
+Send a picture to `/predict/digits` or `/predict/clothing`, and look inside the model at work under `/explain`; find its
+cluster, or those of your own points, under `/cluster`; see gradients come about under `/gradients`, of demos and of a
+formula of your own, and descend by them under `/train`; convolve a matrix or a picture under `/convolution`; read about
+the models under `/models`; ask any of them with tensors under `/v2` (Open Inference Protocol). Every error says what
+was wrong and what is allowed, as `application/problem+json` (RFC 9457), under `/v2` as `{"error": "…"}`. Every response
+carries an `X-Request-ID`.
 """
 
 
-def describe(app: FastAPI, store: Store, lab: LabGraphs) -> dict[str, Any]:
+def describe(app: FastAPI, store: Store, lab: LabGraphs, insides: Insides) -> dict[str, Any]:
     document = get_openapi(title=app.title, version=app.version, description=DESCRIPTION, routes=app.routes)
     for operation in operations(document):
         for parameter in operation.get("parameters", []):
@@ -66,7 +72,7 @@ def describe(app: FastAPI, store: Store, lab: LabGraphs) -> dict[str, Any]:
                 operation["responses"].pop("422", None)
     for path, example in request_examples(store).items():
         document["paths"][path]["post"]["requestBody"]["content"]["application/json"]["example"] = example
-    for (path, method), example in examples(store, lab).items():
+    for (path, method), example in examples(store, lab, insides).items():
         content = document["paths"][path][method]["responses"]["200"]["content"]["application/json"]
         content["example"] = example
     return document
@@ -125,7 +131,7 @@ def example_row(model: Model) -> list[float]:
     return [feature.example for feature in taken.features]
 
 
-def examples(store: Store, lab: LabGraphs) -> dict[tuple[str, str], Any]:
+def examples(store: Store, lab: LabGraphs, insides: Insides) -> dict[tuple[str, str], Any]:
     """What operations answer, by path and method."""
     found: dict[tuple[str, str], Any] = {
         ("/health/live", "get"): {"live": True},
@@ -154,7 +160,9 @@ def examples(store: Store, lab: LabGraphs) -> dict[tuple[str, str], Any]:
         found["/v2/health/ready", "get"] = {"live": True, "ready": True}
     model = example_model(store)
     if model is not None:
-        found["/models/{model}", "get"] = model_page(model, store, ADDRESS).model_dump(mode="json")
+        page = model_page(model, store, ADDRESS, graph_of(model, insides))
+        found["/models/{model}", "get"] = page.model_dump(mode="json")
+        found[EXPLAIN, "post"] = explain_example(model, insides)
         card = model.require_card()
         answers = dict(zip(card.asked, model.run({"image": golden_pixels(model)}, card.asked), strict=True))
         found["/predict/{model}", "post"] = {
@@ -175,6 +183,12 @@ def cluster_example(model: Model) -> Any:
     wanted, rows = outputs_of_clustering(card), np.array([example_row(model)], np.float32)
     answers = dict(zip(wanted, model.run({INPUT_NAMES["rows"]: rows}, wanted), strict=True))
     return {"model": model.name, "version": str(model.version), "clusters": memberships_of(card, answers, [()])}
+
+
+def explain_example(model: Model, insides: Insides) -> object:
+    """Of the picture that the prediction's example is of."""
+    work = explaining(model, insides, Wishes(), Settings())
+    return work.answer(work.read(encode_gray(golden_pixels(model)[0])), lambda: None)
 
 
 def infer_example(model: Model, document: Any) -> Any:

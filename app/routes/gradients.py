@@ -144,12 +144,6 @@ async def differentiate(
     return Response(told.body, media_type=media_type, headers=headers)
 
 
-def _wants_picture(accept: str) -> bool:
-    """Who takes both gets the one that is named first."""
-    wanted = [each.split(";")[0].strip().lower() for each in accept.split(",")]
-    return next((each == SVG for each in wanted if each in (JSON, SVG)), False)
-
-
 async def _demo(
     demo: Annotated[str, Path(description="As `/gradients` lists it.", openapi_examples=NAMES)], service: ServiceDep
 ) -> Work[demo_request.Asked]:

@@ -1,5 +1,6 @@
 """The documentation is complete, its examples are real, and it needs no internet."""
 
+import base64
 import re
 from typing import Any
 
@@ -65,6 +66,7 @@ def test_error_responses_are_documented(document: dict[str, Any]) -> None:
         ("get", "/convolution"): {"200"},
         ("post", "/convolution"): {"200", "408", "413", "415", "422", "503", "504"},
         ("get", "/gradients"): {"200", "422", "503", "504"},
+        ("post", "/explain/{model}"): {"200", "404", "408", "413", "415", "422", "503", "504"},
         ("post", "/gradients/expression"): {"200", "408", "413", "415", "422", "503", "504"},
         ("post", "/gradients/{demo}"): {"200", "404", "408", "413", "415", "422", "503", "504"},
         ("post", "/cluster/fit"): {"200", "408", "413", "415", "422", "503", "504"},
@@ -235,6 +237,33 @@ def test_example_of_the_list_of_demos_is_what_the_service_answers(client: TestCl
         *("/gradients/expression", "/gradients/activations", "/gradients/{demo}"),
     ],
 )
+def test_error_examples_of_explanations_are_what_the_service_answers(
+    client: TestClient, document: dict[str, Any]
+) -> None:
+    picture, statuses = (SAMPLES / "seven.png").read_bytes(), set()
+    for answer in (
+        client.post("/explain/xor-mlp?layer=conv", json={"rows": [[0, 1]]}),
+        client.post("/explain/digits?patch=29", files={"file": picture}),
+        client.post("/explain/digits", files={"file": picture}, headers={"X-Request-Timeout-Ms": "1"}),
+    ):
+        responses = document["paths"]["/explain/{model}"]["post"]["responses"]
+        example = responses[str(answer.status_code)]["content"]["application/problem+json"]["example"]
+        assert answer.json() | {"request_id": ""} == example | {"request_id": ""}
+        statuses.add(answer.status_code)
+    assert statuses == {404, 422, 504}
+
+
+def test_example_of_an_explanation_is_what_the_service_answers(client: TestClient, document: dict[str, Any]) -> None:
+    """Of the picture that the example says the model saw."""
+    answered = document["paths"]["/explain/{model}"]["post"]["responses"]["200"]["content"]["application/json"]
+    picture = base64.b64decode(answered["example"]["input"].partition(",")[2])
+    told = document["components"]["schemas"][answered["schema"]["$ref"].rpartition("/")[2]]
+
+    assert client.post("/explain/digits", files={"file": picture}).json() == answered["example"]
+    assert set(told["required"]) == set(answered["example"])
+
+
+@pytest.mark.parametrize("path", ["/cluster/{model}", "/cluster/fit", "/gradients/expression"])
 def test_example_works_when_it_is_pasted(client: TestClient, document: dict[str, Any], path: str) -> None:
     operation = document["paths"][path]["post"]
     asked = operation["requestBody"]["content"]["application/json"]["example"]
