@@ -54,9 +54,9 @@ def answer(asked: Asked, go_on: Callable[[], None] = lambda: None) -> Activated:
         x=asked.x.tolist(),
         values=found.values.tolist(),
         derivatives=found.derivatives.tolist(),
-        steepest=activation.steepest(given),
+        steepest=float(activation.steepest(given)),
         saturated=found.saturated.tolist(),
-        kink=None if activation.at_zero is None else KinkTold(x=0.0, derivative=activation.at_zero(given)),
+        kink=None if activation.at_zero is None else KinkTold(x=0.0, derivative=float(activation.at_zero(given))),
     )
     if found.jacobian is not None:
         told["jacobian"] = found.jacobian.tolist()

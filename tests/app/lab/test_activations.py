@@ -16,6 +16,7 @@ from app.errors import AppError
 from app.lab.activation_answer import answer
 from app.lab.activation_request import MOST, ActivationRequest, read_activation
 from app.lab.activations import ACTIVATIONS
+from app.lab.curves import draw
 from app.lab.expression_answer import answer as differentiated
 from app.lab.expression_request import read_expression
 
@@ -193,3 +194,36 @@ def test_what_is_wrong_is_told(members: dict[str, Any], status: int, detail: str
 
     assert caught.value.status == status
     assert detail in caught.value.detail
+
+
+anything = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-9, 2_000)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=4),
+    max_leaves=12,
+)
+figures = st.floats(-1e3, 1e3) | anything
+
+
+@settings(max_examples=1_000, deadline=None, derandomize=True, database=None)
+@given(
+    members=st.fixed_dictionaries(
+        {"function": st.sampled_from(sorted(ACTIVATIONS)) | anything},
+        optional={
+            **{name: figures for name in ("alpha", "slope", "from", "to")},
+            "points": st.integers(2, 50) | anything,
+            "x": st.lists(st.floats(-1e6, 1e6), max_size=20) | anything,
+        },
+    )
+)
+def test_whatever_comes_is_refused_or_answered_with_numbers_and_drawn(members: dict[str, Any]) -> None:
+    try:
+        told = answer(read_activation(orjson.dumps(members)))
+    except AppError as error:
+        assert error.status in (413, 422)
+        return
+    assert np.isfinite(told["values"] + told["derivatives"]).all()
+    assert "nan" not in draw(told) and "inf" not in draw(told)

@@ -224,3 +224,39 @@ def test_what_is_wrong_is_told(members: dict[str, Any], status: int, detail: str
 
     assert found == status
     assert detail in re.sub(r"\s+", " ", told)
+
+
+anything = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-3, 300)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(["kind", "size", "x"]), inner),
+    max_leaves=12,
+)
+rows = st.integers(1, 4).flatmap(
+    lambda n: st.lists(st.lists(st.floats(-1e100, 1e100), min_size=n, max_size=n), min_size=1)
+)
+
+
+@settings(max_examples=1_000, deadline=None, derandomize=True, database=None)
+@given(
+    members=st.fixed_dictionaries(
+        {"matrix": rows | anything},
+        optional={
+            "kernel": rows | st.sampled_from(["edge", "mnist-lenet/5"]) | anything,
+            "padding": st.just("same") | anything,
+            "stride": anything,
+            "pooling": st.just({"kind": "max"}) | anything,
+        },
+    )
+)
+def test_whatever_comes_is_refused_or_answered_with_numbers(members: dict[str, Any]) -> None:
+    try:
+        told = ask(**members)
+    except AppError as error:
+        assert error.status in (413, 422)
+        return
+    for stage in told.values():
+        assert stage is None or all(isinstance(each, float) for row in stage["values"] for each in row)

@@ -172,6 +172,13 @@ def test_too_many_pixels_are_refused_before_they_are_decoded(client: TestClient)
     assert "the file has 9000 × 8000 pixels; 64,000,000 are left" in assert_problem(answer, 413)
 
 
+def test_all_methods_of_the_address_are_named_to_who_uses_another(client: TestClient) -> None:
+    answer = client.put(URL, json=COURSE)
+
+    assert "PUT /convolution is not allowed; allowed: GET, POST" in assert_problem(answer, 405)
+    assert answer.headers["allow"] == "GET, POST"
+
+
 def test_is_counted_by_a_name_that_no_model_has(client: TestClient) -> None:
     client.post(URL, json=COURSE)
 
