@@ -57,7 +57,7 @@ class Explanation(TypedDict):
     input: Annotated[
         Any,
         Field(
-            description="What the model saw: a row, a text, or the address of a PNG, after the preprocessing; null for tensors."
+            description="What the model saw: a row, a text, or, preprocessed, the address of a PNG; null for tensors."
         ),
     ]
     prediction: Annotated[
