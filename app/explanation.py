@@ -20,6 +20,7 @@ from app.card import INPUT_NAMES, Card, ImageInput
 from app.computation import GoOn, Work
 from app.errors import BadRequest, InvalidRequest, NotFound, UnsupportedMediaType
 from app.feature_maps import tiled
+from app.gradient_saliency import PICTURES, Gradients, gradients
 from app.images import Code
 from app.inside import BATCH, GraphLayer, Insides
 from app.model import Model
@@ -48,6 +49,7 @@ TELLING_SECONDS, OPENING_SECONDS = 0.005, 0.01
 class Methods(TypedDict):
     """Ways to tell on which parts of a picture the answer rests."""
 
+    gradients: NotRequired[Annotated[Gradients, Field(description="Where a graph of them lies beside the model.")]]
     occlusion: NotRequired[Occluded]
 
 
@@ -74,6 +76,7 @@ class Wishes:
     top: int | None = None
     layer: str | None = None  # only this one, with its numbers and its picture
     pictures: bool = False  # of all layers
+    gradients: bool = True
     occlusion: bool = True
     patch: int | None = None
     stride: int | None = None
@@ -133,7 +136,9 @@ def _read(body: bytes, model: Model, insides: Insides, wishes: Wishes, settings:
     [opened] = open_pictures([body], settings.max_pixels)
     if wishes.occlusion:
         patches = patches_of(contract.height, contract.width, wishes.patch, wishes.stride, wishes.fill)
-    seconds += undecoded_pixels([opened]) * PIXEL_SECONDS + _seconds(model, 2 + (patches.count if patches else 0))
+    # A gradient takes about as long as two runs.
+    rows = 2 + (patches.count if patches else 0) + (2 * PICTURES if wishes.gradients else 0)
+    seconds += undecoded_pixels([opened]) * PIXEL_SECONDS + _seconds(model, rows)
     return Asked(model, wishes, opened, patches, seconds)
 
 
@@ -177,19 +182,27 @@ def explain(asked: Asked, insides: Insides, go_on: GoOn = lambda: None) -> Expla
         layer_seen(layer, values, picture=one or wishes.pictures, numbers=one)
         for layer, values in _seen(asked, inputs, insides)
     ]
-    methods = Methods()
-    if asked.patches and prediction:
-        pixels = inputs[INPUT_NAMES["image"]][0]
-        if found := occlusion(model, pixels, prediction["index"], asked.patches, go_on):
-            methods["occlusion"] = found
     return Explanation(
         model=model.name,
         version=str(model.version),
         input=_input(model, inputs),
         prediction=prediction,
         layers=layers,
-        methods=methods,
+        methods=_methods(asked, inputs, prediction["index"], insides, go_on) if prediction else Methods(),
     )
+
+
+def _methods(asked: Asked, inputs: Inputs, index: int, insides: Insides, go_on: GoOn) -> Methods:
+    """Of a picture."""
+    model, methods = asked.model, Methods()
+    if not isinstance(model.require_card().input, ImageInput):
+        return methods
+    pixels = inputs[INPUT_NAMES["image"]][0]
+    if asked.wishes.gradients and (graph := insides.saliency.of(model)):
+        methods["gradients"] = gradients(graph, pixels, index, go_on)
+    if asked.patches and (found := occlusion(model, pixels, index, asked.patches, go_on)):
+        methods["occlusion"] = found
+    return methods
 
 
 def _prediction(model: Model, inputs: Inputs, noticed: tuple[Code, ...], top: int | None) -> Prediction | None:

@@ -29,6 +29,8 @@ NOISE, NOISY_PICTURES, SEED = 0.15, 16, 0
 # Sundararajan et al. 2017: pictures on the straight line from black, in the middle of equal steps.
 STEPS = 32
 WHITE = 255.0
+# As the model saw it, and black; with noise; on the way.
+PICTURES = 2 + NOISY_PICTURES + STEPS
 # So many pictures run together.
 TOGETHER = 16
 

@@ -18,6 +18,7 @@ from pydantic import BaseModel, Field
 
 from app.card import read_golden
 from app.errors import ArtifactRejected, InvalidRequest
+from app.gradient_saliency import SaliencyGraphs
 from app.model import Model
 from app.onnx_graph import DamagedGraph, Graph, Initializer, Node, read_graph, with_outputs
 from app.profile import has_batch_axis, random_rows
@@ -72,6 +73,7 @@ class Insides:
         self._tables: WeakKeyDictionary[Model, GraphTable] = WeakKeyDictionary()
         self._sessions: WeakKeyDictionary[Model, ort.InferenceSession] = WeakKeyDictionary()
         self._turn = threading.Lock()
+        self.saliency = SaliencyGraphs()
 
     def table(self, model: Model) -> GraphTable:
         """Raises InvalidRequest for a graph that cannot be read here, NotReady if the file has gone."""

@@ -12,14 +12,24 @@ from app.card import CLUSTERING, INPUT_NAMES, RowsInput, read_golden
 from app.catalogue import catalogue, graph_of, model_page
 from app.explanation import Wishes, explaining
 from app.inside import Insides
-from app.lab import activation_answer, demo_answer, descent_answer, expression_answer, fit_answer
+from app.lab import (
+    activation_answer,
+    approximation_answer,
+    demo_answer,
+    descent_answer,
+    expression_answer,
+    fit_answer,
+    flow_answer,
+)
 from app.lab.activation_request import read_activation
+from app.lab.approximation_request import read_approximation
 from app.lab.convolution_answer import kernel_list, stages, told
 from app.lab.convolution_request import read_convolution
 from app.lab.demo_request import read_demo_request
 from app.lab.descent_request import read_descent
 from app.lab.expression_request import read_expression
 from app.lab.fit_request import read_fit
+from app.lab.flow_request import read_flow
 from app.lab.graphs import LabGraphs
 from app.membership import memberships_of, outputs_of_clustering
 from app.model import Array, Model
@@ -37,6 +47,8 @@ EXPRESSION = "/gradients/expression"
 TRAIN, TRAIN_EXAMPLE = "/train/{problem}", {"optimiser": "adam", "steps": 2}
 ACTIVATIONS = "/gradients/activations"
 ACTIVATIONS_EXAMPLE = {"function": "sigmoid", "alpha": 2, "from": -4, "to": 4, "points": 9}
+FLOW_EXAMPLE = {"depth": 3, "width": 8, "samples": 16, "activations": ["sigmoid", "relu"]}
+APPROXIMATION_EXAMPLE = {"curve": "abs(x - 1)", "high": 2, "points": 9, "units": [1, 2]}
 CONVOLUTION = "/convolution"
 CONVOLUTION_EXAMPLE = {
     "matrix": [[0, 0, 9, 9], [0, 0, 9, 9], [0, 0, 9, 9], [9, 9, 9, 9]],
@@ -97,6 +109,8 @@ def request_examples(store: Store) -> dict[str, Any]:
         EXPRESSION: demo_answer.EXPRESSION,
         DEMO: DEMO_EXAMPLE,
         TRAIN: TRAIN_EXAMPLE,
+        "/gradients/flow": FLOW_EXAMPLE,
+        "/gradients/approximation": APPROXIMATION_EXAMPLE,
         CONVOLUTION: CONVOLUTION_EXAMPLE,
         ACTIVATIONS: ACTIVATIONS_EXAMPLE,
     }
@@ -148,6 +162,10 @@ def examples(store: Store, lab: LabGraphs, insides: Insides) -> dict[tuple[str, 
         (CONVOLUTION, "get"): kernel_list(),
         (CONVOLUTION, "post"): told(stages(read_convolution(orjson.dumps(CONVOLUTION_EXAMPLE)))),
         (EXPRESSION, "post"): expression_answer.answer(read_expression(orjson.dumps(demo_answer.EXPRESSION))),
+        ("/gradients/flow", "post"): flow_answer.answer(read_flow(orjson.dumps(FLOW_EXAMPLE))),
+        ("/gradients/approximation", "post"): approximation_answer.answer(
+            read_approximation(orjson.dumps(APPROXIMATION_EXAMPLE))
+        ),
         (GRADIENTS, "get"): demo_answer.listed(lab.demos, ADDRESS),
     }
     if DEMO_SHOWN in [demo["name"] for demo in found[GRADIENTS, "get"]["demos"]]:  # else it is refused

@@ -42,8 +42,10 @@ def _convolution_backward(
     groups: int,
     output_mask: list[bool],
 ) -> tuple[Tensor | None, None, None]:
-    if output_mask[1] or output_mask[2] or transposed:
-        raise NotImplementedError("gradients by a convolution's weights, and those of transposed ones, are not traced")
+    if output_mask[1] or output_mask[2] or transposed or set(stride) != {1}:
+        raise NotImplementedError(
+            "only gradients of a convolution by its input are traced, of one that goes in steps of 1"
+        )
     by_input = aten.convolution.default(upstream, weight, None, stride, padding, dilation, True, output_padding, groups)
     return by_input, None, None
 
@@ -59,9 +61,9 @@ def _max_pool_backward(
     indices: Tensor,
 ) -> Tensor:
     """For windows that do not overlap, so that no place wins twice."""
-    if list(stride or kernel_size) != list(kernel_size):
+    if list(stride or kernel_size) != list(kernel_size) or set(dilation) != {1}:
         raise NotImplementedError(
-            f"max-pooling {kernel_size} by steps of {stride}: only windows side by side are traced"
+            f"max-pooling {kernel_size} by steps of {stride}, dilation {dilation}: only windows side by side are traced"
         )
     nothing = torch.zeros(inputs.shape[0], inputs.shape[1], inputs.shape[2] * inputs.shape[3], dtype=inputs.dtype)
     return nothing.scatter(2, indices.flatten(2), upstream.flatten(2)).reshape(inputs.shape)

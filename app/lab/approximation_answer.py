@@ -6,12 +6,18 @@ from typing import Annotated
 from pydantic import Field
 from typing_extensions import TypedDict
 
+from app.lab import charts
 from app.lab.approximation import fit, pieces, rmse
 from app.lab.approximation_request import Asked
+from app.lab.charts import Line
 
 # Test errors within this share above the smallest are as good.
 AS_GOOD = 1.1
 DEEPEST = 8
+# Networks in a picture, beside the curve.
+MOST_DRAWN = 5
+# Errors below this share of the largest are drawn there: what is learned by heart has none but rounding.
+SMALLEST_DRAWN = 1e-3
 
 UNDERFITS, FITS, OVERFITS = "underfits", "fits", "overfits"
 
@@ -99,3 +105,29 @@ def _verdict(place: int, best: int, error: float, smallest: float) -> str:
     if error <= AS_GOOD * smallest:
         return FITS
     return UNDERFITS if place < best else OVERFITS
+
+
+def draw(told: Approximation) -> str:
+    """The curve, its samples and the networks that follow it; their errors below."""
+    networks = told["networks"]
+    curves = [Line("the curve itself", told["clean"]["x"], told["clean"]["y"], 4)]
+    curves += [Line(_named(network), told["clean"]["x"], network["y"], 1.5) for network in networks[:MOST_DRAWN]]
+    units = [float(network["units"]) for network in networks]
+    least = SMALLEST_DRAWN * max(network["test_error"] for network in networks)
+    errors = [
+        Line("on the curve", units, [max(least, network["test_error"]) for network in networks]),
+        Line("on the samples", units, [max(least, network["train_error"]) for network in networks]),
+    ]
+    return charts.draw(
+        f"{told['curve']}, noise {told['noise']:g}",
+        [
+            charts.Panel(
+                "networks with one hidden layer", "x", curves, Line("", told["samples"]["x"], told["samples"]["y"])
+            ),
+            charts.Panel("root mean squared error", "hidden units", errors, powers=True),
+        ],
+    )
+
+
+def _named(network: NetworkTold) -> str:
+    return f"{network['units']} unit{'s' * (network['units'] > 1)}, {network['verdict']}"

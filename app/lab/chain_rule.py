@@ -3,12 +3,12 @@
 Gradients are results themselves, so they can be differentiated again.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from app.lab.operations import add, multiply, sum_to
+from app.lab.operations import ZERO, add, multiply, sum_to, where
 from app.lab.tape import Floats, Result, constant, in_order
 
 
@@ -36,7 +36,7 @@ def backward(result: Result, upstream: Result) -> Backward:
         if not each.active or each not in arrived:
             continue
         for place, argument in enumerate(each.arguments):
-            if argument.active:
+            if argument.active and each.operation.passes_to(place):
                 downstream = pull_back(each, place, arrived[each])
                 edges.append(Edge(each, place, downstream))
                 before = arrived.get(argument)
@@ -50,7 +50,18 @@ def pull_back(result: Result, place: int, upstream: Result) -> Result:
     if operation.pullbacks:
         return operation.pullbacks[place](result, upstream)
     # An argument that was broadcast was used several times, and each use adds to its gradient.
-    return sum_to(multiply(upstream, operation.partials[place](result)), result.arguments[place].shape)
+    return sum_to(each_use(result, place, upstream), result.arguments[place].shape)
+
+
+def each_use(result: Result, place: int, upstream: Result) -> Result:
+    """Of an operation that works element by element, in the result's shape."""
+    operation = result.operation
+    partial = operation.partials[place]
+    assert partial is not None
+    downstream = multiply(upstream, partial(result))
+    if not operation.blocks:
+        return downstream
+    return where(operation.blocks[place](result, upstream), ZERO, downstream)
 
 
 def gradients(result: Result, upstream: Floats, inputs: Sequence[Result]) -> list[Floats]:
@@ -62,21 +73,26 @@ def _values(gone: Backward, inputs: Sequence[Result]) -> list[Floats]:
     return [gone.arrived[each].value if each in gone.arrived else np.zeros(each.shape) for each in inputs]
 
 
-def jacobian(result: Result, inputs: Sequence[Result]) -> list[Floats]:
+def jacobian(result: Result, inputs: Sequence[Result], go_on: Callable[[], None] = lambda: None) -> list[Floats]:
     """By each input: the axes of the result, then those of the input. A pass backwards for each element of the
-    result."""
-    passes = [gradients(result, direction, inputs) for direction in _directions(result.shape)]
+    result; `go_on` is called before each."""
+    passes = []
+    for direction in _directions(result.shape):
+        go_on()
+        passes.append(gradients(result, direction, inputs))
     return [
         np.array([row[place] for row in passes]).reshape((*result.shape, *each.shape))
         for place, each in enumerate(inputs)
     ]
 
 
-def hessian(result: Result, inputs: Sequence[Result]) -> list[list[Floats]]:
+def hessian(result: Result, inputs: Sequence[Result], go_on: Callable[[], None] = lambda: None) -> list[list[Floats]]:
     """By each pair of inputs: the axes of the one, then those of the other. Of a scalar."""
     arrived = backward(result, constant(np.ones(result.shape))).arrived
     return [
-        jacobian(arrived[one], inputs) if one in arrived else [np.zeros((*one.shape, *other.shape)) for other in inputs]
+        jacobian(arrived[one], inputs, go_on)
+        if one in arrived
+        else [np.zeros((*one.shape, *other.shape)) for other in inputs]
         for one in inputs
     ]
 

@@ -23,11 +23,13 @@ Run = Callable[[list[str], Mapping[str, Any]], list[Any]]
 
 @dataclass(frozen=True)
 class ProblemFacts:
-    """`start` is where a function begins; networks begin at random."""
+    """`start` is where a function begins; networks begin at random. `learning_rates` are those of optimisers whose own
+    is too much for it."""
 
     title: str
     mathematics: str
     start: Mapping[str, list[float]] = field(default_factory=dict)
+    learning_rates: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -43,13 +45,19 @@ class OptimiserFacts:
 PROBLEMS = {
     "bowl": ProblemFacts("A quadratic bowl", "f(x, y) = (x² + y²) / 2, least at (0, 0)", {"point": [4, 3]}),
     "ravine": ProblemFacts(
-        "A ravine", "f(x, y) = (x² + 25 y²) / 2, steep across and flat along, least at (0, 0)", {"point": [4, 1]}
+        "A ravine",
+        "f(x, y) = (x² + 25 y²) / 2, steep across and flat along, least at (0, 0)",
+        {"point": [4, 1]},
+        {"sgd": 0.03},
     ),
     "saddle": ProblemFacts(
         "A saddle", "f(x, y) = (x² − y²) / 2, whose gradient is 0 at (0, 0), no minimum", {"point": [4, 0.001]}
     ),
     "rosenbrock": ProblemFacts(
-        "Rosenbrock's banana", "f(x, y) = (1 − x)² + 100 (y − x²)², least at (1, 1)", {"point": [-1.5, 2]}
+        "Rosenbrock's banana",
+        "f(x, y) = (1 − x)² + 100 (y − x²)², least at (1, 1)",
+        {"point": [-1.5, 2]},
+        {"sgd": 1e-3, "momentum": 1e-4, "nesterov": 1e-4},
     ),
     "xor": ProblemFacts(
         "XOR by a network", "2 → 4 → 4 → 2, ReLU between, softmax, cross-entropy over the four corners"
@@ -187,6 +195,12 @@ def descend(
         if taken == steps or not is_finite(seen):
             return
         position = step(optimiser, facts, position, seen, settings)
+
+
+def settings_for(problem: str, optimiser: str) -> dict[str, float]:
+    """What is taken for settings that a caller does not send."""
+    facts, own = OPTIMISERS[optimiser], PROBLEMS[problem].learning_rates
+    return {**facts.settings, "learning_rate": own.get(optimiser, facts.settings["learning_rate"])}
 
 
 def is_finite(seen: Seen) -> bool:

@@ -9,7 +9,7 @@ import orjson
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from app.lab.descent import OPTIMISERS, PROBLEMS, Graphs, Position, Seen, descend, is_finite
+from app.lab.descent import OPTIMISERS, PROBLEMS, Graphs, Position, Seen, descend, is_finite, settings_for
 from app.lab.descent_request import Asked
 
 Number = float | None  # null: infinite or undefined
@@ -50,6 +50,7 @@ class ProblemTold(TypedDict):
     mathematics: str
     weights: Annotated[dict[str, list[int]], Field(description="Shapes by name.")]
     start: Annotated[dict[str, list[float]] | None, Field(description="null: at random, by `seed`.")]
+    learning_rates: Annotated[dict[str, float], Field(description="By optimiser, if none is sent.")]
 
 
 class OptimiserTold(TypedDict):
@@ -82,6 +83,7 @@ def lessons(graphs: Graphs) -> Lessons:
                 mathematics=facts.mathematics,
                 weights={each: list(shape) for each, shape in graphs.problem(name).shapes.items()},
                 start={each: list(value) for each, value in facts.start.items()} or None,
+                learning_rates={each: settings_for(name, each)["learning_rate"] for each in OPTIMISERS},
             )
             for name, facts in PROBLEMS.items()
         ],

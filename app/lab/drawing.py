@@ -8,7 +8,8 @@ from statistics import fmean
 from typing import Any, NamedTuple
 
 from app.lab import svg
-from app.lab.expression_answer import Differentiated, StepTold
+from app.lab.expression_answer import Differentiated
+from app.lab.expression_graph import StepTold
 
 BOX_WIDTH, BOX_HEIGHT, LINE = 168, 66, 15
 GAP_X, GAP_Y, PASSAGE, MARGIN, HEAD = 76, 20, 14, 24, 30

@@ -10,7 +10,7 @@ from typing import Annotated, Any, NotRequired
 from pydantic import ConfigDict, Field, with_config
 from typing_extensions import TypedDict
 
-from app.errors import InvalidRequest
+from app.errors import ContentTooLarge, InvalidRequest
 from app.lab.document import numbers, read_object, truth
 from app.lab.formula import FUNCTIONS, MOST_CHARACTERS, MOST_STEPS, Formula, read_formula, require_input_name
 from app.lab.operations import MOST_ELEMENTS
@@ -18,9 +18,11 @@ from app.lab.tape import Floats
 from app.rows import quoted
 
 MOST_BYTES = 500_000  # who reads the body sees to it
-MOST_INPUTS = 20
+MOST_INPUTS, MOST_DRAWN = 20, 60
 # As measured, for telling long queues from short ones.
-STEP_SECONDS, ELEMENT_SECONDS = 2e-5, 1e-7
+BASE_SECONDS, STEP_SECONDS, ELEMENT_SECONDS, DERIVATIVES = 5e-4, 5e-5, 2e-7, 10
+# Numbers of all inputs together.
+MOST_NUMBERS = 20_000
 
 Numbers = float | list[float] | list[list[float]]
 SHAPES = "A number, a list of numbers (a vector) or a list of rows of one length (a matrix)."
@@ -95,14 +97,20 @@ class Asked:
     graph: bool = True
     check: bool = True
 
-    def with_graph(self) -> "Asked":
+    def to_draw(self) -> "Asked":
+        """Raises InvalidRequest for more steps than a picture has room for."""
+        if len(self.formula.steps) > MOST_DRAWN:
+            raise InvalidRequest(
+                f"expression has {len(self.formula.steps)} steps; at most {MOST_DRAWN} are drawn, as JSON all are told"
+            )
         return replace(self, graph=True, check=False)
 
     @property
     def seconds(self) -> float:
         """As is to be expected, roughly."""
-        elements = sum(value.size for value in (*self.inputs.values(), *self.constants.values()))
-        return len(self.formula.steps) * (STEP_SECONDS + ELEMENT_SECONDS * elements)
+        largest = max((value.size for value in (*self.inputs.values(), *self.constants.values())), default=1)
+        seconds = BASE_SECONDS + len(self.formula.steps) * (STEP_SECONDS + ELEMENT_SECONDS * largest)
+        return seconds * (DERIVATIVES if self.jacobian or self.hessian else 1)
 
 
 def read_expression(body: bytes) -> Asked:
@@ -117,6 +125,9 @@ def read_expression(body: bytes) -> Asked:
         raise InvalidRequest(f"{both[0]!r} is in inputs and in constants; allowed is one of them")
     if len(inputs) + len(constants) > MOST_INPUTS:
         raise InvalidRequest(f"there are {len(inputs) + len(constants)} inputs; at most {MOST_INPUTS} are allowed")
+    count = sum(value.size for value in (*inputs.values(), *constants.values()))
+    if count > MOST_NUMBERS:
+        raise ContentTooLarge(f"the inputs have {count:,} numbers together; at most {MOST_NUMBERS:,} are allowed")
     return Asked(
         read_formula(text, [*inputs, *constants]),
         inputs,
@@ -134,4 +145,5 @@ def _named(value: Any, what: str) -> dict[str, Floats]:
         raise InvalidRequest(f"{what} is {quoted(value)}; allowed is an object of numbers by name")
     for name in value:
         require_input_name(name)
-    return {name: numbers(each, f"input {name!r}", MOST_ELEMENTS) for name, each in value.items()}
+    kind = what.removesuffix("s")
+    return {name: numbers(each, f"{kind} {name!r}", MOST_ELEMENTS) for name, each in value.items()}

@@ -7,6 +7,8 @@ import numpy as np
 from pydantic import Field
 from typing_extensions import TypedDict
 
+from app.lab import charts
+from app.lab.charts import Line
 from app.lab.flow_request import Asked
 from app.lab.gradient_flow import FLAT, Layer, flow, network
 
@@ -78,4 +80,24 @@ def _told(place: int, layer: Layer) -> LayerTold:
         deviation=layer.deviation,
         flat=layer.flat,
         dead=layer.dead,
+    )
+
+
+def draw(told: Flow) -> str:
+    """Gradient norms and the share that is flat, by layer."""
+    head = f"{told['depth']} hidden layers of {told['width']} units, start: {told['start']}"
+    layers = [[layer["layer"] for layer in network["layers"]] for network in told["networks"]]
+    norms, flat = (
+        [
+            Line(network["activation"], x, [layer[figure] for layer in network["layers"]])
+            for network, x in zip(told["networks"], layers, strict=True)
+        ]
+        for figure in ("gradient_norm", "flat")
+    )
+    return charts.draw(
+        head,
+        [
+            charts.Panel("norm of the gradient by each layer's weights", "layer, the output last", norms, powers=True),
+            charts.Panel("share of units and samples that let nothing through", "layer, the output last", flat),
+        ],
     )

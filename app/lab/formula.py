@@ -17,7 +17,7 @@ from app.lab.tape import INPUT, NUMBER, Floats, Operation, Result, apply, consta
 
 MOST_CHARACTERS, MOST_STEPS, MOST_DEPTH = 2_000, 200, 100
 # Each step's numbers, summed over all steps: a look at the time that a formula takes.
-MOST_NUMBERS = 200_000
+MOST_NUMBERS = 50_000
 QUOTED = 40
 
 INPUT_NAME = re.compile("[A-Za-z][A-Za-z0-9]{0,31}", re.ASCII)
@@ -223,6 +223,8 @@ class _Reader:
         allowed = function.options if len(node.args) == 1 else ()
         options = {}
         for keyword in node.keywords:
+            if keyword.arg in options:
+                raise _refused(f"{self._at(node)}: {name} has {keyword.arg} twice; allowed is once")
             if keyword.arg not in allowed:
                 given = f"{name} takes no {keyword.arg or '**'} here"
                 raise _refused(f"{self._at(node)}: {given}; allowed are: {', '.join(allowed) or 'none'}")
@@ -235,7 +237,7 @@ class _Reader:
         except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
             value = None
         wanted = bool if name == "keepdims" else int
-        if type(value) is not wanted or abs(value) > of.MOST_AXES:
+        if type(value) is not wanted or not -of.MOST_AXES <= value < of.MOST_AXES:
             allowed = "True or False" if wanted is bool else "0, 1, -1 or -2"
             raise _refused(f"{self._at(node)}: {name} is {self._quoted(node)}; allowed is {allowed}")
         return value

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from app.lab.chain_rule import backward
+from app.lab.chain_rule import backward, each_use
 from app.lab.operations import RELU, SIGMOID, TANH, matmul, multiply, subtract, sum_
 from app.lab.tape import Floats, Mask, Operation, Result, apply, constant, variable
 
@@ -64,7 +64,7 @@ def flow(network: Network, activation: str, go_on: Callable[[], None] = lambda: 
         go_on()
         hidden = apply(ACTIVATIONS[activation], matmul(hidden, weight))
         outputs.append(hidden)
-        derivative = np.abs(hidden.operation.partials[0](hidden).value)
+        derivative = np.abs(each_use(hidden, 0, constant(np.ones(hidden.shape))).value)
         flat.append(derivative < FLAT * STEEPEST[activation])
     output = matmul(hidden, weights[-1])
     difference = subtract(output, constant(network.targets))

@@ -4,6 +4,7 @@ Where there is no derivative (kinks, ties, 0 to the power of 0) the choice is Py
 """
 
 import math
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -101,19 +102,32 @@ def _one(out: Result) -> Result:
 
 def _by_base(out: Result) -> Result:
     base, exponent = out.arguments
-    derivative = multiply(exponent, power(base, subtract(exponent, ONE)))
-    return where(exponent.value == 0, ZERO, derivative)
+    return multiply(exponent, power(base, subtract(exponent, ONE)))
+
+
+def _no_base(out: Result, up: Result) -> Mask:
+    """To the power of 0 everything is 1. Elsewhere than at 0 the derivative is 0 by itself, and goes on to depend on
+    the exponent."""
+    base, exponent = (argument.value for argument in out.arguments)
+    flat: Mask = (exponent == 0) & ((base == 0) | ~np.isfinite(up.value))
+    return flat
 
 
 def _by_exponent(out: Result) -> Result:
-    base, exponent = out.arguments
-    return where((base.value == 0) & (exponent.value >= 0), ZERO, multiply(out, log(base)))
+    return multiply(out, log(_first(out)))
+
+
+def _no_exponent(out: Result, up: Result) -> Mask:
+    base, exponent = (argument.value for argument in out.arguments)
+    flat: Mask = (base == 0) & (exponent >= 0)
+    return flat
 
 
 def _refuse_power(base: Floats, exponent: Floats) -> str | None:
     largest = np.abs(exponent).max(initial=0)
     if largest > MOST_EXPONENT:
-        return f"an exponent is {largest:g}; at most {MOST_EXPONENT:,} is allowed"
+        shown = f"{largest:g}" if largest > 2 * MOST_EXPONENT else str(largest)
+        return f"an exponent is {shown}; at most {MOST_EXPONENT:,} is allowed"
     return _refuse_broadcast(base, exponent)
 
 
@@ -122,8 +136,28 @@ def _sigmoid(value: Floats) -> Any:
     return np.where(value >= 0, 1, small) / (1 + small)
 
 
-def _share_of(chosen: Mask, tied: Mask) -> Result:
-    return constant(np.where(tied, 0.5, chosen))
+def _half_at_ties(out: Result) -> Result:
+    return constant(np.where(_tied(out), 0.5, 1.0))
+
+
+def _smaller(place: int) -> Callable[[Result, Result], Mask]:
+    def mask(out: Result, up: Result) -> Mask:
+        smaller: Mask = np.less(out.arguments[place].value, out.arguments[1 - place].value)
+        return smaller
+
+    return mask
+
+
+def _is_false(out: Result, up: Result) -> Mask:
+    return np.equal(_first(out).value, 0)
+
+
+def _is_true(out: Result, up: Result) -> Mask:
+    return np.not_equal(_first(out).value, 0)
+
+
+def _not_above_zero(out: Result, up: Result) -> Mask:
+    return np.less_equal(_first(out).value, 0)
 
 
 def _tied(out: Result) -> Mask:
@@ -145,7 +179,7 @@ DIVIDE = Operation(
     (lambda out: divide(ONE, _second(out)), lambda out: negative(divide(out, _second(out)))),
     refuse=_refuse_broadcast,
 )
-POWER = Operation("power", np.power, (_by_base, _by_exponent), refuse=_refuse_power)
+POWER = Operation("power", np.power, (_by_base, _by_exponent), blocks=(_no_base, _no_exponent), refuse=_refuse_power)
 NEGATIVE = Operation("negative", np.negative, (lambda out: constant(-1),))
 EXP = Operation("exp", np.exp, (lambda out: out,))
 LOG = Operation("log", np.log, (lambda out: divide(ONE, _first(out)),))
@@ -158,7 +192,8 @@ SQRT = Operation("sqrt", np.sqrt, (lambda out: divide(HALF, out),))
 RELU = Operation(
     "relu",
     lambda value: np.maximum(value, 0),
-    (lambda out: constant(_first(out).value > 0),),
+    (_one,),
+    blocks=(_not_above_zero,),
     kink=Kink(_is_zero, "at 0 the derivative is taken as 0, of those from 0 to 1"),
 )
 ABS = Operation(
@@ -170,31 +205,24 @@ ABS = Operation(
 LARGER = Operation(
     "max",
     np.maximum,
-    (
-        lambda out: _share_of(_first(out).value > _second(out).value, _tied(out)),
-        lambda out: _share_of(_first(out).value < _second(out).value, _tied(out)),
-    ),
+    (_half_at_ties, _half_at_ties),
+    blocks=(_smaller(0), _smaller(1)),
     kink=HALF_EACH,
     refuse=_refuse_broadcast,
 )
 SMALLER = Operation(
     "min",
     np.minimum,
-    (
-        lambda out: _share_of(_first(out).value < _second(out).value, _tied(out)),
-        lambda out: _share_of(_first(out).value > _second(out).value, _tied(out)),
-    ),
+    (_half_at_ties, _half_at_ties),
+    blocks=(_smaller(1), _smaller(0)),
     kink=HALF_EACH,
     refuse=_refuse_broadcast,
 )
 WHERE = Operation(
     "where",
     lambda condition, yes, no: np.where(condition != 0, yes, no),
-    (
-        lambda out: ZERO,
-        lambda out: constant(_first(out).value != 0),
-        lambda out: constant(_first(out).value == 0),
-    ),
+    (None, _one, _one),
+    blocks=(_is_false, _is_false, _is_true),
     refuse=_refuse_broadcast,
 )
 STOP = Operation("stop", lambda value: value)
@@ -236,9 +264,10 @@ def _so_or_not(compared: "np.ufunc", one: Floats, other: Floats) -> Any:
     return np.where(compared(one, other), 1.0, 0.0)
 
 
+JUMP = Kink(_tied, "where both are equal it jumps, and no gradient goes on")
 # 1 where it is so, 0 where not: steps, whose derivative is 0 or none.
 COMPARISONS = {
-    sign: Operation(sign, partial(_so_or_not, ufunc), refuse=_refuse_broadcast)
+    sign: Operation(sign, partial(_so_or_not, ufunc), kink=JUMP, refuse=_refuse_broadcast)
     for sign, ufunc in {
         "<": np.less,
         "<=": np.less_equal,
@@ -269,7 +298,7 @@ def _sum(value: Floats, axis: Axis = None, keepdims: bool = False) -> Any:
 
 def _mean_of(value: Floats, axis: Axis = None, keepdims: bool = False) -> Any:
     total = _sum(value, axis, keepdims)
-    return total * (total.size / value.size)
+    return total / (value.size // total.size)
 
 
 def _over(out: Result, up: Result) -> Result:
@@ -305,7 +334,8 @@ def _norm(value: Floats, axis: Axis = None, keepdims: bool = False) -> Any:
 
 def _direction(out: Result, up: Result) -> Result:
     """x / ‖x‖, and 0 where that is 0 / 0."""
-    return multiply(_over(out, where(out.value == 0, ZERO, divide(up, out))), _first(out))
+    inverse = where(out.value == 0, ZERO, divide(ONE, out))
+    return multiply(_over(out, up), multiply(_over(out, inverse), _first(out)))
 
 
 def _softmax(value: Floats, axis: int = -1) -> Any:
@@ -329,7 +359,7 @@ NORM = Operation(
     "norm",
     _norm,
     pullbacks=(_direction,),
-    kink=Kink(lambda out: np.equal(out.value, 0), "of a vector of zeros the gradient is taken as 0"),
+    kink=Kink(lambda out: np.equal(out.value, 0), "where the norm is 0 the gradient is taken as 0"),
     refuse=_refuse_axis,
 )
 SOFTMAX = Operation(

@@ -27,4 +27,4 @@ def number(value: float | None) -> str:
     """Three digits; what is undefined is a question mark."""
     if value is None or math.isnan(value):
         return "?"
-    return "∞" if math.isinf(value) else f"{value:.3g}".replace("-", "−")
+    return ("∞" if value > 0 else "−∞") if math.isinf(value) else f"{value:.3g}".replace("-", "−")

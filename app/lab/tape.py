@@ -29,21 +29,24 @@ class Operation:
     """`forward` computes on arrays.
 
     An operation that works element by element has `partials`, one for each argument: the derivative of each element of
-    the result by the argument's element that it comes from, in a shape that broadcasts to the result's. Another has
-    `pullbacks`: from the result and the gradient that arrives at it to the one that goes on to the argument. One that
-    has neither stops gradients. `refuse` says of values what is wrong with them, before anything is computed.
+    the result by the argument's element that it comes from, in a shape that broadcasts to the result's; None for an
+    argument that chooses and gets no gradient. Where one of `blocks`, likewise for each argument, is true, nothing
+    goes on, whatever arrives: 0 times infinity would be undefined. Another operation has `pullbacks`: from the result
+    and the gradient that arrives at it to the one that goes on to the argument. One that has neither stops gradients.
+    `refuse` says of values what is wrong with them, before anything is computed.
     """
 
     name: str
     forward: Callable[..., Any]
-    partials: tuple[Callable[["Result"], "Result"], ...] = ()
+    partials: tuple[Callable[["Result"], "Result"] | None, ...] = ()
+    blocks: tuple[Callable[["Result", "Result"], Mask], ...] = ()  # of the result and what arrives at it
     pullbacks: tuple[Callable[["Result", "Result"], "Result"], ...] = ()
     kink: Kink | None = None
     refuse: Callable[..., str | None] = _nothing
 
-    @property
-    def passes_gradients(self) -> bool:
-        return bool(self.partials or self.pullbacks)
+    def passes_to(self, place: int) -> bool:
+        """Whether gradients go on to the argument in that place."""
+        return bool(self.pullbacks) or (bool(self.partials) and self.partials[place] is not None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +79,7 @@ def constant(value: Any) -> Result:
 
 def apply(operation: Operation, *arguments: Result, **options: Any) -> Result:
     value = operation.forward(*[argument.value for argument in arguments], **options)
-    active = operation.passes_gradients and any(argument.active for argument in arguments)
+    active = any(argument.active and operation.passes_to(place) for place, argument in enumerate(arguments))
     return Result(operation, arguments, np.asarray(value, np.float64), active, options)
 
 

@@ -70,6 +70,9 @@ async def _wishes(
         ),
     ] = None,
     pictures: Annotated[bool, Query(description="Whether every layer has its picture.")] = False,
+    gradients: Annotated[
+        bool, Query(description="Whether the score's gradients by the pixels are told, of an image classifier of ours.")
+    ] = True,
     occlusion: Annotated[bool, Query(description="Whether patches are laid over the picture.")] = True,
     patch: Annotated[
         int | None,
@@ -84,7 +87,7 @@ async def _wishes(
     ] = None,
     fill: Annotated[int, Query(ge=0, le=255, description="The level of what is covered; 0 is the background.")] = 0,
 ) -> Wishes:
-    return Wishes(top, layer, pictures, occlusion, patch, stride, fill)
+    return Wishes(top, layer, pictures, gradients, occlusion, patch, stride, fill)
 
 
 @router.post(
@@ -104,7 +107,8 @@ async def explain(
 ) -> Response:
     """Of one picture, row or text, or of tensors of one row as under /v2 for a model without a card: what the model saw
     after the preprocessing, the prediction, every layer of the graph with the least, the greatest and the mean of what
-    it gave, and, of a picture, by how much the answer's probability falls when a patch covers a part of it (occlusion).
+    it gave, and, of a picture, how much the answer's score changes with each pixel (gradient, gradient × input,
+    SmoothGrad, integrated gradients), and by how much its probability falls when a patch covers a part (occlusion).
     With `Accept: image/png` and `?layer=` that layer's maps side by side."""
     as_picture = wants(PNG, request.headers.get("accept", ""))
     work = (drawing if as_picture else explaining)(model, service.insides, wishes, service.settings)

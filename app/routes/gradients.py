@@ -27,7 +27,7 @@ COUNTED_AS = "gradients/expression"
 TOLD: Work[Asked] = Work(COUNTED_AS, read_expression, answer)
 DRAWN: Work[Asked] = Work(
     COUNTED_AS,
-    lambda body: read_expression(body).with_graph(),
+    lambda body: read_expression(body).to_draw(),
     lambda asked, go_on: draw(answer(asked, go_on)),
     lambda picture: str(picture).encode(),
 )

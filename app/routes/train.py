@@ -13,6 +13,7 @@ from app.lab.descent import Graphs
 from app.lab.descent_answer import Descent, Lessons, answer, events, lessons
 from app.lab.descent_request import MOST_BYTES, Asked, DescentRequest, read_descent, require_problem
 from app.problems import documented, documented_as, documented_overload
+from app.routes.accepted import JSON, wants
 from app.routes.callers import gone
 from app.routes.dependencies import DeadlineDep, ServiceDep
 from app.uploads import read_json
@@ -20,7 +21,7 @@ from app.uploads import read_json
 router = APIRouter(tags=["gradients"])
 
 COUNTED_AS = "train/problem"
-JSON, EVENTS = "application/json", "text/event-stream"
+EVENTS = "text/event-stream"
 NAMES: dict[str, Example] = {name: {"value": name} for name in ("rosenbrock", "xor", "iris")}
 BODY: dict[str, Any] = {
     "requestBody": {"required": True, "content": {JSON: {"schema": TypeAdapter(DescentRequest).json_schema()}}}
@@ -91,10 +92,10 @@ async def descend(
 ) -> Response:
     """Loss, accuracy, gradient norms and weights before the first step and after each. Both the gradients and the step
     are graphs exported from PyTorch, in float64. Nothing is kept here: the answer has what goes on from where it ends.
-    With `Accept: text/event-stream` each step is an event."""
+    With `Accept: text/event-stream` each step is an event; all are computed before the first is sent."""
     problem, body = asked
     work = _work(service.lab.descent, problem)
-    wants_events = EVENTS in request.headers.get("accept", "")
+    wants_events = wants(EVENTS, request.headers.get("accept", ""))
     if wants_events:
         work = Work(work.counted_as, work.read, work.answer, _events)
     told = await compute(service, work, body, deadline, lambda: gone(request.receive))

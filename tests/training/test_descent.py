@@ -8,7 +8,7 @@ import onnx
 import pytest
 import torch
 
-from app.lab.descent import FOLDER, OPTIMISERS, PROBLEMS, Graphs, Position, at_random, descend
+from app.lab.descent import FOLDER, OPTIMISERS, PROBLEMS, Graphs, Position, at_random, descend, settings_for
 from app.runtime import CPU, open_session
 from training import descent
 from training.descent import problems
@@ -29,8 +29,6 @@ THEIRS: dict[str, Callable[[Iterable[torch.Tensor], dict[str, float]], torch.opt
         weights, s["learning_rate"], betas=(s["beta1"], s["beta2"]), eps=s["epsilon"], weight_decay=s["weight_decay"]
     ),
 }
-# Rosenbrock's valley is too steep for more.
-RATES = {"rosenbrock": {"sgd": 1e-3, "momentum": 1e-4, "nesterov": 1e-4}, "ravine": {"sgd": 0.03}}
 
 
 def start_of(name: str) -> dict[str, Any]:
@@ -47,8 +45,7 @@ def start_of(name: str) -> dict[str, Any]:
 @pytest.mark.parametrize("name", sorted(PROBLEMS))
 def test_hundred_steps_are_torchs(name: str, optimiser: str, decay: float) -> None:
     facts, problem = OPTIMISERS[optimiser], OPEN.problem(name)
-    settings = {**facts.settings, "weight_decay": decay}
-    settings["learning_rate"] = RATES.get(name, {}).get(optimiser, settings["learning_rate"])
+    settings = {**settings_for(name, optimiser), "weight_decay": decay}
     start = start_of(name)
     state = {each: np.zeros(problem.size) for each in facts.state}
     way = list(descend(problem, OPEN.optimiser(optimiser), facts, Position(start, state), settings, 100))

@@ -62,7 +62,7 @@ BINARY: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "({} - {})": torch.sub,
     "({} * {})": torch.mul,
     "({} / (1.5 + sin({})))": lambda a, b: a / (1.5 + b.sin()),
-    "((abs({}) + 0.5) ** tanh({}))": lambda a, b: (a.abs() + 0.5) ** b.tanh(),
+    "((abs({}) + 0.5) ** (0.3 + tanh({})))": lambda a, b: (a.abs() + 0.5) ** (0.3 + b.tanh()),
     "max({}, {})": torch.maximum,
     "min({}, {})": torch.minimum,
     "({} < {})": lambda a, b: (a < b).double(),

@@ -65,8 +65,33 @@ def test_many_weights_are_told_at_the_end_only(client: TestClient) -> None:
     assert len(told["weights"]["weight1"]) == 16
 
 
+@pytest.mark.parametrize(
+    ("problem", "settings"),
+    [
+        ("saddle", {"steps": 250}),
+        ("rosenbrock", {"optimiser": "rmsprop", "steps": 1, "weights": {"point": [10, 2]}}),
+        ("rosenbrock", {"optimiser": "momentum", "steps": 1, "weights": {"point": [30, 2]}}),
+    ],
+)
+def test_however_far_it_has_come_it_goes_on(client: TestClient, problem: str, settings: dict[str, Any]) -> None:
+    first = train(client, problem, **settings)
+    carried = {name: first[name] for name in ("weights", "state", "steps_so_far")}
+    second = train(client, problem, **{**settings, **carried, "steps": 1})
+
+    assert second["steps"][0]["loss"] == first["steps"][-1]["loss"]
+
+
+def test_defaults_go_down(client: TestClient) -> None:
+    for problem in client.get("/train").json()["problems"]:
+        for optimiser, rate in problem["learning_rates"].items():
+            told = train(client, problem["name"], optimiser=optimiser, steps=100)
+            assert told["settings"]["learning_rate"] == rate
+            assert told["stopped"]["code"] == "steps", (problem["name"], optimiser)
+            assert told["steps"][-1]["loss"] < told["steps"][0]["loss"], (problem["name"], optimiser)
+
+
 def test_divergence_ends_it_and_is_told(client: TestClient) -> None:
-    told = train(client, "rosenbrock", steps=500, learning_rate=1)
+    told = train(client, "rosenbrock", steps=300, learning_rate=1)
 
     assert told["stopped"]["code"] == "diverged"
     assert len(told["steps"]) < 20
@@ -101,14 +126,14 @@ def test_lessons_list_what_can_be_sent(client: TestClient) -> None:
     [
         ({"optimiser": "lbfgs"}, 'optimiser is "lbfgs"; allowed is one of sgd, momentum, nesterov, rmsprop, adam'),
         ({"optimiser": ["sgd"]}, 'optimiser is ["sgd"]; allowed is one of'),
-        ({"steps": 501}, "steps is 501; allowed is a whole number of 0 to 500"),
+        ({"steps": 301}, "steps is 301; allowed is a whole number of 0 to 300"),
         ({"steps": 1.5}, "steps is 1.5; allowed is a whole number"),
         ({"learning_rate": 0}, "learning_rate is 0; allowed is a number above 0, at most 10"),
         ({"learning_rate": "1"}, 'learning_rate is "1"; allowed is a number above 0'),
         ({"weight_decay": 1}, "weight_decay is 1; allowed is a number from 0 to below 1"),
         ({"momentum": 0.9}, "momentum is no setting of the optimiser 'sgd'; allowed are learning_rate, weight_decay"),
         ({"weights": {"point": [1, 2, 3]}}, "weights: point has the shape [3]; allowed is [2]"),
-        ({"weights": {"point": [1, 1e7]}}, "weights: point has a number beyond ±1e+06"),
+        ({"weights": {"point": [1, None]}}, "weights: point has null in it"),
         ({"weights": {"x": 1}}, 'weights has "x"; allowed is an object of point [2]'),
         ({"weights": 1}, "weights is 1; allowed is an object of point [2]"),
         ({"state": {"velocity": [0, 0]}}, "allowed for the optimiser 'sgd' is nothing"),
@@ -132,10 +157,10 @@ def test_unknown_problem_is_not_found(client: TestClient) -> None:
     assert detail == "there is no problem 'parity' to train on; there are: bowl, ravine, saddle, rosenbrock, xor, iris"
 
 
-def test_five_hundred_steps_are_quick(client: TestClient) -> None:
+def test_three_hundred_steps_are_quick(client: TestClient) -> None:
     taken = []
     for _ in range(5):
-        answer = client.post("/train/iris", json={"optimiser": "adam", "steps": 500, "tell_weights": False})
+        answer = client.post("/train/iris", json={"optimiser": "adam", "steps": 300, "tell_weights": False})
         taken.append(sum(float(part.split("dur=")[1]) for part in answer.headers["server-timing"].split(",")))
 
-    assert min(taken) < 150
+    assert min(taken) < 80
