@@ -1,4 +1,5 @@
-"""What an artifact says about itself: the card and the golden rows, kept in the ONNX file's own metadata.
+"""What an artifact says about itself: the card and the golden rows, kept in the ONNX file's own metadata; so does a
+demo of the lab.
 
 The only module that both halves share. It knows neither onnxruntime nor torch; metadata comes and goes as text.
 """
@@ -15,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 CARD_KEY = "percept.card"
 GOLDEN_KEY = "percept.golden"
+DEMO_KEY = "percept.demo"
 
 # How a graph calls what it takes, by kind, and the outputs that decide which label is the answer.
 INPUT_NAMES = {"image": "image", "rows": "rows", "text": "text"}
@@ -212,6 +214,88 @@ class Golden(Frozen):
     inputs: dict[str, Tensor]
     outputs: dict[str, Tensor]
     tolerance: dict[str, float] = Field(description="Largest absolute difference allowed, by execution provider.")
+
+
+# --- demos of the lab ------------------------------------------------------------------------------------------------
+
+Number = bool | int | float
+# A number, a vector, a vector whose numbers have names, or a matrix by rows.
+Numbers = Number | list[Number] | dict[str, Number] | list[list[Number]]
+
+
+class Axis(Frozen):
+    """How many numbers there may be along an axis that has a name; inputs that share it have equally many."""
+
+    least: int = Field(ge=1)
+    most: int
+
+
+class DemoInput(Frozen):
+    """What a caller may choose, within bounds."""
+
+    name: str
+    description: str
+    shape: list[str] = Field(description="Its axes by name; [] is a single number.")
+    default: Numbers = Field(description="An example that works; taken if nothing is sent.")
+    least: float
+    most: float
+    whole: bool = Field(default=False, description="Whether it has to be a whole number.")
+    least_norm: float = Field(default=0, description="Its Euclidean norm may not be smaller.")
+
+
+class DemoOutput(Frozen):
+    name: str
+    description: str
+    shape: list[str] = Field(description="Its axes by name; [] is a single number.")
+
+
+class TensorFacts(Frozen):
+    """What PyTorch records of a tensor, apart from its numbers."""
+
+    name: str
+    requires_gradient: bool = Field(description="`requires_grad`: whether it is part of what is differentiated.")
+    leaf: bool = Field(description="`is_leaf`: nothing that is differentiated leads to it.")
+    node: str | None = Field(description="`grad_fn`: the node that has made it and goes back over it; null for a leaf.")
+
+
+class NodeFacts(Frozen):
+    """A node of the graph that PyTorch goes backwards over."""
+
+    id: int
+    kind: str = Field(description="As PyTorch calls it: `MulBackward0`; `AccumulateGrad` is where a leaf's arrives.")
+    leads_to: list[int] = Field(description="The nodes that it hands gradients on to.")
+    tensor: str | None = Field(description="The tensor that it has made, or the leaf, if it has a name.")
+
+
+class DemoExample(Frozen):
+    """Inputs, and what PyTorch gave for them."""
+
+    inputs: dict[str, Numbers]
+    outputs: dict[str, Any]
+
+
+class DemoCard(Frozen):
+    """What a demo says about itself."""
+
+    format: Literal[1] = 1
+    name: str = Field(pattern=r"^[a-z][a-z0-9-]*$")
+    title: str
+    mathematics: str
+    axes: dict[str, Axis]
+    inputs: list[DemoInput]
+    outputs: list[DemoOutput]
+    tensors: list[TensorFacts]
+    nodes: list[NodeFacts]
+    examples: list[DemoExample] = Field(min_length=1, description="Golden rows; the first is that of the defaults.")
+
+
+def write_demo(card: DemoCard) -> dict[str, str]:
+    return {DEMO_KEY: card.model_dump_json()}
+
+
+def read_demo_card(metadata: Mapping[str, str]) -> DemoCard | None:
+    """None where there is none. Raises ValueError if it is not a valid card."""
+    return _read(DemoCard, metadata, DEMO_KEY)
 
 
 def are_pictures(output: Array) -> bool:

@@ -8,6 +8,8 @@ from onnxruntime import NodeArg
 from pydantic import BaseModel, Field
 
 from app.card import Card, RowsInput, TextInput
+from app.errors import AppError
+from app.inside import GraphTable, Insides
 from app.model import Model
 from app.profile import Profile
 from app.store import Store
@@ -66,6 +68,9 @@ class ModelPage(BaseModel):
     batching: Batching
     figures: list[str] = Field(description="Addresses of its pictures.")
     call: str | None = Field(description="A call to paste into a terminal.")
+    graph: GraphTable | None = Field(
+        description="The layers as the file has them, beside what the card says; null if the file cannot be read."
+    )
     card: Card | None = Field(description="What the model says about itself; null for an ONNX file that is not ours.")
 
 
@@ -97,7 +102,7 @@ def summary(model: Model, store: Store) -> ModelSummary:
     )
 
 
-def model_page(model: Model, store: Store, base_url: str) -> ModelPage:
+def model_page(model: Model, store: Store, base_url: str, graph: GraphTable | None) -> ModelPage:
     """`base_url` is where the caller reached the service, without a slash at its end."""
     name, version = quote(model.name), model.version
     query = "" if version == max(store.models[model.name]) else f"?version={version}"
@@ -112,8 +117,18 @@ def model_page(model: Model, store: Store, base_url: str) -> ModelPage:
         batching=batching(model.profile),
         figures=[f"{base_url}/models/{name}/figures/{quote(figure)}{query}" for figure in model.figures],
         call=f"curl {_body(model.card)} '{base_url}/predict/{name}{query}'" if model.card else None,
+        graph=graph,
         card=model.card,
     )
+
+
+def graph_of(model: Model, insides: Insides) -> GraphTable | None:
+    """Opens a session the first time. A file that has just been replaced is no reason to say nothing of the model that
+    is still served."""
+    try:
+        return insides.table(model)
+    except AppError:
+        return None
 
 
 def _body(card: Card) -> str:

@@ -156,6 +156,16 @@ def _background_under(gray: NDArray[np.float32], alpha: NDArray[np.float32]) -> 
     return 255.0 if ink < 128 else 0.0
 
 
+def reduced(gray: Gray, side: int) -> Gray:
+    """At most `side` on the longer side, by means over areas; the aspect stays."""
+    height, width = gray.shape
+    scale = side / max(height, width)
+    if scale >= 1:
+        return gray
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    return np.asarray(Image.fromarray(gray).resize(size, Image.Resampling.BOX))
+
+
 def fit(gray: Gray, contract: ImageInput) -> Picture:
     """Light ink on a background of 0, scaled and centred as the contract says. A picture that is so already passes
     unchanged."""

@@ -17,10 +17,26 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from app.envelope import Envelope, RequestIds
 from app.errors import ConfigurationError
 from app.head import HeadAsGet
+from app.lab.demo import Demos
+from app.lab.descent import Graphs
+from app.lab.graphs import LabGraphs
 from app.lab.kmeans import GRAPH, lloyd_by
 from app.problems import add_error_handlers
 from app.repository import Repository
-from app.routes import cluster, docs, health, models, open_inference, predict
+from app.routes import (
+    activations,
+    cluster,
+    convolution,
+    docs,
+    explain,
+    gradients,
+    health,
+    models,
+    networks,
+    open_inference,
+    predict,
+    train,
+)
 from app.routes import metrics as metrics_route
 from app.routes.hot_path import HotPath
 from app.runtime import CPU, CUDA, choose_providers, open_session
@@ -37,6 +53,12 @@ if TYPE_CHECKING:
 ROUTERS = (
     predict.router,
     cluster.router,
+    activations.router,
+    networks.router,
+    explain.router,
+    gradients.router,
+    train.router,
+    convolution.router,
     open_inference.router,
     models.router,
     health.router,
@@ -99,7 +121,8 @@ def create_app(
         # Spans last: those of the requests that end meanwhile are to leave, too.
         with closing(tracing) if tracing else nullcontext(), closing(scheduler), closing(repository):
             lloyd = lloyd_by(open_session(GRAPH.read_bytes(), [CPU]).run)
-            service = Service(settings, repository, scheduler, shared.metrics, worker, lloyd)
+            lab = LabGraphs(lloyd, Demos(), Graphs(lambda content: open_session(content, [CPU])))
+            service = Service(settings, repository, scheduler, shared.metrics, worker, lab)
             yield State(service=service, request_ids=request_ids, short_way=tracing is None)
         watch.cancel()
 

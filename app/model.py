@@ -1,5 +1,6 @@
 """A loaded artifact: session, card and figures, proven by its golden rows before it answers anything."""
 
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -25,7 +26,7 @@ from app.card import (
     read_card,
     read_golden,
 )
-from app.errors import ArtifactRejected, InvalidRequest, NotFound
+from app.errors import ArtifactRejected, InvalidRequest, NotFound, NotReady
 from app.open_inference import Signature, make_signature
 from app.profile import Profile, measure
 from app.runtime import Providers, open_session, provider_of, run_with_bfloat16
@@ -41,6 +42,8 @@ class Model:
     card: Card | None  # None for an ONNX file that is not ours
     figures: Mapping[str, Path]
     profile: Profile
+    path: Path
+    checksum: int  # CRC-32 of the file as it was loaded
 
     @property
     def provider(self) -> str:
@@ -72,6 +75,19 @@ class Model:
     def has_bfloat16(self) -> bool:
         tensors = (*self.signature.inputs.values(), *self.signature.outputs.values())
         return any(tensor.datatype.name == "BF16" for tensor in tensors)
+
+    def content(self) -> bytes:
+        """The file once more: nobody keeps it. Raises NotReady if it is not the one that was loaded."""
+        try:
+            content = self.path.read_bytes()
+        except OSError:
+            content = b""
+        if zlib.crc32(content) != self.checksum:
+            raise NotReady(
+                f"the file of model {self.name!r}, version {self.version}, is not there any more, or another; what "
+                "came in its place is served in a few seconds"
+            )
+        return content
 
     def figure(self, name: str) -> bytes:
         """A PNG file. Raises NotFound and lists what there is."""
@@ -105,7 +121,7 @@ def load_model(name: str, version: int, path: Path, providers: Providers) -> Mod
         check_card(name, card, session)
         examples = check_golden(card, golden, session)
     figures = {file.stem: file for file in sorted((path.parent / "figures").glob("*.png"))}
-    return Model(name, version, session, card, figures, measure(session, examples))
+    return Model(name, version, session, card, figures, measure(session, examples), path, zlib.crc32(content))
 
 
 def measured(model: Model) -> Model:

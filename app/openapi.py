@@ -9,31 +9,70 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from app.card import CLUSTERING, INPUT_NAMES, RowsInput, read_golden
-from app.catalogue import catalogue, model_page
-from app.lab.fit_answer import answer
+from app.catalogue import catalogue, graph_of, model_page
+from app.explanation import Wishes, explaining
+from app.inside import Insides
+from app.lab import (
+    activation_answer,
+    approximation_answer,
+    demo_answer,
+    descent_answer,
+    expression_answer,
+    fit_answer,
+    flow_answer,
+)
+from app.lab.activation_request import read_activation
+from app.lab.approximation_request import read_approximation
+from app.lab.convolution_answer import kernel_list, stages, told
+from app.lab.convolution_request import read_convolution
+from app.lab.demo_request import read_demo_request
+from app.lab.descent_request import read_descent
+from app.lab.expression_request import read_expression
 from app.lab.fit_request import read_fit
-from app.lab.kmeans import Lloyd
+from app.lab.flow_request import read_flow
+from app.lab.graphs import LabGraphs
 from app.membership import memberships_of, outputs_of_clustering
 from app.model import Array, Model
 from app.open_inference import Json, read_request, write_response
+from app.png import encode_gray
 from app.prediction import predictions_of
 from app.protocol import model_config, model_metadata, model_ready, repository_index, server_metadata
+from app.settings import Settings
 from app.store import Store
 
 FIT, CLUSTER = "/cluster/fit", "/cluster/{model}"
 FIT_EXAMPLE = {"points": [[0, 0], [0, 2], [1, 1], [6, 0], [6, 2]], "k": 2, "start": [[0, 0], [0, 2]]}
+EXPLAIN = "/explain/{model}"
+EXPRESSION = "/gradients/expression"
+TRAIN, TRAIN_EXAMPLE = "/train/{problem}", {"optimiser": "adam", "steps": 2}
+ACTIVATIONS = "/gradients/activations"
+ACTIVATIONS_EXAMPLE = {"function": "sigmoid", "alpha": 2, "from": -4, "to": 4, "points": 9}
+FLOW_EXAMPLE = {"depth": 3, "width": 8, "samples": 16, "activations": ["sigmoid", "relu"]}
+APPROXIMATION_EXAMPLE = {"curve": "abs(x - 1)", "high": 2, "points": 9, "units": [1, 2]}
+CONVOLUTION = "/convolution"
+CONVOLUTION_EXAMPLE = {
+    "matrix": [[0, 0, 9, 9], [0, 0, 9, 9], [0, 0, 9, 9], [9, 9, 9, 9]],
+    "kernel": "sobel-x",
+    "padding": "same",
+    "pooling": {"kind": "max", "size": 2},
+}
+GRADIENTS, DEMO, DEMO_SHOWN = "/gradients", "/gradients/{demo}", "first-backward-pass"
+DEMO_EXAMPLE = {"inputs": {"x": [[1, 1], [1, 1]]}}
 MODEL, VERSION = "/v2/models/{model}", "/v2/models/{model}/versions/{version}"
+ADDRESS = "http://127.0.0.1:8000"  # as in the README
 DESCRIPTION = """
 Small learning systems, trained with PyTorch, exported to ONNX, served on onnxruntime, open to look inside.
 
-Send a picture to `/predict/digits` or `/predict/clothing`; find its cluster, or those of your own points, under
-`/cluster`; read about the models under `/models`; ask any of them with
-tensors under `/v2` (Open Inference Protocol). Every error says what was wrong and what is allowed, as
-`application/problem+json` (RFC 9457), under `/v2` as `{"error": "…"}`. Every response carries an `X-Request-ID`.
+Send a picture to `/predict/digits` or `/predict/clothing`, and look inside the model at work under `/explain`; find its
+cluster, or those of your own points, under `/cluster`; see gradients come about under `/gradients`, of demos and of a
+formula of your own, and descend by them under `/train`; convolve a matrix or a picture under `/convolution`; read about
+the models under `/models`; ask any of them with tensors under `/v2` (Open Inference Protocol). Every error says what
+was wrong and what is allowed, as `application/problem+json` (RFC 9457), under `/v2` as `{"error": "…"}`. Every response
+carries an `X-Request-ID`.
 """
 
 
-def describe(app: FastAPI, store: Store, lloyd: Lloyd) -> dict[str, Any]:
+def describe(app: FastAPI, store: Store, lab: LabGraphs, insides: Insides) -> dict[str, Any]:
     document = get_openapi(title=app.title, version=app.version, description=DESCRIPTION, routes=app.routes)
     for operation in operations(document):
         for parameter in operation.get("parameters", []):
@@ -45,7 +84,7 @@ def describe(app: FastAPI, store: Store, lloyd: Lloyd) -> dict[str, Any]:
                 operation["responses"].pop("422", None)
     for path, example in request_examples(store).items():
         document["paths"][path]["post"]["requestBody"]["content"]["application/json"]["example"] = example
-    for (path, method), example in examples(store, lloyd).items():
+    for (path, method), example in examples(store, lab, insides).items():
         content = document["paths"][path][method]["responses"]["200"]["content"]["application/json"]
         content["example"] = example
     return document
@@ -65,7 +104,16 @@ def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
 def request_examples(store: Store) -> dict[str, Any]:
     """What to send, by path: points, a row of the clustering that the examples are of, and the first golden picture of
     the model that they are of."""
-    found: dict[str, Any] = {FIT: FIT_EXAMPLE}
+    found: dict[str, Any] = {
+        FIT: FIT_EXAMPLE,
+        EXPRESSION: demo_answer.EXPRESSION,
+        DEMO: DEMO_EXAMPLE,
+        TRAIN: TRAIN_EXAMPLE,
+        "/gradients/flow": FLOW_EXAMPLE,
+        "/gradients/approximation": APPROXIMATION_EXAMPLE,
+        CONVOLUTION: CONVOLUTION_EXAMPLE,
+        ACTIVATIONS: ACTIVATIONS_EXAMPLE,
+    }
     if (clustering := example_clustering(store)) is not None:
         found[CLUSTER] = {"rows": [example_row(clustering)]}
     model = example_model(store)
@@ -97,7 +145,7 @@ def example_row(model: Model) -> list[float]:
     return [feature.example for feature in taken.features]
 
 
-def examples(store: Store, lloyd: Lloyd) -> dict[tuple[str, str], Any]:
+def examples(store: Store, lab: LabGraphs, insides: Insides) -> dict[tuple[str, str], Any]:
     """What operations answer, by path and method."""
     found: dict[tuple[str, str], Any] = {
         ("/health/live", "get"): {"live": True},
@@ -105,8 +153,24 @@ def examples(store: Store, lloyd: Lloyd) -> dict[tuple[str, str], Any]:
         ("/v2", "get"): server_metadata(importlib.metadata.version("percept")),
         ("/v2/health/live", "get"): {"live": True},
         ("/v2/repository/index", "post"): repository_index(store, b'{"ready": true}'),
-        (FIT, "post"): answer(read_fit(orjson.dumps(FIT_EXAMPLE)), lloyd),
+        (FIT, "post"): fit_answer.answer(read_fit(orjson.dumps(FIT_EXAMPLE)), lab.lloyd),
+        ("/train", "get"): descent_answer.lessons(lab.descent),
+        (TRAIN, "post"): descent_answer.answer(
+            read_descent("rosenbrock", orjson.dumps(TRAIN_EXAMPLE), lab.descent), lab.descent
+        ),
+        (ACTIVATIONS, "post"): activation_answer.answer(read_activation(orjson.dumps(ACTIVATIONS_EXAMPLE))),
+        (CONVOLUTION, "get"): kernel_list(),
+        (CONVOLUTION, "post"): told(stages(read_convolution(orjson.dumps(CONVOLUTION_EXAMPLE)))),
+        (EXPRESSION, "post"): expression_answer.answer(read_expression(orjson.dumps(demo_answer.EXPRESSION))),
+        ("/gradients/flow", "post"): flow_answer.answer(read_flow(orjson.dumps(FLOW_EXAMPLE))),
+        ("/gradients/approximation", "post"): approximation_answer.answer(
+            read_approximation(orjson.dumps(APPROXIMATION_EXAMPLE))
+        ),
+        (GRADIENTS, "get"): demo_answer.listed(lab.demos, ADDRESS),
     }
+    if DEMO_SHOWN in [demo["name"] for demo in found[GRADIENTS, "get"]["demos"]]:  # else it is refused
+        shown = demo_answer.answer(read_demo_request(orjson.dumps(DEMO_EXAMPLE)), lab.demos.find(DEMO_SHOWN))
+        found[DEMO, "post"] = shown
     if (clustering := example_clustering(store)) is not None:
         found[CLUSTER, "post"] = cluster_example(clustering)
     if store.models and not store.refused:  # else it answers an error, whose example is documented with it
@@ -114,7 +178,9 @@ def examples(store: Store, lloyd: Lloyd) -> dict[tuple[str, str], Any]:
         found["/v2/health/ready", "get"] = {"live": True, "ready": True}
     model = example_model(store)
     if model is not None:
-        found["/models/{model}", "get"] = model_page(model, store, "http://127.0.0.1:8000").model_dump(mode="json")
+        page = model_page(model, store, ADDRESS, graph_of(model, insides))
+        found["/models/{model}", "get"] = page.model_dump(mode="json")
+        found[EXPLAIN, "post"] = explain_example(model, insides)
         card = model.require_card()
         answers = dict(zip(card.asked, model.run({"image": golden_pixels(model)}, card.asked), strict=True))
         found["/predict/{model}", "post"] = {
@@ -135,6 +201,12 @@ def cluster_example(model: Model) -> Any:
     wanted, rows = outputs_of_clustering(card), np.array([example_row(model)], np.float32)
     answers = dict(zip(wanted, model.run({INPUT_NAMES["rows"]: rows}, wanted), strict=True))
     return {"model": model.name, "version": str(model.version), "clusters": memberships_of(card, answers, [()])}
+
+
+def explain_example(model: Model, insides: Insides) -> object:
+    """Of the picture that the prediction's example is of."""
+    work = explaining(model, insides, Wishes(), Settings())
+    return work.answer(work.read(encode_gray(golden_pixels(model)[0])), lambda: None)
 
 
 def infer_example(model: Model, document: Any) -> Any:

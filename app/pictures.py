@@ -42,6 +42,14 @@ def undecoded_pixels(opened: Sequence[Opened]) -> int:
     return sum([picture.width * picture.height for picture in opened if not isinstance(picture, np.ndarray)])
 
 
+def decode_picture(picture: Opened) -> Gray:
+    """A lone one, as it is. Raises InvalidRequest."""
+    try:
+        return picture if isinstance(picture, np.ndarray) else decode(picture)
+    except AppError as error:
+        raise _of_file(error, 1, 1) from error
+
+
 def fit_pictures(opened: Sequence[Opened], contract: ImageInput) -> list[Picture]:
     pictures = []
     for place, picture in enumerate(opened, start=1):

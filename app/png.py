@@ -4,6 +4,7 @@ pictures that models answer encoded.
 Pure. Decoding answers what Pillow answers, or None for whatever it does not know; Pillow's own C decoder does the work.
 """
 
+import base64
 import struct
 import zlib
 
@@ -31,6 +32,11 @@ def encode_gray(pixels: NDArray[np.uint8]) -> bytes:
     rows[:, 1:] = pixels
     data = _chunk(b"IDAT", zlib.compress(rows.tobytes(), 1))
     return SIGNATURE + _chunk(b"IHDR", SIZE.pack(width, height) + GRAY_8) + data + _chunk(b"IEND", b"")
+
+
+def address(pixels: NDArray[np.uint8]) -> str:
+    """The same as an address, which any browser shows."""
+    return f"data:image/png;base64,{base64.b64encode(encode_gray(pixels)).decode('ascii')}"
 
 
 def _chunk(kind: bytes, body: bytes) -> bytes:

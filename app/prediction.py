@@ -1,7 +1,6 @@
 """What a person gets for a picture, a row or a text: label, probability, alternatives, what the model tells besides,
 warnings. Knows no HTTP, no queue and no kind of model: the card says what is asked of the graph and what it means."""
 
-import base64
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, NotRequired
 
@@ -16,7 +15,7 @@ from app.errors import InvalidRequest
 from app.images import Code
 from app.model import Model
 from app.pictures import read_pictures, stack
-from app.png import encode_gray
+from app.png import address
 from app.rows import what_it_takes
 
 Array = NDArray[Any]
@@ -145,7 +144,7 @@ def _notices(codes: Sequence[str]) -> list[Notice]:
 def told_as(values: Array) -> list[Any]:
     """As JSON has it: pictures as addresses, float32 by the digits it has, not by those that it gets as a double."""
     if are_pictures(values):
-        return [f"data:image/png;base64,{base64.b64encode(encode_gray(picture)).decode('ascii')}" for picture in values]
+        return [address(picture) for picture in values]
     if values.dtype != np.float32:
         return list(values.tolist())
     return list(orjson.loads(orjson.dumps(np.ascontiguousarray(values), option=orjson.OPT_SERIALIZE_NUMPY)))

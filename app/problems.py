@@ -14,6 +14,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import Field, TypeAdapter
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.routing import Match
 from starlette.types import Scope
 from typing_extensions import TypedDict
 
@@ -36,6 +37,7 @@ logger = logging.getLogger("percept")
 
 MEDIA_TYPE, JSON = "application/problem+json", "application/json"
 PROTOCOL = "/v2"
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 CLIENT_CLOSED_REQUEST = 499  # nginx's number for it
 
 
@@ -199,9 +201,21 @@ def _http_exception(request: Request, error: Exception) -> Response:
     phrase = HTTPStatus(error.status_code).phrase
     where = f"{request.method} {request.url.path}"
     detail = where if error.detail == phrase else f"{where}: {error.detail}"
-    if error.status_code == 405 and error.headers:
-        detail += f" is not allowed; allowed: {error.headers.get('Allow')}"
-    return _render(request.scope, _plain(request.scope, error.status_code, detail), error.headers).response()
+    headers = error.headers
+    if error.status_code == 405:
+        allowed = ", ".join(_allowed(request))
+        headers = {**(headers or {}), "Allow": allowed}
+        detail += f" is not allowed; allowed: {allowed}"
+    return _render(request.scope, _plain(request.scope, error.status_code, detail), headers).response()
+
+
+def _allowed(request: Request) -> list[str]:
+    """Of all routes with this path; Starlette names those of the first."""
+    return [
+        method
+        for method in METHODS
+        if any(route.matches({**request.scope, "method": method})[0] is Match.FULL for route in request.app.routes)
+    ]
 
 
 def _validation_error(request: Request, error: Exception) -> Response:

@@ -66,7 +66,7 @@ async def infer(
         admission.metrics.decode.observe(decode_seconds)
         if request.timeout_us:
             deadline = min(deadline or math.inf, time.perf_counter() + request.timeout_us / 1e6)
-        with _refusals(model):
+        with refusals(model):
             result = await service.run(
                 model,
                 inputs,
@@ -128,7 +128,7 @@ async def _reply(
 
 
 @contextmanager
-def _refusals(model: Model) -> Iterator[None]:
+def refusals(model: Model) -> Iterator[None]:
     """The request fits the model's tensors; what onnxruntime refuses now, it refuses for the caller's values. A device
     that fails is not the caller's fault, nor is an error of ours."""
     try:

@@ -1,5 +1,6 @@
 """onnxruntime: which execution providers there are, and a session made for small models. Knows no card and no files."""
 
+import contextlib
 import ctypes
 from collections.abc import Mapping
 from functools import cache
@@ -102,6 +103,12 @@ def _array(value: ort.OrtValue) -> Array:
     shape = value.shape()
     bits = ctypes.string_at(value.data_ptr(), 2 * int(np.prod(shape)))
     return np.frombuffer(bits, np.uint16).reshape(shape)
+
+
+def give_back_freed_memory() -> None:
+    """Reading and proving models leaves holes that glibc would keep; other C libraries have no such call."""
+    with contextlib.suppress(AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def provider_of(session: ort.InferenceSession) -> str:

@@ -4,7 +4,7 @@ import asyncio
 import math
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple, TypeVar
 
 import orjson
@@ -12,7 +12,8 @@ import orjson
 from app.card import CLUSTERING, INPUT_NAMES, Card, ImageInput
 from app.errors import AppError, CallerGone, Forbidden, InvalidRequest, UnsupportedMediaType
 from app.images import Picture
-from app.lab.kmeans import Lloyd
+from app.inside import Insides
+from app.lab.graphs import LabGraphs
 from app.membership import Membership, memberships_of, outputs_of_clustering
 from app.metrics import Metrics, ModelMetrics, WorkerMetrics
 from app.model import Array, Model
@@ -104,7 +105,8 @@ class Service:
     scheduler: Scheduler
     metrics: Metrics
     worker: WorkerMetrics
-    lloyd: Lloyd  # a round of k-means
+    lab: LabGraphs
+    insides: Insides = field(default_factory=Insides)
 
     @property
     def store(self) -> Store:

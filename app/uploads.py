@@ -30,6 +30,12 @@ class Upload(NamedTuple):
     document: bytes | None = None
 
 
+class Picture(NamedTuple):
+    """An encoded picture that came alone."""
+
+    file: bytes
+
+
 async def read_upload(request: Request, max_body_bytes: int, max_files: int) -> Upload:
     """The files of a multipart body, or the whole body if it is an image or JSON. Raises an AppError beyond a limit,
     for another content type, for a field of another name and for no file at all.
@@ -53,18 +59,35 @@ async def read_upload(request: Request, max_body_bytes: int, max_files: int) -> 
     return Upload(form.finish())
 
 
-async def read_json(request: Request, max_body_bytes: int, what: str, most: int) -> bytes:
+async def read_json(request: Request, max_body_bytes: int, what: str, most: int, allowed: str = "") -> bytes:
     """A body that has to be JSON, as bytes. Raises an AppError for another content type, and beyond the smaller limit:
-    that of all bodies, or `most` of what this is."""
+    that of all bodies, or `most` of what this is. `allowed` is what may be sent, in words, if that is more."""
     content_type = request.headers.get("content-type", "")
     media_type, _ = parse_options_header(content_type)
     if media_type != JSON:
-        raise UnsupportedMediaType(f"content type {content_type!r} is not read here: send {what} as application/json")
+        allowed = allowed or f"{what} as application/json"
+        raise UnsupportedMediaType(f"content type {content_type!r} is not read here: send {allowed}")
     if max_body_bytes <= most:
         chunks = read_limited(request, max_body_bytes)
     else:
         chunks = read_limited(request, most, f"at most {most:,} bytes are read of {what}")
     return b"".join([chunk async for chunk in chunks])
+
+
+async def read_json_or_picture(
+    request: Request, max_body_bytes: int, max_files: int, what: str, most: int
+) -> bytes | Picture:
+    """JSON as `read_json` reads it, or one picture as `read_upload` does. Raises as they do, and for several."""
+    media_type, _ = parse_options_header(request.headers.get("content-type", ""))
+    if media_type != b"multipart/form-data" and not media_type.startswith(IMAGES):
+        either = (
+            f"{what} as application/json, or a picture as image/* or multipart/form-data with a part named {FIELD!r}"
+        )
+        return await read_json(request, max_body_bytes, what, most, either)
+    upload = await read_upload(request, max_body_bytes, max_files)
+    if len(upload.files) > 1:
+        raise InvalidRequest(f"the form has {len(upload.files)} files; allowed is one")
+    return Picture(upload.files[0])
 
 
 async def read_limited(request: Request, max_body_bytes: int, allowed: str = "") -> AsyncIterator[bytes]:

@@ -4,7 +4,6 @@ supervisor leaves that to it.
 
 import asyncio
 import contextlib
-import ctypes
 import gc
 import os
 import socket
@@ -17,6 +16,7 @@ from app import logs
 from app.connection import Connection
 from app.errors import AppError
 from app.main import create_app, open_repository
+from app.runtime import give_back_freed_memory
 from app.settings import GRACE_SECONDS, Settings
 from app.shared import Shared
 
@@ -75,9 +75,3 @@ class Server(uvicorn.Server):
         asyncio.get_running_loop().remove_reader(self._life)
         os.close(self._life)
         self.should_exit = True
-
-
-def give_back_freed_memory() -> None:
-    """Reading and proving the models leaves holes that glibc would keep; other C libraries have no such call."""
-    with contextlib.suppress(AttributeError):
-        ctypes.CDLL(None).malloc_trim(0)

@@ -57,16 +57,19 @@ def test_the_request_of_the_protocol_gives_the_answer_that_is_shown(client: Test
 @pytest.mark.parametrize("call", re.findall(r"^curl .*http://127\.0\.0\.1:8000.*$", README, re.M))
 def test_every_curl_is_answered(client: TestClient, call: str) -> None:
     address = urllib.parse.urlsplit(next(word for word in shlex.split(call) if word.startswith("http:")))
-    options = {name: value for name, value in pairwise(shlex.split(call)) if name.startswith("-")}
-    assert options.keys() <= {"-F", "-d", "-H"}
+    given = [pair for pair in pairwise(shlex.split(call)) if pair[0].startswith("-")]
+    options = {name: value for name, value in given if name != "-H"}
+    headers = dict(value.split(": ", 1) for name, value in given if name == "-H")
+    assert options.keys() <= {"-F", "-d", "-o"}
+    where = address.path + (f"?{address.query}" if address.query else "")
     if "-F" in options:
         name, _, file = options["-F"].partition("=@")
-        answer = client.post(address.path, files={name: (ROOT / file).read_bytes()})
+        answer = client.post(where, files={name: (ROOT / file).read_bytes()}, headers=headers)
     else:
         body = options["-d"].encode()
         body = (ROOT / options["-d"][1:]).read_bytes() if body.startswith(b"@") else body
-        header = options.get("-H", "Content-Type: application/x-www-form-urlencoded")
-        answer = client.post(address.path, content=body, headers=dict([header.split(": ", 1)]))
+        form = {"Content-Type": "application/x-www-form-urlencoded"}
+        answer = client.post(where, content=body, headers=form | headers)
 
     assert answer.status_code == 200, answer.text
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal, NotRequired
 
 import numpy as np
-import orjson
 from pydantic import ConfigDict, Field, with_config
 from typing_extensions import TypedDict
 
 from app.errors import ContentTooLarge, InvalidRequest
+from app.lab.document import count, read_object, whole
 from app.lab.kmeans import Floats
 from app.rows import quoted
 
@@ -138,24 +138,24 @@ class Asked:
 
 def read_fit(body: bytes) -> Asked:
     """Raises InvalidRequest, or ContentTooLarge beyond a limit of size, which name the culprit and what is allowed."""
-    document = _document(body)
+    document = read_object(body, ["points"], [name for name in FitRequest.__annotations__ if name != "points"])
     points = _points(document["points"], "points")
-    rows, dimensions = _count(len(points), "row"), points.shape[1]
+    rows, dimensions = count(len(points), "row"), points.shape[1]
     if dimensions > MOST_DIMENSIONS or points.size > MOST_NUMBERS:
         raise ContentTooLarge(
-            f"points has {rows} of {_count(dimensions, 'number')}; allowed are at most {MOST_DIMENSIONS:,} in a row "
+            f"points has {rows} of {count(dimensions, 'number')}; allowed are at most {MOST_DIMENSIONS:,} in a row "
             f"and {MOST_NUMBERS:,} in all"
         )
     start, centroids = _start(document.get("start", PLUS_PLUS), points)
     k = _clusters(document, points, centroids)
     if len(points) * k > MOST_DISTANCES:
         raise ContentTooLarge(
-            f"{_count(len(points), 'point')} and {_count(k, 'cluster')} have {len(points) * k:,} distances; at most "
+            f"{count(len(points), 'point')} and {count(k, 'cluster')} have {len(points) * k:,} distances; at most "
             f"{MOST_DISTANCES:,} are allowed"
         )
-    seed = _whole(document, "seed", 0, 0, MOST_SEED)
+    seed = whole(document, "seed", 0, 0, MOST_SEED)
     most, why = (MOST_RESTARTS, "") if centroids is None else (1, ", since start has the centroids")
-    restarts = _whole(document, "restarts", 1, 1, most, why)
+    restarts = whole(document, "restarts", 1, 1, most, why)
     allowed = _rounds_allowed(points, k, restarts, start)
     return Asked(
         points,
@@ -169,23 +169,6 @@ def read_fit(body: bytes) -> Asked:
     )
 
 
-def _document(body: bytes) -> dict[str, Any]:
-    try:
-        document: Any = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise InvalidRequest(f"the body is not valid JSON: {error}") from None
-    members = list(FitRequest.__annotations__)
-    allowed = f"allowed is an object with points and, if wanted, {', '.join(members[1:])}"
-    if not isinstance(document, dict):
-        raise InvalidRequest(f"the body is {quoted(document)}; {allowed}")
-    unknown = [name for name in document if name not in members]
-    if unknown:
-        raise InvalidRequest(f"the body has a member {quoted(unknown[0])} that is not read here; {allowed}")
-    if "points" not in document:
-        raise InvalidRequest(f"the body has no points; {allowed}")
-    return document
-
-
 def _points(value: Any, name: str) -> Floats:
     """[n, d], both at least 1."""
     if not isinstance(value, list) or not value:
@@ -197,7 +180,7 @@ def _points(value: Any, name: str) -> Floats:
             raise InvalidRequest(f"{name}: row {place} is {quoted(row)}; allowed is a list of numbers, at least one")
         if len(row) != len(value[0]):
             raise InvalidRequest(
-                f"{name}: row {place} has {_count(len(row), 'number')}, row 1 has {len(value[0])}; allowed are rows "
+                f"{name}: row {place} has {count(len(row), 'number')}, row 1 has {len(value[0])}; allowed are rows "
                 "of one length"
             )
         if not {int, float}.issuperset(map(type, row)):
@@ -229,7 +212,7 @@ def _start(value: Any, points: Floats) -> tuple[str, Floats | None]:
     centroids = _points(value, "start")
     if centroids.shape[1] != points.shape[1]:
         raise InvalidRequest(
-            f"start has rows of {_count(centroids.shape[1], 'number')}; allowed are as many as the points have, "
+            f"start has rows of {count(centroids.shape[1], 'number')}; allowed are as many as the points have, "
             f"{points.shape[1]}"
         )
     return GIVEN, centroids
@@ -237,18 +220,18 @@ def _start(value: Any, points: Floats) -> tuple[str, Floats | None]:
 
 def _clusters(document: dict[str, Any], points: Floats, centroids: Floats | None) -> int:
     if centroids is None:
-        k = _whole(document, "k", None, 1, MOST_CLUSTERS)
+        k = whole(document, "k", None, 1, MOST_CLUSTERS)
         name = f"k is {k}"
     else:
         k = len(centroids)
-        name = f"start has {_count(k, 'centroid')}"
+        name = f"start has {count(k, 'centroid')}"
         if k > MOST_CLUSTERS:
             raise InvalidRequest(f"{name}; allowed are at most {MOST_CLUSTERS}")
-        _whole(document, "k", k, k, k, ", as many as start has centroids")
+        whole(document, "k", k, k, k, ", as many as start has centroids")
     if not _has_different(points, k):
         there = len({row.tobytes() for row in points})
         raise InvalidRequest(
-            f"{name}; allowed are at most {there}, since of {_count(len(points), 'point')} {there} "
+            f"{name}; allowed are at most {there}, since of {count(len(points), 'point')} {there} "
             f"{'is' if there == 1 else 'are'} different"
         )
     return k
@@ -279,7 +262,7 @@ def _rounds_allowed(points: Floats, k: int, restarts: int, start: str) -> int:
 
 
 def _max_rounds(document: dict[str, Any], allowed: int, points: Floats, k: int, restarts: int) -> int:
-    rounds = _whole(document, "max_rounds", allowed, 1, MOST_ROUNDS)
+    rounds = whole(document, "max_rounds", allowed, 1, MOST_ROUNDS)
     if rounds > allowed:
         raise InvalidRequest(
             f"max_rounds is {rounds}; allowed for {_size(points, k, restarts)} is 1 to {allowed}, or leave it out"
@@ -289,8 +272,8 @@ def _max_rounds(document: dict[str, Any], allowed: int, points: Floats, k: int, 
 
 def _size(points: Floats, k: int, restarts: int) -> str:
     return (
-        f"{_count(len(points), 'point')} of {_count(points.shape[1], 'dimension')}, {_count(k, 'cluster')} and "
-        f"{_count(restarts, 'restart')}"
+        f"{count(len(points), 'point')} of {count(points.shape[1], 'dimension')}, {count(k, 'cluster')} and "
+        f"{count(restarts, 'restart')}"
     )
 
 
@@ -304,21 +287,7 @@ def _units(points: Floats, k: int) -> int:
     return len(points) * (k + 4) * (dimensions + 8) + k * CLUSTER_UNITS
 
 
-def _whole(document: dict[str, Any], name: str, default: int | None, least: int, most: int, why: str = "") -> int:
-    """Whether it is wrong or, where there is no default, not there is told in one way."""
-    value = document.get(name, default)
-    if isinstance(value, int) and not isinstance(value, bool) and least <= value <= most:
-        return value
-    allowed = f"a whole number of {least} to {most}" if most > least else f"{least}{why}"
-    got = f"{name} is {quoted(value)}" if name in document else f"the body has no {name}"
-    raise InvalidRequest(f"{got}; allowed is {allowed}")
-
-
 def _tolerance(value: Any) -> float:
     if type(value) not in (int, float) or not 0 <= value <= MOST_TOLERANCE:
         raise InvalidRequest(f"tolerance is {quoted(value)}; allowed is a number of 0 to {MOST_TOLERANCE:g}")
     return float(value)
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'s' * (number != 1)}"

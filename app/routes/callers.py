@@ -1,4 +1,4 @@
-"""What a caller says about waiting: how long, and that it does no longer."""
+"""What a caller says about waiting, how long and that it does no longer, and about the answer's form."""
 
 import time
 

@@ -7,8 +7,9 @@ from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from fastapi.openapi.models import Example
 from pydantic import BaseModel, TypeAdapter
 
+from app.computation import TOO_LATE, compute, require_room_for
 from app.errors import ContentTooLarge, DeadlineExceeded, InvalidRequest, UnsupportedMediaType
-from app.fit import TOO_LATE, fit_points, require_room_to_fit
+from app.fit import fit_by
 from app.lab.fit_answer import Fit
 from app.lab.fit_request import MOST_BYTES, FitRequest
 from app.membership import Membership
@@ -82,7 +83,7 @@ async def _model(
 
 
 async def _points(request: Request, service: ServiceDep) -> bytes:
-    require_room_to_fit(service)
+    require_room_for(service, fit_by(service.lab.lloyd))
     return await read_json(request, service.settings.max_body_bytes, "points", MOST_BYTES)
 
 
@@ -101,7 +102,7 @@ async def fit(
     the rounds ended and where. In float64; distances are Euclidean, with the numbers as they are given: scale them if
     their units differ. A cluster that no point is nearest to gets the point farthest from its own centroid. The same
     request has the same answer. `X-Request-Timeout-Ms` ends the rounds, too."""
-    answer = await fit_points(service, points, deadline, lambda: gone(request.receive))
+    answer = await compute(service, fit_by(service.lab.lloyd), points, deadline, lambda: gone(request.receive))
     return Response(answer.body, media_type="application/json", headers={"Server-Timing": answer.timings.header()})
 
 

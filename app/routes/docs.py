@@ -39,7 +39,8 @@ async def openapi(request: Request) -> JSONResponse:
     store = service.store
     # The examples are those of the models of this moment.
     if app.openapi_schema is None or app.state.described is not store:
-        app.openapi_schema, app.state.described = describe(app, store, service.lloyd), store
+        described = describe(app, store, service.lab, service.insides)
+        app.openapi_schema, app.state.described = described, store
     return JSONResponse(app.openapi_schema)
 
 

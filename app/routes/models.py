@@ -4,9 +4,9 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request, Response
 
-from app.catalogue import Catalogue, ModelPage, catalogue, model_page
+from app.catalogue import Catalogue, ModelPage, catalogue, graph_of, model_page
 from app.problems import documented
-from app.routes.dependencies import StoreDep
+from app.routes.dependencies import ServiceDep, StoreDep
 
 router = APIRouter(tags=["models"])
 
@@ -23,9 +23,15 @@ async def list_models(store: StoreDep) -> Catalogue:
 
 
 @router.get("/models/{model}", summary="One model", responses=documented(404, 422))
-async def show_model(model: Name, store: StoreDep, request: Request, version: Version = None) -> ModelPage:
-    """Its card with the layer table and the training history, its figures, and a call to paste."""
-    return model_page(store.find(model, version), store, str(request.base_url).rstrip("/"))
+async def show_model(
+    model: Name, store: StoreDep, service: ServiceDep, request: Request, version: Version = None
+) -> ModelPage:
+    """Its card with the layer table and the training history, the layers and operations of its graph, its figures, and
+    a call to paste."""
+    found = store.find(model, version)
+    # The first time it is read and run.
+    graph = service.insides.known_table(found) or await service.scheduler.decode(0, graph_of, found, service.insides)
+    return model_page(found, store, str(request.base_url).rstrip("/"), graph)
 
 
 @router.get(

@@ -11,8 +11,9 @@ import numpy as np
 import orjson
 import pytest
 
+from app.computation import compute, require_room_for
 from app.errors import AppError, CallerGone, DeadlineExceeded, InvalidRequest, Overloaded
-from app.fit import COUNTED_AS, fit_points, require_room_to_fit
+from app.fit import FIT, fit_by
 from app.main import create_app
 from app.service import Service
 from app.settings import Settings
@@ -39,7 +40,7 @@ def with_service(folder: Path, use: Callable[[Service], Awaitable[None]], **sett
 
 
 def failures(service: Service) -> dict[str, float]:
-    totals = service.metrics.model_totals()[COUNTED_AS]
+    totals = service.metrics.model_totals()[FIT, ""]
     return {reason: totals.value(reason) for reason in ("client_gone", "deadline", "invalid", "internal")}
 
 
@@ -61,13 +62,13 @@ def test_rounds_end_when_nobody_waits(
     async def use(service: Service) -> None:
         deadline = None if left is None else time.perf_counter() + left
         with pytest.raises(fault):
-            await fit_points(service, LONG, deadline, gone)
+            await compute(service, fit_by(service.lab.lloyd), LONG, deadline, gone)
         assert failures(service) == {"client_gone": 0, "deadline": 0, "invalid": 0, "internal": 0} | {reason: 1}
         # The thread is free soon: less than half of what was asked has been computed.
         started = time.perf_counter()
         await service.scheduler.decode(0, lambda: None)
         waited = time.perf_counter() - started
-        whole = (await fit_points(service, LONG, None)).timings.inference
+        whole = (await compute(service, fit_by(service.lab.lloyd), LONG, None)).timings.inference
         assert waited < whole / 2
 
     with_service(tmp_path, use)
@@ -93,7 +94,7 @@ def test_long_body_is_not_read_when_nobody_waits(
         await asyncio.sleep(0)
         started = time.perf_counter()
         with pytest.raises(fault):
-            await fit_points(service, body, None if leaves else started + 0.05, gone)
+            await compute(service, fit_by(service.lab.lloyd), body, None if leaves else started + 0.05, gone)
         assert time.perf_counter() - started < 5
         assert not any(each.done() for each in busy)
         held.set()
@@ -106,7 +107,7 @@ def test_long_body_is_not_read_when_nobody_waits(
 def test_fault_of_a_request_is_the_callers(tmp_path: Path) -> None:
     async def use(service: Service) -> None:
         with pytest.raises(InvalidRequest):
-            await fit_points(service, b"{}", None)
+            await compute(service, fit_by(service.lab.lloyd), b"{}", None)
         assert failures(service)["invalid"] == 1
 
     with_service(tmp_path, use)
@@ -115,10 +116,13 @@ def test_fault_of_a_request_is_the_callers(tmp_path: Path) -> None:
 def test_long_body_is_read_in_a_thread_to_the_same_end(tmp_path: Path) -> None:
     async def use(service: Service) -> None:
         body, spaces = b'{"points": [[1], [2]], "k": 2}', b" " * 70_000
-        short, long = await fit_points(service, body, None), await fit_points(service, body + spaces, None)
+        short, long = (
+            await compute(service, fit_by(service.lab.lloyd), body, None),
+            await compute(service, fit_by(service.lab.lloyd), body + spaces, None),
+        )
         assert short.body == long.body
         with pytest.raises(AppError, match="the body is not valid JSON"):
-            await fit_points(service, b"{" + spaces, None)
+            await compute(service, fit_by(service.lab.lloyd), b"{" + spaces, None)
 
     with_service(tmp_path, use)
 
@@ -129,7 +133,7 @@ def test_many_small_fits_at_once_are_all_answered(tmp_path: Path) -> None:
     async def use(service: Service) -> None:
         points = np.random.default_rng(0).normal(size=(300, 2)).tolist()
         bodies = [orjson.dumps({"points": points, "k": 4, "seed": seed}) for seed in range(32)]
-        answers = await asyncio.gather(*(fit_points(service, body, None) for body in bodies))
+        answers = await asyncio.gather(*(compute(service, fit_by(service.lab.lloyd), body, None) for body in bodies))
         assert [orjson.loads(answer.body)["seed"] for answer in answers] == list(range(32))
 
     with_service(tmp_path, use)
@@ -137,16 +141,16 @@ def test_many_small_fits_at_once_are_all_answered(tmp_path: Path) -> None:
 
 def test_more_is_refused_while_much_is_under_way(tmp_path: Path) -> None:
     async def use(service: Service) -> None:
-        require_room_to_fit(service)
-        first = asyncio.create_task(fit_points(service, LONG, None))
+        require_room_for(service, fit_by(service.lab.lloyd))
+        first = asyncio.create_task(compute(service, fit_by(service.lab.lloyd), LONG, None))
         while not service.scheduler.work:
             await asyncio.sleep(0)
         with pytest.raises(Overloaded, match="PERCEPT_MAX_WAIT_MS"):
-            require_room_to_fit(service)
+            require_room_for(service, fit_by(service.lab.lloyd))
         with pytest.raises(Overloaded, match="PERCEPT_MAX_WAIT_MS"):
-            await fit_points(service, LONG, None)
+            await compute(service, fit_by(service.lab.lloyd), LONG, None)
         assert orjson.loads((await first).body)["runs"]
-        require_room_to_fit(service)
-        assert service.metrics.model_totals()[COUNTED_AS].value("queue_full") == 2
+        require_room_for(service, fit_by(service.lab.lloyd))
+        assert service.metrics.model_totals()[FIT, ""].value("queue_full") == 2
 
     with_service(tmp_path, use, max_wait_ms=1)

@@ -1,5 +1,6 @@
 """The documentation is complete, its examples are real, and it needs no internet."""
 
+import base64
 import re
 from typing import Any
 
@@ -59,6 +60,17 @@ def test_error_responses_are_documented(document: dict[str, Any]) -> None:
 
     assert documented == {
         ("post", "/predict/{model}"): {"200", "404", "408", "413", "415", "422", "503", "504"},
+        ("post", "/gradients/flow"): {"200", "408", "413", "415", "422", "503", "504"},
+        ("post", "/gradients/approximation"): {"200", "408", "413", "415", "422", "503", "504"},
+        ("get", "/train"): {"200"},
+        ("post", "/train/{problem}"): {"200", "404", "408", "413", "415", "422", "503", "504"},
+        ("post", "/gradients/activations"): {"200", "408", "413", "415", "422", "503", "504"},
+        ("get", "/convolution"): {"200"},
+        ("post", "/convolution"): {"200", "408", "413", "415", "422", "503", "504"},
+        ("get", "/gradients"): {"200", "422", "503", "504"},
+        ("post", "/explain/{model}"): {"200", "404", "408", "413", "415", "422", "503", "504"},
+        ("post", "/gradients/expression"): {"200", "408", "413", "415", "422", "503", "504"},
+        ("post", "/gradients/{demo}"): {"200", "404", "408", "413", "415", "422", "503", "504"},
         ("post", "/cluster/fit"): {"200", "408", "413", "415", "422", "503", "504"},
         ("post", "/cluster/{model}"): {"200", "404", "408", "413", "415", "422", "503", "504"},
         ("get", "/models"): {"200"},
@@ -111,6 +123,7 @@ def test_examples_are_what_the_service_answers(client: TestClient, document: dic
 
     assert example["get", "/health/live"] == client.get("/health/live").json()
     assert example["get", "/health/ready"] == client.get("/health/ready").json()
+    assert example["get", "/convolution"] == client.get("/convolution").json()
     assert example["get", "/models"] == client.get("/models").json()
     assert page == client.get(f"/models/{page['name']}", headers={"Host": "127.0.0.1:8000"}).json()
     prediction = example["post", "/predict/{model}"]
@@ -139,15 +152,143 @@ def test_error_examples_of_clustering_are_what_the_service_answers(
     assert statuses == {413, 415, 422, 504}
 
 
-@pytest.mark.parametrize("path", ["/cluster/{model}", "/cluster/fit"])
-def test_example_of_clustering_works_when_it_is_pasted(client: TestClient, document: dict[str, Any], path: str) -> None:
+def test_error_examples_of_expressions_are_what_the_service_answers(
+    client: TestClient, document: dict[str, Any]
+) -> None:
+    path, statuses = "/gradients/expression", set()
+    large = {"expression": "sum(" + "*".join(["x"] * 19) + ")", "inputs": {"x": [0.5] * 10_000}}
+    for answer in (
+        client.post(path, json={"expression": "x", "inputs": {"x": [[0] * 200] * 200}}),
+        client.post(path, content="x", headers={"Content-Type": "text/plain"}),
+        client.post(path, json={"expression": "9**9**9**9"}),
+        client.post(path, json=large, headers={"X-Request-Timeout-Ms": "1"}),
+    ):
+        example = document["paths"][path]["post"]["responses"][str(answer.status_code)]["content"]
+        assert answer.json() | {"request_id": ""} == example["application/problem+json"]["example"] | {"request_id": ""}
+        statuses.add(answer.status_code)
+    assert statuses == {413, 415, 422, 504}
+
+
+def test_error_examples_of_activations_are_what_the_service_answers(
+    client: TestClient, document: dict[str, Any]
+) -> None:
+    path, statuses = "/gradients/activations", set()
+    large = {"function": "softmax", "x": [0.5] * 64}
+    for answer in (
+        client.post(path, json={"function": "tanh", "x": [0] * 1_002}),
+        client.post(path, content="x", headers={"Content-Type": "text/plain"}),
+        client.post(path, json={"function": "relu", "alpha": 2}),
+        client.post(path, json=large, headers={"X-Request-Timeout-Ms": "1"}),
+    ):
+        example = document["paths"][path]["post"]["responses"][str(answer.status_code)]["content"]
+        assert answer.json() | {"request_id": ""} == example["application/problem+json"]["example"] | {"request_id": ""}
+        statuses.add(answer.status_code)
+    assert statuses == {413, 415, 422, 504}
+
+
+def test_error_examples_of_convolutions_are_what_the_service_answers(
+    client: TestClient, document: dict[str, Any]
+) -> None:
+    path, statuses = "/convolution", set()
+    large = {"matrix": [[0.5] * 256] * 256, "kernel": [[0.5] * 15] * 15, "pooling": {"kind": "max", "size": 8}}
+    for answer in (
+        client.post(path, json={"matrix": [[0] * 257], "kernel": "edge"}),
+        client.post(path, content="1,2", headers={"Content-Type": "text/csv"}),
+        client.post(path, json={"matrix": [[0, 0], [0, 0]], "kernel": "edge"}),
+        client.post(path, json=large, headers={"X-Request-Timeout-Ms": "1"}),
+    ):
+        example = document["paths"][path]["post"]["responses"][str(answer.status_code)]["content"]
+        assert answer.json() | {"request_id": ""} == example["application/problem+json"]["example"] | {"request_id": ""}
+        statuses.add(answer.status_code)
+    assert statuses == {413, 415, 422, 504}
+
+
+def test_error_examples_of_demos_are_what_the_service_answers(client: TestClient, document: dict[str, Any]) -> None:
+    statuses = set()
+    for name, answer in (
+        ("first", client.post("/gradients/first", json={})),
+        ("sum-then-square", client.post("/gradients/sum-then-square", json={"inputs": {"x": [[0] * 500]}})),
+        (
+            "sum-then-square",
+            client.post("/gradients/sum-then-square", content="x", headers={"Content-Type": "text/plain"}),
+        ),
+        ("higher-order", client.post("/gradients/higher-order", json={"inputs": {"x": 2e6}})),
+    ):
+        example = document["paths"]["/gradients/{demo}"]["post"]["responses"][str(answer.status_code)]["content"]
+        told = answer.json() | {"request_id": ""}
+        assert told == example["application/problem+json"]["example"] | {"request_id": ""}, name
+        statuses.add(answer.status_code)
+    assert statuses == {404, 413, 415, 422}
+
+
+def test_example_of_the_list_of_demos_is_what_the_service_answers(client: TestClient, document: dict[str, Any]) -> None:
+    responses = document["paths"]["/gradients"]["get"]["responses"]
+    refused = client.get("/gradients", headers={"X-Request-Timeout-Ms": "soon"}).json()
+
+    assert (
+        responses["200"]["content"]["application/json"]["example"]
+        == client.get("/gradients", headers={"Host": "127.0.0.1:8000"}).json()
+    )
+    assert refused["detail"] == responses["422"]["content"]["application/problem+json"]["example"]["detail"]
+
+
+def test_error_examples_of_explanations_are_what_the_service_answers(
+    client: TestClient, document: dict[str, Any]
+) -> None:
+    picture, statuses = (SAMPLES / "seven.png").read_bytes(), set()
+    for answer in (
+        client.post("/explain/xor-mlp?layer=conv", json={"rows": [[0, 1]]}),
+        client.post("/explain/digits?patch=29", files={"file": picture}),
+        client.post("/explain/digits", files={"file": picture}, headers={"X-Request-Timeout-Ms": "1"}),
+    ):
+        responses = document["paths"]["/explain/{model}"]["post"]["responses"]
+        example = responses[str(answer.status_code)]["content"]["application/problem+json"]["example"]
+        assert answer.json() | {"request_id": ""} == example | {"request_id": ""}
+        statuses.add(answer.status_code)
+    assert statuses == {404, 422, 504}
+
+
+def test_example_of_an_explanation_is_what_the_service_answers(client: TestClient, document: dict[str, Any]) -> None:
+    """Of the picture that the example says the model saw."""
+    answered = document["paths"]["/explain/{model}"]["post"]["responses"]["200"]["content"]["application/json"]
+    picture = base64.b64decode(answered["example"]["input"].partition(",")[2])
+    told = document["components"]["schemas"][answered["schema"]["$ref"].rpartition("/")[2]]
+
+    assert client.post("/explain/digits", files={"file": picture}).json() == answered["example"]
+    assert set(told["required"]) == set(answered["example"])
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/cluster/{model}", "/cluster/fit", "/convolution", "/train/{problem}"),
+        *("/gradients/expression", "/gradients/activations", "/gradients/{demo}"),
+        *("/gradients/flow", "/gradients/approximation"),
+    ],
+)
+def test_example_works_when_it_is_pasted(client: TestClient, document: dict[str, Any], path: str) -> None:
     operation = document["paths"][path]["post"]
     asked = operation["requestBody"]["content"]["application/json"]["example"]
     answered = operation["responses"]["200"]["content"]["application/json"]
 
     assert client.post(addressed(document, path, "post"), json=asked).json() == answered["example"]
-    name = answered["schema"]["$ref"].rpartition("/")[2]
-    assert set(document["components"]["schemas"][name]["required"]) == set(answered["example"])
+    told = document["components"]["schemas"][answered["schema"]["$ref"].rpartition("/")[2]]
+    assert set(told["required"]) <= set(answered["example"]) <= set(told["properties"])
+
+
+def test_error_examples_of_training_are_what_the_service_answers(client: TestClient, document: dict[str, Any]) -> None:
+    statuses = set()
+    for answer in (
+        client.post("/train/parity", json={}),
+        client.post("/train/bowl", json={"weights": {"point": [0] * 20_000}}),
+        client.post("/train/bowl", content="x", headers={"Content-Type": "text/plain"}),
+        client.post("/train/bowl", json={"optimiser": "lbfgs"}),
+        client.post("/train/iris", json={"steps": 300}, headers={"X-Request-Timeout-Ms": "1"}),
+    ):
+        example = document["paths"]["/train/{problem}"]["post"]["responses"][str(answer.status_code)]["content"]
+        assert answer.json() | {"request_id": ""} == example["application/problem+json"]["example"] | {"request_id": ""}
+        statuses.add(answer.status_code)
+    assert statuses == {404, 413, 415, 422, 504}
 
 
 def test_every_number_of_a_fit_is_explained(document: dict[str, Any]) -> None:

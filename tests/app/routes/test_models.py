@@ -36,6 +36,33 @@ def test_model_page_has_card_layers_figures_and_a_call(client: TestClient) -> No
     assert sum(layer["parameters"] for layer in page["card"]["layers"]) == page["card"]["parameters"] == 118_346
 
 
+def test_model_page_has_the_layers_of_the_graph_beside_the_cards(client: TestClient) -> None:
+    page = client.get("/models/mnist-cnn").json()
+    graph = page["graph"]
+
+    assert graph["layers"][5] == {
+        "name": "conv2d",
+        "operation": "Conv",
+        "output_shape": ["batch", 32, 24, 24],
+        "parameters": 832,
+        "weights": {"classifier.body.conv1.weight": [32, 1, 5, 5], "classifier.body.conv1.bias": [32]},
+    }
+    assert sum(layer["parameters"] for layer in graph["layers"]) == graph["parameters"] == page["card"]["parameters"]
+    assert graph["operations"] == {
+        **{"Cast": 1, "Div": 2, "Sub": 1, "Reshape": 2, "Conv": 2, "Relu": 3, "MaxPool": 2, "Gemm": 2, "Softmax": 1},
+    }
+
+
+def test_page_is_there_when_the_file_has_gone(tmp_path: Path) -> None:
+    path = write_brightness(tmp_path)
+    with TestClient(create_app(Settings(artifacts=tmp_path, reload_seconds=0))) as client:
+        path.unlink()
+        page = client.get("/models/brightness").json()
+
+    assert page["graph"] is None
+    assert page["card"]["name"] == "brightness"
+
+
 def test_alias_leads_to_the_page_of_its_model(client: TestClient) -> None:
     assert client.get("/models/digits").json()["name"] == client.get("/models").json()["aliases"]["digits"]
 

@@ -1,0 +1,139 @@
+"""Saliency by gradients: how much a score changes with each pixel of what the model saw, by the graph beside the model
+(training/saliency.py). Knows no HTTP and no queue.
+
+Each graph is opened when it is first asked for, in a session of its own, of which the last few are kept.
+"""
+
+import hashlib
+import threading
+from collections.abc import Callable
+from typing import Annotated, Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+from pydantic import Field
+from typing_extensions import TypedDict
+
+from app.errors import ArtifactRejected
+from app.images import Gray
+from app.model import Model
+from app.png import address
+from app.runtime import CPU, open_session
+
+FILE, BELONGS_TO = "saliency.onnx", "percept.model_sha256"
+MOST_SESSIONS = 4
+# Smilkov et al. 2017: the noise's standard deviation as a share of what pixels span.
+NOISE, NOISY_PICTURES, SEED = 0.15, 16, 0
+# Sundararajan et al. 2017: pictures on the straight line from black, in the middle of equal steps.
+STEPS = 32
+WHITE = 255.0
+# As the model saw it, and black; with noise; on the way.
+PICTURES = 2 + NOISY_PICTURES + STEPS
+# So many pictures run together.
+TOGETHER = 16
+
+Floats = NDArray[np.float64]
+GoOn = Callable[[], None]
+
+
+class ByPixel(TypedDict):
+    values: Annotated[list[list[float]], Field(description="By row and column of what the model saw.")]
+    picture: Annotated[
+        str,
+        Field(description="Address of a gray PNG: middle gray is 0, white the largest absolute value, black less it."),
+    ]
+
+
+class Integrated(ByPixel):
+    missing: Annotated[
+        float,
+        Field(description="What the sum of all values lacks of the score less that of a black picture: 0 if exact."),
+    ]
+
+
+class Gradients(TypedDict):
+    """Of the score of one class, before any softmax."""
+
+    index: Annotated[int, Field(description="The class.")]
+    score: Annotated[float, Field(description="Its logit or margin.")]
+    gradient: Annotated[ByPixel, Field(description="∂score/∂pixel, per gray level.")]
+    gradient_times_input: Annotated[ByPixel, Field(description="The same times the pixel.")]
+    smoothgrad: Annotated[
+        ByPixel,
+        Field(
+            description=f"The mean gradient of {NOISY_PICTURES} pictures with noise, its deviation {NOISE:.0%} of 255."
+        ),
+    ]
+    integrated_gradients: Annotated[
+        Integrated,
+        Field(description=f"The mean gradient on the way from a black picture, in {STEPS} steps, times the pixel."),
+    ]
+
+
+class SaliencyGraphs:
+    """Of one worker's models. Safe in threads; what belongs to a model that nobody holds any more is freed with it."""
+
+    def __init__(self) -> None:
+        self._sessions: WeakKeyDictionary[Model, ort.InferenceSession] = WeakKeyDictionary()
+        self._turn = threading.Lock()
+
+    def of(self, model: Model) -> ort.InferenceSession | None:
+        """None if there is no such graph beside the model, or one of another model. Raises NotReady if the model's
+        file has gone."""
+        with self._turn:
+            session = self._sessions.pop(model, None) or _opened(model)
+            if session is not None:
+                self._sessions[model] = session  # the last that was asked for
+                while len(self._sessions) > MOST_SESSIONS:
+                    del self._sessions[next(iter(self._sessions))]
+            return session
+
+
+def _opened(model: Model) -> ort.InferenceSession | None:
+    try:
+        session = open_session(model.path.with_name(FILE).read_bytes(), [CPU])
+    except (OSError, ArtifactRejected):
+        return None
+    belongs_to = session.get_modelmeta().custom_metadata_map.get(BELONGS_TO)
+    return session if belongs_to == hashlib.sha256(model.content()).hexdigest() else None
+
+
+def gradients(session: ort.InferenceSession, pixels: Gray, index: int, go_on: GoOn = lambda: None) -> Gradients:
+    """`go_on` is called before each batch, and what it raises ends it."""
+    picture = pixels.astype(np.float64)
+    noise = np.random.default_rng(SEED).normal(scale=NOISE * WHITE, size=(NOISY_PICTURES, *picture.shape))
+    shares = (np.arange(STEPS) + 0.5) / STEPS
+    on_the_way = shares[:, np.newaxis, np.newaxis] * picture
+    [gradient, _], [score, black] = _run(session, np.stack([picture, np.zeros_like(picture)]), index, go_on)
+    smooth, _ = _run(session, picture + noise, index, go_on)
+    way, _ = _run(session, on_the_way, index, go_on)
+    integrated = way.mean(0) * picture
+    return Gradients(
+        index=index,
+        score=float(score),
+        gradient=_told(gradient),
+        gradient_times_input=_told(gradient * picture),
+        smoothgrad=_told(smooth.mean(0)),
+        integrated_gradients=Integrated(**_told(integrated), missing=float(score - black - integrated.sum())),
+    )
+
+
+def _run(session: ort.InferenceSession, pictures: Floats, index: int, go_on: GoOn) -> tuple[Floats, Floats]:
+    """Gradients [N, height, width] and the class's scores [N]."""
+    found, scores = [], []
+    for start in range(0, len(pictures), TOGETHER):
+        go_on()
+        batch = pictures[start : start + TOGETHER].astype(np.float32)
+        feed: dict[str, Any] = {"pixels": batch, "index": np.full(len(batch), index, np.int64)}
+        gradient, score = session.run(["gradient", "scores"], feed)
+        found.append(gradient.astype(np.float64))
+        scores.append(score[:, index].astype(np.float64))
+    return np.concatenate(found), np.concatenate(scores)
+
+
+def _told(values: Floats) -> ByPixel:
+    largest = float(np.abs(values).max()) or 1.0
+    gray = np.rint(127.5 + 127.5 * values / largest).astype(np.uint8)
+    return ByPixel(values=values.tolist(), picture=address(gray))

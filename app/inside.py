@@ -1,0 +1,204 @@
+"""What goes on inside a model: the layers of its graph, and what each gives for one input.
+
+Nothing of this is there before it is asked for. Activations are intermediate tensors made outputs, in a session of its
+own on the CPU, of which the last few are kept. Knows no HTTP and no pictures.
+"""
+
+import threading
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+from pydantic import BaseModel, Field
+
+from app.card import read_golden
+from app.errors import ArtifactRejected, InvalidRequest
+from app.gradient_saliency import SaliencyGraphs
+from app.model import Model
+from app.onnx_graph import DamagedGraph, Graph, Initializer, Node, read_graph, with_outputs
+from app.profile import has_batch_axis, random_rows
+from app.runtime import BFLOAT16, CPU, give_back_freed_memory, open_session, run_with_bfloat16
+from app.tensors import BY_ONNX
+
+Array = NDArray[Any]
+Axis = int | str | None
+
+# Sessions with all activations that a worker keeps: each holds a model's weights once more.
+MOST_SESSIONS = 4
+BATCH = "batch"
+# Batches whose shapes are compared, to tell the axis that counts rows.
+SIZES = (1, 2)
+# What NumPy can hold, of what onnxruntime gives.
+READABLE = set(BY_ONNX) - {BFLOAT16}
+
+
+class GraphLayer(BaseModel):
+    """A tensor that an operation of the graph gives."""
+
+    name: str = Field(description="Of the tensor: what `/explain/{model}?layer=` takes.")
+    operation: str = Field(description="As ONNX names it.", examples=["Conv"])
+    output_shape: list[Axis] | None = Field(
+        description="`batch` is the axis that counts rows, null one whose size depends on something else. Null as a "
+        "whole where it could not be measured."
+    )
+    parameters: int = Field(
+        description="Numbers in floating-point tensors with at least one axis that this operation is the first to use; "
+        "scalars, whole numbers and what the operation computes are none."
+    )
+    weights: dict[str, list[int]] = Field(description="Those tensors and their shapes.")
+
+
+class GraphTable(BaseModel):
+    """The layers as the file has them, read from the graph; also of a model without a card."""
+
+    layers: list[GraphLayer] = Field(description="In the order in which they are computed.")
+    parameters: int = Field(
+        description="Of all layers together. Constants of the preprocessing count, too, if they have an axis: a file "
+        "does not tell them from what was learned."
+    )
+    operations: dict[str, int] = Field(description="How many operations of each kind the graph has.")
+    note: str | None = Field(description="Why shapes are not known, if they are not.")
+
+
+class Insides:
+    """Of one worker's models: their tables, and the last few sessions that give activations. Safe in threads; what
+    belongs to a model that nobody holds any more is freed with it."""
+
+    def __init__(self) -> None:
+        self._tables: WeakKeyDictionary[Model, GraphTable] = WeakKeyDictionary()
+        self._sessions: WeakKeyDictionary[Model, ort.InferenceSession] = WeakKeyDictionary()
+        self._turn = threading.Lock()
+        self.saliency = SaliencyGraphs()
+
+    def table(self, model: Model) -> GraphTable:
+        """Raises InvalidRequest for a graph that cannot be read here, NotReady if the file has gone."""
+        with self._turn:
+            found = self.known_table(model)
+            if found is None:
+                content = model.content()
+                # A session that is kept anyhow, or one that is closed again.
+                found = _table(model, _graph(model, content), content, self._sessions.get(model))
+                self._tables[model] = found
+                give_back_freed_memory()
+        return found
+
+    def known_table(self, model: Model) -> GraphTable | None:
+        """None if it has not been asked for before. Waits for nobody."""
+        return self._tables.get(model)
+
+    def activations(self, model: Model, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """By the names of the table's layers. Raises as `table` does, and InvalidRequest if onnxruntime refuses."""
+        session = self._session(model)
+        given = {node.name: node.type for node in session.get_outputs()}
+        wanted = [layer.name for layer in self.table(model).layers if given.get(layer.name) in READABLE]
+        return dict(zip(wanted, session.run(wanted, dict(inputs)), strict=True))
+
+    def is_ready(self, model: Model) -> bool:
+        """Whether the next activations need no new session."""
+        return model in self._sessions
+
+    def _session(self, model: Model) -> ort.InferenceSession:
+        with self._turn:
+            session = self._sessions.pop(model, None)
+            if session is None:
+                content = model.content()
+                session = _open(model, _graph(model, content), content)
+            self._sessions[model] = session  # the last one used is the last one dropped
+            while len(self._sessions) > MOST_SESSIONS:
+                del self._sessions[next(iter(self._sessions))]
+        return session
+
+
+def _graph(model: Model, content: bytes) -> Graph:
+    try:
+        return read_graph(content)
+    except DamagedGraph as error:
+        raise InvalidRequest(f"model {model.name!r} cannot be looked into: {error}") from None
+
+
+def _open(model: Model, graph: Graph, content: bytes) -> ort.InferenceSession:
+    served = {output.name for output in graph.outputs}
+    hidden = [name for node in graph.nodes for name in node.outputs if name and name not in served]
+    try:
+        return open_session(with_outputs(content, hidden), [CPU])
+    except ArtifactRejected as error:
+        raise InvalidRequest(f"model {model.name!r} cannot be looked into: {error.detail}") from None
+
+
+def _table(model: Model, graph: Graph, content: bytes, session: ort.InferenceSession | None) -> GraphTable:
+    note = None
+    try:
+        shapes = _shapes(model, session or _open(model, graph, content))
+    except Exception as error:  # made-up rows may be none, and onnxruntime has no common class for what it raises
+        shapes, note = {}, f"made-up rows cannot be run: {str(error).partition(chr(10))[0]}"
+    layers = list(_layers(graph, shapes))
+    return GraphTable(
+        layers=layers,
+        parameters=sum(layer.parameters for layer in layers),
+        operations=dict(Counter(node.operation for node in graph.nodes)),
+        note=note,
+    )
+
+
+def _layers(graph: Graph, shapes: Mapping[str, list[Axis]]) -> Iterator[GraphLayer]:
+    weights = {each.name: each for each in graph.initializers}
+    for node in graph.nodes:
+        own = [weights.pop(name) for name in node.inputs if name in weights]
+        own += list(_within(node))
+        counted = {each.name: list(each.shape) for each in own if each.parameters}
+        parameters = sum(each.parameters for each in own)
+        for name in filter(None, node.outputs):
+            yield GraphLayer(
+                name=name,
+                operation=node.operation,
+                output_shape=shapes.get(name),
+                parameters=parameters,
+                weights=counted,
+            )
+            parameters, counted = 0, {}  # the first output's
+
+
+def _within(node: Node) -> Iterator[Initializer]:
+    """Tensors that an operation carries: constants, and those of the graphs in it."""
+    yield from (value for value in node.attributes.values() if isinstance(value, Initializer))
+    for graph in node.graphs:
+        yield from graph.initializers
+        yield from chain.from_iterable(map(_within, graph.nodes))
+
+
+def _shapes(model: Model, session: ort.InferenceSession) -> dict[str, list[Axis]]:
+    """By running it with one row and with two."""
+    names = [node.name for node in session.get_outputs() if node.type in READABLE or node.type == BFLOAT16]
+    sizes = SIZES if has_batch_axis(model.session) else (1,)
+    runs = [_shapes_of(session, names, _rows(model, size)) for size in sizes]
+    return {
+        name: [_axis(axes) for axes in zip(*shapes, strict=True)]
+        for name, *shapes in zip(names, *runs, strict=True)
+        if len({len(shape) for shape in shapes}) == 1
+    }
+
+
+def _shapes_of(session: ort.InferenceSession, names: list[str], inputs: Mapping[str, Array]) -> list[Sequence[int]]:
+    has_bfloat16 = any(node.type == BFLOAT16 for node in session.get_outputs())
+    arrays = run_with_bfloat16(session, inputs, names) if has_bfloat16 else session.run(names, dict(inputs))
+    return [array.shape for array in arrays]
+
+
+def _rows(model: Model, size: int) -> dict[str, Array]:
+    """So many golden rows, others for each size, or made-up ones where there are none."""
+    golden = read_golden(model.session.get_modelmeta().custom_metadata_map) if model.card else None
+    if golden is None:
+        return random_rows(model.session, size)
+    arrays = {name: tensor.array() for name, tensor in golden.inputs.items()}
+    return {name: np.resize(array[size - 1 :], (size, *array.shape[1:])) for name, array in arrays.items()}
+
+
+def _axis(sizes: Sequence[int]) -> Axis:
+    if len(set(sizes)) == 1:
+        return sizes[0]
+    return BATCH if tuple(sizes) == SIZES else None

@@ -1,0 +1,143 @@
+"""What a caller of a descent is answered: each step, and where to go on from; as JSON or as server-sent events. Knows
+no HTTP."""
+
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import numpy as np
+import orjson
+from pydantic import Field
+from typing_extensions import TypedDict
+
+from app.lab.descent import OPTIMISERS, PROBLEMS, Graphs, Position, Seen, descend, is_finite, settings_for
+from app.lab.descent_request import Asked
+
+Number = float | None  # null: infinite or undefined
+
+
+class StepTold(TypedDict):
+    """Before the first step, and after each."""
+
+    step: Annotated[int, Field(description="So many were taken, those of earlier requests among them.")]
+    loss: Annotated[Number, Field(description="null if it is infinite or undefined.")]
+    accuracy: Annotated[Number, Field(description="Share of the samples that are answered right; null for a function.")]
+    gradient_norm: Annotated[Number, Field(description="Euclidean, of the loss by all weights.")]
+    gradient_norms: Annotated[dict[str, Number], Field(description="The same of each weight by its name.")]
+    weights: Annotated[dict[str, Any] | None, Field(description="By name; null if they are not told.")]
+
+
+class Stopped(TypedDict):
+    code: Annotated[str, Field(description="`steps` or `diverged`.")]
+    message: str
+
+
+class Descent(TypedDict):
+    """`weights`, `state` and `steps_so_far`, sent again, go on from here."""
+
+    problem: str
+    optimiser: str
+    settings: dict[str, float]
+    steps: list[StepTold]
+    weights: Annotated[dict[str, Any], Field(description="After the last step, by name.")]
+    state: Annotated[dict[str, list[Number]], Field(description="Of the optimiser: vectors over all weights.")]
+    steps_so_far: int
+    stopped: Stopped
+
+
+class ProblemTold(TypedDict):
+    name: str
+    title: str
+    mathematics: str
+    weights: Annotated[dict[str, list[int]], Field(description="Shapes by name.")]
+    start: Annotated[dict[str, list[float]] | None, Field(description="null: at random, by `seed`.")]
+    learning_rates: Annotated[dict[str, float], Field(description="By optimiser, if none is sent.")]
+
+
+class OptimiserTold(TypedDict):
+    name: str
+    title: str
+    mathematics: Annotated[str, Field(description="w weights, g gradient, η learning rate, λ weight decay.")]
+    settings: Annotated[dict[str, float], Field(description="With what is taken for those that are not sent.")]
+    state: list[str]
+
+
+class Lessons(TypedDict):
+    """What there is to train on, and by what."""
+
+    problems: list[ProblemTold]
+    optimisers: list[OptimiserTold]
+
+
+MESSAGES = {
+    "steps": "All steps that were asked for have been taken.",
+    "diverged": "The loss or a gradient has become infinite or undefined; a smaller learning rate may help.",
+}
+
+
+def lessons(graphs: Graphs) -> Lessons:
+    return Lessons(
+        problems=[
+            ProblemTold(
+                name=name,
+                title=facts.title,
+                mathematics=facts.mathematics,
+                weights={each: list(shape) for each, shape in graphs.problem(name).shapes.items()},
+                start={each: list(value) for each, value in facts.start.items()} or None,
+                learning_rates={each: settings_for(name, each)["learning_rate"] for each in OPTIMISERS},
+            )
+            for name, facts in PROBLEMS.items()
+        ],
+        optimisers=[
+            OptimiserTold(
+                name=name,
+                title=facts.title,
+                mathematics=facts.mathematics,
+                settings=dict(facts.settings),
+                state=list(facts.state),
+            )
+            for name, facts in OPTIMISERS.items()
+        ],
+    )
+
+
+def answer(asked: Asked, graphs: Graphs, go_on: Callable[[], None] = lambda: None) -> Descent:
+    """`go_on` is called now and then, and what it raises ends it."""
+    optimiser = graphs.optimiser(asked.optimiser)
+    with np.errstate(all="ignore"):  # what diverges is told
+        way = list(descend(asked.problem, optimiser, asked.facts, asked.start, asked.settings, asked.steps, go_on))
+        steps = [_told(position, each, asked.tell_weights) for position, each in way]
+    last, seen = way[-1]
+    code = "steps" if is_finite(seen) else "diverged"
+    return Descent(
+        problem=asked.name,
+        optimiser=asked.optimiser,
+        settings=dict(asked.settings),
+        steps=steps,
+        weights=_weights(last),
+        state={name: each.tolist() for name, each in last.state.items()},
+        steps_so_far=last.steps,
+        stopped=Stopped(code=code, message=MESSAGES[code]),
+    )
+
+
+def events(told: Descent) -> bytes:
+    """As server-sent events (HTML standard, section 9.2): a `step` for each, then an `end` with the rest."""
+    rest = {name: value for name, value in told.items() if name != "steps"}
+    parts = [*(("step", each) for each in told["steps"]), ("end", rest)]
+    return b"".join(b"event: %b\ndata: %b\n\n" % (kind.encode(), orjson.dumps(data)) for kind, data in parts)
+
+
+def _told(position: Position, seen: Seen, tell_weights: bool) -> StepTold:
+    norms = seen.norms
+    return StepTold(
+        step=position.steps,
+        loss=seen.loss,
+        accuracy=seen.accuracy,
+        gradient_norm=float(np.sqrt(sum(each * each for each in norms.values()))),
+        gradient_norms=dict(norms),
+        weights=_weights(position) if tell_weights else None,
+    )
+
+
+def _weights(position: Position) -> dict[str, Any]:
+    return {name: each.tolist() for name, each in position.weights.items()}

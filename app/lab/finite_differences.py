@@ -1,0 +1,116 @@
+"""Gradients against central differences of the values, element by element: how far they are apart, and where."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from app.lab.tape import Floats
+
+EPSILON = float(np.finfo(np.float64).eps)
+# Where the error of rounding, of the order of eps / h, and that of the formula, h², are alike.
+STEP = EPSILON ** (1 / 3)
+SHORT = 1 / 30
+MOST_CHECKED, LEAST_CHECKED = 10, 2
+# Numbers to compute for one check.
+MOST_WORK = 200_000
+AGREES = 1e-6
+# Beyond this share of the gradient, rounding leaves nothing to compare.
+UNRELIABLE = 1e-6
+# Rounding errors of a formula are some units in the last place.
+UNITS = 8
+
+# Of the formula as one number, when the named input has this value and the others stay as they are.
+Value = Callable[[str, Floats], float]
+Place = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """At one element. `error` is relative to the larger of both, absolute below 1."""
+
+    name: str
+    place: Place
+    exact: float
+    numeric: float
+    error: float
+
+
+@dataclass(frozen=True)
+class Checked:
+    """`elements` were compared, of so many that have a finite gradient; the worst of them, or None if there is none."""
+
+    elements: int
+    of: int
+    worst: Difference | None
+
+    @property
+    def agrees(self) -> bool | None:
+        """None if there was nothing to compare."""
+        return None if self.worst is None else self.worst.error <= AGREES
+
+
+def check(value: Value, inputs: Mapping[str, Floats], gradients: Mapping[str, Floats], work: int) -> Checked:
+    """Of many elements some are looked at, evenly spread. Left out is what cannot be compared: where the value or a
+    difference is infinite or undefined, or where the difference is less than what rounding does to the value. `work`
+    is how many numbers a value takes."""
+    finite = {name: np.flatnonzero(np.isfinite(gradient)) for name, gradient in gradients.items()}
+    count = sum(len(places) for places in finite.values())
+    most = min(MOST_CHECKED, max(LEAST_CHECKED, MOST_WORK // (4 * work)))
+    compared = [
+        difference
+        for name, place in _spread(finite, inputs, most)
+        if (difference := _best(value, name, inputs[name], place, float(gradients[name][place])))
+    ]
+    worst = max(compared, key=lambda each: each.error, default=None)
+    return Checked(len(compared), count, worst)
+
+
+def _spread(
+    finite: Mapping[str, "np.ndarray[tuple[int], np.dtype[np.intp]]"], inputs: Mapping[str, Floats], most: int
+) -> Iterator[tuple[str, Place]]:
+    ends = np.cumsum([len(places) for places in finite.values()])
+    if not len(ends) or not ends[-1]:
+        return
+    names = list(finite)
+    for each in np.unique(np.linspace(0, ends[-1] - 1, most).round().astype(int)):
+        which = int(np.searchsorted(ends, each, side="right"))
+        name = names[which]
+        flat = finite[name][each - (ends[which - 1] if which else 0)]
+        yield name, tuple(int(index) for index in np.unravel_index(flat, inputs[name].shape))
+
+
+def _best(value: Value, name: str, values: Floats, place: Place, exact: float) -> Difference | None:
+    """By the first step that agrees, else the nearest: one that does not shrink with the number, one relative to it,
+    which stays in the domain of log, say, and a short one, for high powers."""
+    at = abs(float(values[place]))
+    best: Difference | None = None
+    for step in dict.fromkeys([STEP * max(1.0, at), STEP * at or STEP, SHORT * STEP * (at or 1.0)]):
+        found = _difference(value, name, values, place, exact, step)
+        if found and (best is None or found.error < best.error):
+            best = found
+        if best and best.error <= AGREES:
+            break
+    return best
+
+
+def _difference(value: Value, name: str, values: Floats, place: Place, exact: float, step: float) -> Difference | None:
+    """None if nothing can be said by it."""
+    at = float(values[place])
+    high, low = (value(name, _moved(values, place, to)) for to in (at + step, at - step))
+    width = (at + step) - (at - step)
+    if not np.isfinite(high - low) or not width:
+        return None
+    numeric = (high - low) / width
+    scale = max(1.0, abs(numeric), abs(exact))
+    rounding = UNITS * EPSILON * (abs(high) + abs(low)) / width
+    error = max(0.0, abs(numeric - exact) - rounding) / scale
+    # A number so large that its neighbours are far away may be anything to a function that turns quickly.
+    tells_nothing = rounding > UNRELIABLE * scale or np.spacing(abs(at)) > UNRELIABLE
+    return None if tells_nothing and error > AGREES else Difference(name, place, exact, numeric, error)
+
+
+def _moved(values: Floats, place: Place, to: float) -> Floats:
+    moved = values.copy()
+    moved[place] = to
+    return moved

@@ -1,0 +1,30 @@
+"""What all drawings of the lab have in common: the frame of an SVG without scripts, and numbers as they are written."""
+
+import math
+from collections.abc import Iterable
+from html import escape
+
+# Ink, what is less important, what belongs to gradients.
+BLACK, GRAY, RED = "#1b1f24", "#57606a", "#b3261e"
+STYLE = f"""
+text {{ font: 12px ui-monospace, Menlo, Consolas, monospace; fill: {BLACK} }}
+.head {{ font-size: 15px }} .text {{ fill: {GRAY} }} .gradient {{ fill: {RED} }} .paper {{ fill: #ffffff }}
+"""
+
+
+def picture(title: str, width: float, height: float, style: str, parts: Iterable[str]) -> str:
+    """`style` is what is added to the common one."""
+    head = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:g}" height="{height:g}" '
+        f'viewBox="0 0 {width:g} {height:g}" role="img">'
+    )
+    frame = f"<title>{escape(title)}</title><style>{STYLE}{style}</style>"
+    paper = f'<rect class="paper" width="{width:g}" height="{height:g}"/>'
+    return "\n".join([head, frame, paper, *parts, "</svg>"])
+
+
+def number(value: float | None) -> str:
+    """Three digits; what is undefined is a question mark."""
+    if value is None or math.isnan(value):
+        return "?"
+    return ("∞" if value > 0 else "−∞") if math.isinf(value) else f"{value:.3g}".replace("-", "−")

@@ -1,0 +1,89 @@
+"""Occlusion: which parts of a picture an answer rests on, by covering one patch after the other and asking again.
+
+After Zeiler and Fergus, "Visualizing and Understanding Convolutional Networks" (2014), section 4.2. Pure: arrays in and
+out; knows no model.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.errors import InvalidRequest
+
+# A picture for each position; so many keep a request within hundredths of a second for a small model.
+MOST_POSITIONS = 400
+# As many patches beside each other, overlapping by half, as a side has if nothing is asked for.
+PATCHES = 7
+
+Pixels = NDArray[np.uint8]  # [H, W]
+
+
+@dataclass(frozen=True)
+class Patches:
+    """Squares that cover a picture: every pixel is under one of them at least."""
+
+    height: int  # of the picture
+    width: int
+    side: int
+    stride: int
+    fill: int  # what a covered pixel is, 0 to 255
+
+    @property
+    def tops(self) -> list[int]:
+        return _starts(self.height, self.side, self.stride)
+
+    @property
+    def lefts(self) -> list[int]:
+        return _starts(self.width, self.side, self.stride)
+
+    @property
+    def count(self) -> int:
+        return len(self.tops) * len(self.lefts)
+
+    def positions(self) -> Iterator[tuple[slice, slice]]:
+        for top in self.tops:
+            for left in self.lefts:
+                yield slice(top, top + self.side), slice(left, left + self.side)
+
+
+def patches_of(height: int, width: int, side: int | None, stride: int | None, fill: int) -> Patches:
+    """What is None is chosen by the picture's size. Raises InvalidRequest with what is allowed."""
+    shorter = min(height, width)
+    side = max(1, shorter // PATCHES) if side is None else side
+    if not 1 <= side <= shorter:
+        raise InvalidRequest(f"patch is {side}; allowed is 1 to {shorter}, the shorter side of what the model sees")
+    stride = max(1, side // 2) if stride is None else stride
+    if not 1 <= stride <= side:
+        raise InvalidRequest(f"stride is {stride}; allowed is 1 to {side}, the patch, so that no pixel is left out")
+    patches = Patches(height, width, side, stride, fill)
+    if patches.count > MOST_POSITIONS:
+        raise InvalidRequest(
+            f"a patch of {side} with a stride of {stride} has {patches.count:,} positions; at most {MOST_POSITIONS} "
+            "are allowed: take a larger stride, or a larger patch"
+        )
+    return patches
+
+
+def _starts(length: int, side: int, stride: int) -> list[int]:
+    """The last one ends where the picture does, whatever the stride."""
+    last = length - side
+    return [*range(0, last, stride), last]
+
+
+def occluded(pixels: Pixels, patches: Patches) -> Pixels:
+    """[positions, H, W]: the picture with one patch covered, in the order of the positions, row by row."""
+    covered = np.repeat(pixels[np.newaxis], patches.count, axis=0)
+    for picture, (rows, columns) in zip(covered, patches.positions(), strict=True):
+        picture[rows, columns] = patches.fill
+    return covered
+
+
+def by_pixel(falls: NDArray[np.float64], patches: Patches) -> NDArray[np.float64]:
+    """[H, W]: of each pixel the mean of the falls of those patches that cover it."""
+    total, count = np.zeros((2, patches.height, patches.width))
+    for fall, (rows, columns) in zip(falls, patches.positions(), strict=True):
+        total[rows, columns] += fall
+        count[rows, columns] += 1
+    return np.asarray(total / count)

@@ -1,0 +1,117 @@
+"""POST /explain/{model}: what a model saw, what every layer gave, and which parts of a picture the answer rests on."""
+
+from copy import deepcopy
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from fastapi.openapi.models import Example
+
+from app.activations import MOST_NUMBERS
+from app.computation import TOO_LATE, compute, require_room_for
+from app.errors import DeadlineExceeded, InvalidRequest, NotFound
+from app.explanation import Explanation, Wishes, body_of, drawing, explaining
+from app.model import Model
+from app.occlusion import MOST_POSITIONS
+from app.problems import documented, documented_as, documented_overload
+from app.routes.accepted import PNG, wants
+from app.routes.callers import gone
+from app.routes.dependencies import DeadlineDep, ServiceDep, StoreDep, UploadDep
+from app.routes.predict import IMAGE_BODY
+
+router = APIRouter(tags=["explain"])
+
+NAMES: dict[str, Example] = {"digits": {"value": "digits"}, "clothing": {"value": "clothing"}}
+BODY = deepcopy(IMAGE_BODY)
+BODY["requestBody"]["content"]["application/json"]["schema"]["properties"]["inputs"] = {
+    "type": "array",
+    "items": {"type": "object"},
+    "description": "Tensors as under /v2, for a model without a card.",
+}
+PICTURE: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": f"As JSON, or one layer as a picture for who asks for it: `Accept: {PNG}` and `?layer=`.",
+        "content": {PNG: {"schema": {"type": "string", "format": "binary"}}},
+    }
+}
+FAULTS = {
+    404: (
+        "No such model, version or layer.",
+        NotFound(
+            "model 'xor-mlp' has no layer 'conv'; there are: mul, sub_1, linear, relu, linear_1, relu_1, logits, "
+            "probabilities"
+        ),
+    ),
+    422: (
+        "Readable, but not what can be explained: several pictures, no image, a patch out of range.",
+        InvalidRequest("patch is 29; allowed is 1 to 28, the shorter side of what the model sees"),
+    ),
+    504: ("The time that X-Request-Timeout-Ms allows was over before the answer was.", DeadlineExceeded(TOO_LATE)),
+}
+
+
+async def _model(
+    model: Annotated[str, Path(description="A model's name, or an alias.", openapi_examples=NAMES)],
+    store: StoreDep,
+    service: ServiceDep,
+    version: Annotated[int | None, Query(description="Not the highest version, but this one.")] = None,
+) -> Model:
+    found = store.find(model, version)
+    require_room_for(service, explaining(found, service.insides, Wishes(), service.settings))
+    return found
+
+
+async def _wishes(
+    top: Annotated[int | None, Query(ge=1, description="Only the most probable classes, in order.")] = None,
+    layer: Annotated[
+        str | None,
+        Query(
+            description="Only this layer, by its name on the model's page, with its picture and its numbers; "
+            f"these up to {MOST_NUMBERS:,}."
+        ),
+    ] = None,
+    pictures: Annotated[bool, Query(description="Whether every layer has its picture.")] = False,
+    gradients: Annotated[
+        bool, Query(description="Whether the score's gradients by the pixels are told, of an image classifier of ours.")
+    ] = True,
+    occlusion: Annotated[bool, Query(description="Whether patches are laid over the picture.")] = True,
+    patch: Annotated[
+        int | None,
+        Query(
+            ge=1,
+            description="The side of the patch in pixels of what the model sees; a seventh of its shorter side unless "
+            f"given. At most {MOST_POSITIONS} positions are tried.",
+        ),
+    ] = None,
+    stride: Annotated[
+        int | None, Query(ge=1, description="How far the patch moves, at most its side; half of it unless given.")
+    ] = None,
+    fill: Annotated[int, Query(ge=0, le=255, description="The level of what is covered; 0 is the background.")] = 0,
+) -> Wishes:
+    return Wishes(top, layer, pictures, gradients, occlusion, patch, stride, fill)
+
+
+@router.post(
+    "/explain/{model}",
+    summary="Look inside a model at work",
+    responses=documented(408, 413, 415) | documented_as(FAULTS) | documented_overload() | PICTURE,
+    response_model=Explanation,
+    openapi_extra=BODY,
+)
+async def explain(
+    request: Request,
+    model: Annotated[Model, Depends(_model)],
+    wishes: Annotated[Wishes, Depends(_wishes)],
+    deadline: DeadlineDep,
+    upload: UploadDep,
+    service: ServiceDep,
+) -> Response:
+    """Of one picture, row or text, or of tensors of one row as under /v2 for a model without a card: what the model saw
+    after the preprocessing, the prediction, every layer of the graph with the least, the greatest and the mean of what
+    it gave, and, of a picture, how much the answer's score changes with each pixel (gradient, gradient × input,
+    SmoothGrad, integrated gradients), and by how much its probability falls when a patch covers a part (occlusion).
+    With `Accept: image/png` and `?layer=` that layer's maps side by side."""
+    as_picture = wants(PNG, request.headers.get("accept", ""))
+    work = (drawing if as_picture else explaining)(model, service.insides, wishes, service.settings)
+    told = await compute(service, work, body_of(model, upload), deadline, lambda: gone(request.receive))
+    headers = {"Server-Timing": told.timings.header(), "Vary": "Accept"}
+    return Response(told.body, media_type=PNG if as_picture else "application/json", headers=headers)

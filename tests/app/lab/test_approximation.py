@@ -1,0 +1,106 @@
+"""Networks of one hidden layer that follow a curve: against PyTorch and scikit-learn, and the course's stories."""
+
+from typing import Any
+
+import numpy as np
+import orjson
+import pytest
+import torch
+from sklearn.linear_model import LinearRegression
+
+from app.errors import InvalidRequest
+from app.lab.approximation import Samples, fit, folded, pieces
+from app.lab.approximation_answer import answer
+from app.lab.approximation_request import read_approximation
+
+
+def ask(**members: Any) -> dict[str, Any]:
+    told: dict[str, Any] = orjson.loads(orjson.dumps(answer(read_approximation(orjson.dumps(members)))))
+    return told
+
+
+@pytest.mark.parametrize("units", [1, 3, 10])
+def test_fit_is_the_least_squares_of_scikit_learn(units: int) -> None:
+    x = np.linspace(-1, 2, 50)
+    samples = Samples(x, np.sin(3 * x) + 0.1 * np.random.default_rng(0).normal(size=50))
+    ours = fit(samples, -1, 2, units)
+    theirs = LinearRegression().fit(np.maximum(x[:, None] - ours.kinks, 0), samples.y)
+
+    assert ours.weights == pytest.approx(theirs.coef_, rel=1e-8, abs=1e-9)
+    assert ours.bias == pytest.approx(theirs.intercept_, rel=1e-8, abs=1e-9)
+    assert ours.kinks.tolist() == pytest.approx([-1 + 3 * place / units for place in range(units)])
+
+
+def test_it_is_a_network_with_one_hidden_layer() -> None:
+    told = ask(curve="sin(2*x)", units=[6])
+    [network] = told["networks"]
+    first, second = torch.nn.Linear(1, 6, dtype=torch.float64), torch.nn.Linear(6, 1, dtype=torch.float64)
+    with torch.no_grad():
+        first.weight.fill_(1)
+        first.bias.copy_(-torch.tensor(network["kinks"]))
+        second.weight.copy_(torch.tensor([network["weights"]], dtype=torch.float64))
+        second.bias.fill_(network["bias"])
+        theirs = second(first(torch.tensor(told["clean"]["x"], dtype=torch.float64)[:, None]).relu())[:, 0]
+
+    assert network["y"] == pytest.approx(theirs.numpy(), rel=1e-9, abs=1e-9)
+    difference = theirs.numpy() - np.sin(2 * np.array(told["clean"]["x"]))
+    assert network["test_error"] == pytest.approx(np.sqrt(np.square(difference).mean()), rel=1e-9)
+
+
+def test_error_falls_as_units_are_added() -> None:
+    errors = [each["test_error"] for each in ask(units=[1, 2, 4, 8, 16, 32], points=200)["networks"]]
+
+    assert errors == sorted(errors, reverse=True)
+    assert errors[-1] < 0.01 < 0.5 < errors[0]
+
+
+def test_noise_is_learned_by_heart_where_units_are_as_many_as_samples() -> None:
+    told = ask(curve="sin(x)", noise=0.4, points=30, units=[1, 6, 29], seed=2)
+    few, some, many = told["networks"]
+
+    assert [each["verdict"] for each in (few, some, many)] == ["underfits", "fits", "overfits"]
+    assert many["train_error"] < 0.1 * some["train_error"]
+    assert many["test_error"] > 1.5 * some["test_error"]
+
+
+def test_depth_makes_more_pieces_than_width() -> None:
+    told = ask()["depth"]
+
+    assert [each["pieces"] for each in told] == [2, 4, 8, 16, 32, 64, 128, 256]
+    assert [each["at_most_in_one_layer"] for each in told] == [3, 5, 7, 9, 11, 13, 15, 17]
+
+
+def test_folding_is_a_network_in_torch() -> None:
+    x = torch.linspace(0, 1, 33, dtype=torch.float64)
+    hidden = x
+    for _ in range(3):
+        hidden = 2 * hidden.relu() - 4 * (hidden - 0.5).relu()
+
+    assert folded(x.numpy(), 3).tolist() == hidden.tolist()
+    assert pieces(3) == 8
+
+
+@pytest.mark.parametrize(
+    ("members", "detail"),
+    [
+        ({"curve": "x.real"}, "expression: at character 1: 'x.real' is not allowed"),
+        ({"curve": 1}, "curve is 1; allowed is a formula of x"),
+        ({"curve": "sin(y)"}, "there is no input 'y'; there are: x"),
+        ({"curve": "transpose(x) @ x + softmax(x @ x)"}, "there is no axis -1 in the shape []"),
+        ({"curve": "log(x)"}, "curve is -inf at x = 0; allowed are numbers of"),
+        ({"curve": "exp(x)", "high": 100}, "allowed are numbers of −1e+06 to 1e+06 everywhere"),
+        ({"low": 2, "high": 2}, "high is 2; allowed is more than low, 2"),
+        ({"low": True}, "low is true; allowed is a number of -1000 to 1000"),
+        ({"noise": -1}, "noise is -1; allowed is a number of 0 to 10"),
+        ({"points": 4}, "points is 4; allowed is a whole number of 5 to 200"),
+        ({"units": []}, "units is []; allowed is a list of at most 10 whole numbers of 1 to 100, in rising order"),
+        ({"units": [2, 1]}, "units is [2,1]; allowed is a list"),
+        ({"units": [1, 101]}, "units is [1,101]; allowed is a list"),
+        ({"units": [1.0]}, "units is [1.0]; allowed is a list"),
+        ({"epochs": 3}, 'the body has a member "epochs" that is not read here'),
+    ],
+)
+def test_what_cannot_be_followed_is_refused(members: dict[str, Any], detail: str) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        ask(**members)
+    assert detail in caught.value.detail

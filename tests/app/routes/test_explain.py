@@ -1,0 +1,336 @@
+"""POST /explain/{model}: what a model saw, what its layers gave, and what an answer rests on, against its own answers
+and those of sessions made with the package `onnx`."""
+
+import base64
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+from fastapi.testclient import TestClient
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+from PIL import Image
+
+from app.main import create_app
+from app.settings import Settings
+from tests.conftest import MODELS, ROOT, SAMPLES
+from tests.onnx_models import doubling_graph, picking_graph, write_agreement, write_higher, write_model, write_negative
+from tests.problems import assert_problem
+
+SEVEN = (SAMPLES / "seven.png").read_bytes()
+PICTURED = [name for name in MODELS if name.startswith(("mnist", "fashion"))]
+
+
+def explained(client: TestClient, model: str, file: bytes = SEVEN, **query: Any) -> dict[str, Any]:
+    answer = client.post(f"/explain/{model}", params=query, files={"file": file})
+    assert answer.status_code == 200, answer.text
+    told: dict[str, Any] = answer.json()
+    return told
+
+
+def pixels_of(address: str) -> NDArray[np.uint8]:
+    prefix, data = address.split(",")
+    assert prefix == "data:image/png;base64"
+    return decoded(base64.b64decode(data, validate=True))
+
+
+def decoded(png: bytes) -> NDArray[np.uint8]:
+    with Image.open(io.BytesIO(png)) as picture:
+        assert (picture.format, picture.mode) == ("PNG", "L")
+        return np.asarray(picture)
+
+
+def session_with_everything(model: str) -> ort.InferenceSession:
+    made = onnx.load(ROOT / "artifacts" / model / "1" / "model.onnx")
+    there = {output.name for output in made.graph.output}
+    hidden = [name for node in made.graph.node for name in node.output if name not in there]
+    made.graph.output.extend(onnx.ValueInfoProto(name=name) for name in hidden)
+    return ort.InferenceSession(made.SerializeToString(), providers=["CPUExecutionProvider"])
+
+
+def probabilities(client: TestClient, model: str, pictures: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """As the protocol gives them for these very pixels."""
+    entry = {"name": "image", "datatype": "UINT8", "shape": list(pictures.shape), "data": pictures.ravel().tolist()}
+    answer = client.post(f"/v2/models/{model}/infer", json={"inputs": [entry], "outputs": [{"name": "probabilities"}]})
+    return np.array(answer.json()["outputs"][0]["data"]).reshape(len(pictures), -1)
+
+
+def test_prediction_is_that_of_predict(client: TestClient) -> None:
+    told = explained(client, "digits", top=3)
+    predicted = client.post("/predict/digits?top=3", files={"file": SEVEN}).json()
+
+    assert [told["prediction"]] == predicted["predictions"]
+    assert (told["model"], told["version"]) == (predicted["model"], predicted["version"])
+    assert list(told) == ["model", "version", "input", "prediction", "layers", "methods"]
+
+
+def test_picture_that_was_turned_round_is_told_as_the_model_saw_it(client: TestClient) -> None:
+    photo = (SAMPLES / "three-on-paper.jpg").read_bytes()
+    told = explained(client, "mnist-cnn", photo, occlusion=False, gradients=False)
+    seen = pixels_of(told["input"])
+    [row] = probabilities(client, "mnist-cnn", seen[np.newaxis])
+
+    assert seen.shape == (28, 28)
+    assert told["prediction"]["warnings"][0]["code"] == "inverted"
+    assert told["prediction"]["probabilities"] == pytest.approx(row.tolist(), abs=1e-6)
+    assert told["methods"] == {}
+
+
+def test_activations_are_those_of_a_session_made_with_onnx(client: TestClient) -> None:
+    told = explained(client, "mnist-cnn", pictures=True)
+    session = session_with_everything("mnist-cnn")
+    names = [layer["name"] for layer in told["layers"]]
+    values = session.run(names, {"image": pixels_of(told["input"])[np.newaxis]})
+
+    assert len(names) == len(session.get_outputs()) == 16
+    for layer, [value] in zip(told["layers"], values, strict=True):
+        assert layer["shape"] == list(value.shape)
+        assert [layer["min"], layer["max"]] == pytest.approx([value.min(), value.max()], rel=1e-6)
+        assert layer["mean"] == pytest.approx(value.mean(dtype=np.float64), rel=1e-6)
+        assert layer["zeros"] == pytest.approx((value == 0).mean(), rel=1e-6)
+        assert "numbers" not in layer
+        assert pixels_of(layer["picture"]).size >= value.size
+
+
+def test_one_layer_is_told_with_its_numbers_and_its_picture(client: TestClient) -> None:
+    told = explained(client, "mnist-cnn", layer="relu_1")
+    [layer] = told["layers"]
+    seen = {"image": pixels_of(told["input"])[np.newaxis]}
+    [[value]] = session_with_everything("mnist-cnn").run(["relu_1"], seen)
+    sheet = pixels_of(layer["picture"])
+
+    assert np.array(layer["numbers"]) == pytest.approx(value, abs=1e-5)
+    assert sheet.shape == (71, 71)  # 8 × 8 maps of 8 × 8 pixels, with a line between
+    assert sheet[9:17, 9:17] == pytest.approx(np.rint(value[9] / value.max() * 255), abs=1)
+
+
+def test_layer_is_a_picture_for_who_asks_for_one(client: TestClient) -> None:
+    address = explained(client, "mnist-cnn", layer="conv2d")["layers"][0]["picture"]
+    answer = client.post("/explain/mnist-cnn?layer=conv2d", files={"file": SEVEN}, headers={"Accept": "image/png"})
+
+    assert (answer.headers["content-type"], answer.headers["vary"]) == ("image/png", "Accept")
+    assert np.array_equal(decoded(answer.content), pixels_of(address))
+    assert "inference" in answer.headers["server-timing"]
+
+
+def test_numbers_of_a_large_layer_are_not_told(client: TestClient, tmp_path: Path) -> None:
+    [layer] = explained(client, "mnist-kmeans", layer="permute")["layers"]
+
+    assert layer["shape"] == [784, 64]
+    assert layer["numbers"] is None
+    assert layer["picture"]
+
+
+def test_falls_are_those_of_pictures_occluded_by_hand(client: TestClient) -> None:
+    told = explained(client, "mnist-cnn", patch=6, stride=5, fill=128)
+    found, seen, index = told["methods"]["occlusion"], pixels_of(told["input"]), told["prediction"]["index"]
+    places = [0, 5, 10, 15, 20, 22]
+    pictures = np.stack([seen] * 36)
+    for place, picture in enumerate(pictures):
+        top, left = places[place // 6], places[place % 6]
+        picture[top : top + 6, left : left + 6] = 128
+    [whole] = probabilities(client, "mnist-cnn", seen[np.newaxis])
+    covered = probabilities(client, "mnist-cnn", pictures)
+
+    assert (found["patch"], found["stride"], found["fill"], found["output"]) == (6, 5, 128, "probabilities")
+    assert found["tops"] == found["lefts"] == places
+    assert found["value"] == pytest.approx(whole[index], abs=1e-6)
+    assert np.array(found["falls"]).ravel() == pytest.approx(whole[index] - covered[:, index], abs=1e-6)
+    assert np.ptp(found["falls"]) > 0.001
+
+
+def test_map_is_brightest_where_the_answer_falls_most(client: TestClient) -> None:
+    told = explained(client, "mnist-cnn", patch=7, stride=7)
+    found = told["methods"]["occlusion"]
+    falls, picture = np.array(found["falls"]), pixels_of(found["picture"])
+
+    assert picture[::7, ::7].tolist() == np.rint(falls.clip(0) / falls.max() * 255).tolist()
+    assert np.array_equal(picture, picture[::7, ::7].repeat(7, 0).repeat(7, 1))
+
+
+@pytest.mark.parametrize("name", PICTURED)
+def test_every_image_model_is_explained(client: TestClient, name: str) -> None:
+    told = explained(client, name)
+    found = told["methods"]["occlusion"]
+    expected = {"svm": "margins", "kmeans": "distances", "autoencoder": "reconstruction_error"}
+    falls = np.array(found["falls"])
+
+    assert found["output"] == expected.get(name.split("-")[1], "probabilities")
+    assert falls.shape == (13, 13)
+    empty = sliding_window_view(pixels_of(told["input"]), (4, 4))[::2, ::2].max((2, 3)) == 0
+    assert empty.any() and falls[empty] == pytest.approx(0, abs=1e-4)  # nothing is covered there
+    assert np.abs(falls[~empty]).max() > 0
+    assert [layer["name"] for layer in told["layers"]] == [
+        layer["name"] for layer in client.get(f"/models/{name}").json()["graph"]["layers"]
+    ]
+
+
+def test_rows_and_texts_have_layers_and_no_map(client: TestClient) -> None:
+    row = client.post("/explain/iris-mlp", json={"rows": [[5.9, 3.0, 4.2, 1.5]]}).json()
+    text = client.post("/explain/news-mlp", json={"texts": ["The cup final."]}).json()
+
+    assert row["input"] == [5.9, 3.0, 4.2, 1.5]
+    assert row["prediction"]["label"] == "versicolor"
+    assert text["input"] == "The cup final."
+    assert text["prediction"]["label"] == "sport"
+    assert row["methods"] == text["methods"] == {}
+    by_name = {layer["name"]: layer for layer in text["layers"]}
+    assert by_name["words"] == {
+        **{"name": "words", "operation": "Gather", "shape": [10]},
+        **{"min": None, "max": None, "mean": None, "zeros": None},
+    }
+
+
+def test_raw_bytes_are_read_too(client: TestClient) -> None:
+    answer = client.post("/explain/digits", content=SEVEN, headers={"Content-Type": "image/png"})
+
+    assert answer.json()["prediction"]["label"] == "7"
+
+
+# --- what is wrong ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("query", "status", "detail"),
+    [
+        ("patch=29", 422, "patch is 29; allowed is 1 to 28, the shorter side of what the model sees"),
+        ("patch=1", 422, "a patch of 1 with a stride of 1 has 784 positions; at most 400 are allowed"),
+        ("patch=0", 422, "query patch"),
+        ("fill=256", 422, "query fill"),
+        ("stride=9", 422, "stride is 9; allowed is 1 to 4"),
+        ("layer=nix", 404, "model 'mnist-cnn' has no layer 'nix'; there are: _to_copy, div, "),
+        ("version=9", 404, "has no version 9"),
+        ("top=0", 422, "query top"),
+    ],
+)
+def test_parameters_out_of_range_are_told(client: TestClient, query: str, status: int, detail: str) -> None:
+    answer = client.post(f"/explain/mnist-cnn?{query}", files={"file": SEVEN})
+
+    assert detail in assert_problem(answer, status)
+
+
+def test_bodies_that_cannot_be_explained_are_told(client: TestClient) -> None:
+    two = client.post("/explain/digits", files=[("file", SEVEN), ("file", SEVEN)])
+    rows = client.post("/explain/iris-mlp", json={"rows": [[1, 2, 3, 4]] * 2})
+
+    assert assert_problem(two, 422) == "the form has 2 files; one picture is explained at a time"
+    assert "the file is not an image" in assert_problem(client.post("/explain/digits", files={"file": b"text"}), 422)
+    assert "takes pictures" in assert_problem(client.post("/explain/digits", json={"rows": [[1]]}), 415)
+    assert "takes rows" in assert_problem(client.post("/explain/iris-mlp", files={"file": SEVEN}), 415)
+    assert "rows has 2 entries; at most 1" in assert_problem(rows, 413)
+
+
+def test_picture_without_a_layer_or_numbers_is_refused(client: TestClient) -> None:
+    headers = {"Accept": "image/png"}
+    none = client.post("/explain/mnist-mlp", files={"file": SEVEN}, headers=headers)
+    words = client.post("/explain/news-mlp?layer=words", json={"texts": ["cup"]}, headers=headers)
+
+    assert assert_problem(none, 422).startswith(
+        "a picture is of one layer: say which by ?layer=; there are: _to_copy, "
+    )
+    assert assert_problem(words, 422) == "layer 'words' gives no numbers that could be drawn"
+
+
+def test_damaged_picture_that_is_large_is_told_from_its_thread(client: TestClient) -> None:
+    file = io.BytesIO()
+    Image.effect_noise((900, 900), 80).save(file, "PNG")
+    answer = client.post("/explain/digits", files={"file": file.getvalue()[:-50_000]})
+
+    assert "the file is damaged or truncated" in assert_problem(answer, 422)
+
+
+def test_deadline_ends_it(client: TestClient) -> None:
+    answer = client.post("/explain/mnist-cnn", files={"file": SEVEN}, headers={"X-Request-Timeout-Ms": "1"})
+
+    assert "was over before the answer was computed" in assert_problem(answer, 504)
+
+
+def test_is_counted_beside_the_models_predictions(client: TestClient) -> None:
+    explained(client, "mnist-lenet")
+
+    assert 'model="explain/mnist-lenet"' in client.get("/metrics").text
+
+
+# --- other models -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def others(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    folder = tmp_path_factory.mktemp("artifacts")
+    write_negative(folder)
+    write_higher(folder)
+    write_agreement(folder)
+    write_model(folder, doubling_graph(), "bare")
+    write_model(folder, picking_graph(), "picking")
+    with TestClient(create_app(Settings(artifacts=folder))) as client:
+        yield client
+
+
+def test_smallest_pictures_are_explained(others: TestClient) -> None:
+    file = io.BytesIO()
+    Image.fromarray(np.array([[0, 255], [7, 130]], np.uint8)).save(file, "PNG")
+    told = explained(others, "negative", file.getvalue())
+    found, seen = told["methods"]["occlusion"], pixels_of(told["input"])
+    share = seen.sum(dtype=float) / 4 / 255
+
+    assert told["prediction"]["probabilities"] == pytest.approx([1 - share, share], abs=1e-6)
+    sign = 1 if told["prediction"]["index"] else -1
+    assert np.array(found["falls"]) == pytest.approx(sign * (seen / 4 / 255), abs=1e-6)
+
+
+def test_models_of_rows_and_texts_are_explained(others: TestClient) -> None:
+    assert others.post("/explain/higher", json={"rows": [[1, 3]]}).json()["prediction"]["label"] == "right"
+    assert others.post("/explain/agreement", json={"texts": ["yes"]}).json()["prediction"]["label"] == "yes"
+
+
+def test_model_without_a_card_is_explained_by_tensors(others: TestClient) -> None:
+    entry = {"name": "x", "datatype": "FP32", "shape": [1, 3], "data": [1, 2, -0.5]}
+    told = others.post("/explain/bare?layer=y", json={"inputs": [entry]}).json()
+
+    assert (told["input"], told["prediction"], told["methods"]) == (None, None, {})
+    [layer] = told["layers"]
+    assert (layer["shape"], layer["numbers"]) == ([3], [2.0, 4.0, -1.0])
+    assert (layer["min"], layer["max"], layer["zeros"]) == (-1, 4, 0)
+
+
+@pytest.mark.parametrize(
+    ("model", "entry", "detail"),
+    [
+        ("bare", {"name": "x", "datatype": "FP32", "shape": [2, 3], "data": [1] * 6}, "the inputs have 2 rows; one is"),
+        ("bare", {"name": "x", "datatype": "FP32", "shape": [1, 4], "data": [1] * 4}, "input 'x' has shape [1, 4]"),
+        ("bare", {"name": "z", "datatype": "FP32", "shape": [1, 3], "data": [1] * 3}, "'z'"),
+        (
+            "picking",
+            {"name": "index", "datatype": "INT64", "shape": [1, 1], "data": [9]},
+            "'picking' cannot answer this",
+        ),
+    ],
+)
+def test_tensors_that_do_not_fit_are_told(others: TestClient, model: str, entry: Any, detail: str) -> None:
+    answer = others.post(f"/explain/{model}", json={"inputs": [entry]})
+
+    assert detail in assert_problem(answer, 422)
+
+
+def test_model_without_a_card_takes_no_pictures(others: TestClient) -> None:
+    answer = others.post("/explain/bare", files={"file": SEVEN})
+
+    assert assert_problem(answer, 415) == "model 'bare' takes tensors: send JSON, {\"inputs\": […]}, as under /v2"
+
+
+def test_model_without_a_card_has_its_layers(others: TestClient) -> None:
+    page = others.get("/models/bare").json()
+    assert page["card"] is None
+    assert page["graph"] == {
+        "layers": [
+            {"name": "y", "operation": "Add", "output_shape": ["batch", 3], "parameters": 0, "weights": {}},
+        ],
+        "parameters": 0,
+        "operations": {"Add": 1},
+        "note": None,
+    }

@@ -1,0 +1,166 @@
+"""GET /train and POST /train/{problem}: steps that go on from where others ended, events, and what is refused."""
+
+import math
+from typing import Any
+
+import orjson
+import pytest
+from fastapi.testclient import TestClient
+
+from tests.problems import assert_problem
+
+
+def train(client: TestClient, problem: str, **settings: Any) -> Any:
+    answer = client.post(f"/train/{problem}", json=settings)
+
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def test_one_step_of_gradient_descent(client: TestClient) -> None:
+    """f = (x² + 25 y²) / 2 at (4, 1): the gradient is (4, 25)."""
+    told = train(client, "ravine", steps=1, learning_rate=0.02)
+    first, second = told["steps"]
+
+    assert first == {
+        **{"step": 0, "loss": 20.5, "accuracy": None, "gradient_norm": math.sqrt(641)},
+        **{"gradient_norms": {"point": math.sqrt(641)}, "weights": {"point": [4.0, 1.0]}},
+    }
+    assert second["weights"]["point"] == pytest.approx([3.92, 0.5], rel=1e-12)
+    assert second["loss"] == pytest.approx((3.92**2 + 25 * 0.25) / 2, rel=1e-12)
+    assert told["weights"] == second["weights"]
+    assert (told["steps_so_far"], told["stopped"]["code"], told["state"]) == (1, "steps", {})
+    assert told["settings"] == {"learning_rate": 0.02, "weight_decay": 0.0}
+
+
+@pytest.mark.parametrize("problem", ["rosenbrock", "xor", "iris"])
+@pytest.mark.parametrize("optimiser", ["sgd", "momentum", "nesterov", "rmsprop", "adam"])
+def test_two_requests_are_as_one(client: TestClient, problem: str, optimiser: str) -> None:
+    """Whoever answers the second needs nothing but what the caller carries."""
+    settings = {"optimiser": optimiser, "learning_rate": 1e-4}
+    whole = train(client, problem, steps=20, seed=3, **settings)
+    first = train(client, problem, steps=12, seed=3, **settings)
+    carried = {name: first[name] for name in ("weights", "state", "steps_so_far")}
+    second = train(client, problem, steps=8, **carried, **settings)
+
+    assert [*first["steps"][:-1], *second["steps"]] == whole["steps"]
+    assert (second["weights"], second["state"]) == (whole["weights"], whole["state"])
+
+
+@pytest.mark.parametrize(("problem", "steps"), [("xor", 200), ("iris", 200)])
+def test_networks_learn(client: TestClient, problem: str, steps: int) -> None:
+    told = train(client, problem, optimiser="adam", steps=steps, seed=1, tell_weights=False)
+    losses = [each["loss"] for each in told["steps"]]
+
+    assert told["steps"][-1]["accuracy"] >= 0.97
+    assert losses[-1] < 0.1 * losses[0]
+    assert all(each["weights"] is None for each in told["steps"])
+    assert list(told["steps"][0]["gradient_norms"]) == list(told["weights"])
+
+
+def test_many_weights_are_told_at_the_end_only(client: TestClient) -> None:
+    told = train(client, "iris", steps=200)
+
+    assert told["steps"][0]["weights"] is None
+    assert len(told["weights"]["weight1"]) == 16
+
+
+@pytest.mark.parametrize(
+    ("problem", "settings"),
+    [
+        ("saddle", {"steps": 250}),
+        ("rosenbrock", {"optimiser": "rmsprop", "steps": 1, "weights": {"point": [10, 2]}}),
+        ("rosenbrock", {"optimiser": "momentum", "steps": 1, "weights": {"point": [30, 2]}}),
+    ],
+)
+def test_however_far_it_has_come_it_goes_on(client: TestClient, problem: str, settings: dict[str, Any]) -> None:
+    first = train(client, problem, **settings)
+    carried = {name: first[name] for name in ("weights", "state", "steps_so_far")}
+    second = train(client, problem, **{**settings, **carried, "steps": 1})
+
+    assert second["steps"][0]["loss"] == first["steps"][-1]["loss"]
+
+
+def test_defaults_go_down(client: TestClient) -> None:
+    for problem in client.get("/train").json()["problems"]:
+        for optimiser, rate in problem["learning_rates"].items():
+            told = train(client, problem["name"], optimiser=optimiser, steps=100)
+            assert told["settings"]["learning_rate"] == rate
+            assert told["stopped"]["code"] == "steps", (problem["name"], optimiser)
+            assert told["steps"][-1]["loss"] < told["steps"][0]["loss"], (problem["name"], optimiser)
+
+
+def test_divergence_ends_it_and_is_told(client: TestClient) -> None:
+    told = train(client, "rosenbrock", steps=300, learning_rate=1)
+
+    assert told["stopped"]["code"] == "diverged"
+    assert len(told["steps"]) < 20
+    assert told["steps"][-1]["loss"] is None
+
+
+def test_steps_as_events(client: TestClient) -> None:
+    settings = {"optimiser": "adam", "steps": 3}
+    answer = client.post("/train/rosenbrock", json=settings, headers={"Accept": "text/event-stream"})
+    events = [dict(line.split(": ", 1) for line in event.split("\n")) for event in answer.text.strip().split("\n\n")]
+    told = train(client, "rosenbrock", **settings)
+
+    assert answer.headers["content-type"] == "text/event-stream; charset=utf-8"
+    assert [event["event"] for event in events] == ["step"] * 4 + ["end"]
+    assert [orjson.loads(event["data"]) for event in events[:-1]] == told["steps"]
+    assert orjson.loads(events[-1]["data"]) == {name: each for name, each in told.items() if name != "steps"}
+
+
+def test_lessons_list_what_can_be_sent(client: TestClient) -> None:
+    lessons = client.get("/train").json()
+
+    assert [each["name"] for each in lessons["problems"]] == ["bowl", "ravine", "saddle", "rosenbrock", "xor", "iris"]
+    for problem in lessons["problems"]:
+        for optimiser in lessons["optimisers"]:
+            told = train(client, problem["name"], optimiser=optimiser["name"], steps=1, **optimiser["settings"])
+            assert list(told["weights"]) == list(problem["weights"])
+            assert list(told["state"]) == optimiser["state"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "detail"),
+    [
+        ({"optimiser": "lbfgs"}, 'optimiser is "lbfgs"; allowed is one of sgd, momentum, nesterov, rmsprop, adam'),
+        ({"optimiser": ["sgd"]}, 'optimiser is ["sgd"]; allowed is one of'),
+        ({"steps": 301}, "steps is 301; allowed is a whole number of 0 to 300"),
+        ({"steps": 1.5}, "steps is 1.5; allowed is a whole number"),
+        ({"learning_rate": 0}, "learning_rate is 0; allowed is a number above 0, at most 10"),
+        ({"learning_rate": "1"}, 'learning_rate is "1"; allowed is a number above 0'),
+        ({"weight_decay": 1}, "weight_decay is 1; allowed is a number from 0 to below 1"),
+        ({"momentum": 0.9}, "momentum is no setting of the optimiser 'sgd'; allowed are learning_rate, weight_decay"),
+        ({"weights": {"point": [1, 2, 3]}}, "weights: point has the shape [3]; allowed is [2]"),
+        ({"weights": {"point": [1, None]}}, "weights: point has null in it"),
+        ({"weights": {"x": 1}}, 'weights has "x"; allowed is an object of point [2]'),
+        ({"weights": 1}, "weights is 1; allowed is an object of point [2]"),
+        ({"state": {"velocity": [0, 0]}}, "allowed for the optimiser 'sgd' is nothing"),
+        ({"optimiser": "adam", "state": {"mean": [0, 0]}}, "allowed for the optimiser 'adam' is mean, squares"),
+        (
+            {"optimiser": "momentum", "state": {"velocity": [0]}},
+            "state: velocity has the shape [1]; allowed is [2]",
+        ),
+        ({"steps_so_far": -1}, "steps_so_far is -1; allowed is a whole number of 0 to 1000000000"),
+        ({"tell_weights": 0}, "tell_weights is 0; allowed is true or false"),
+        ({"epochs": 1}, 'the body has a member "epochs" that is not read here'),
+    ],
+)
+def test_wrong_settings_are_refused(client: TestClient, settings: dict[str, Any], detail: str) -> None:
+    assert detail in assert_problem(client.post("/train/bowl", json=settings), 422)
+
+
+def test_unknown_problem_is_not_found(client: TestClient) -> None:
+    detail = assert_problem(client.post("/train/parity", json={}), 404)
+
+    assert detail == "there is no problem 'parity' to train on; there are: bowl, ravine, saddle, rosenbrock, xor, iris"
+
+
+def test_three_hundred_steps_are_quick(client: TestClient) -> None:
+    taken = []
+    for _ in range(5):
+        answer = client.post("/train/iris", json={"optimiser": "adam", "steps": 300, "tell_weights": False})
+        taken.append(sum(float(part.split("dur=")[1]) for part in answer.headers["server-timing"].split(",")))
+
+    assert min(taken) < 80

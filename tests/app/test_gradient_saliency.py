@@ -1,0 +1,94 @@
+"""Saliency by gradients through POST /explain, against autograd, and against its own sums."""
+
+from pathlib import Path
+from shutil import copy, copytree
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from fastapi.testclient import TestClient
+from torch import Tensor
+
+from app.gradient_saliency import FILE, NOISE, NOISY_PICTURES, SEED, STEPS, WHITE, SaliencyGraphs
+from app.main import create_app
+from app.settings import Settings
+from app.store import load_store
+from tests.app.routes.test_explain import PICTURED, SEVEN, explained, pixels_of
+from tests.conftest import ROOT
+from training import saliency
+
+CLASSIFIERS = [name for name in PICTURED if (ROOT / "artifacts" / name / "1" / FILE).is_file()]
+
+
+def autograd(model: str, pictures: Tensor, index: int) -> tuple[Tensor, Tensor]:
+    scores = saliency.scores_of(model, (ROOT / "artifacts" / model / "1" / "model.onnx").read_bytes())
+    assert scores is not None
+    return saliency.saliency(scores, pictures.float(), torch.full((len(pictures),), index))
+
+
+def assert_near(ours: Any, theirs: Tensor) -> None:
+    """To 1e-5 of the largest."""
+    values = np.array(ours["values"])
+    assert np.abs(values - theirs.double().numpy()).max() <= 1e-5 * float(theirs.abs().max())
+    drawn = pixels_of(ours["picture"])
+    assert drawn[np.unravel_index(values.argmax(), values.shape)] >= 127
+    assert np.abs(drawn - (127.5 + 127.5 * values / np.abs(values).max())).max() <= 1
+
+
+@pytest.mark.parametrize("model", CLASSIFIERS)
+def test_maps_are_those_of_autograd(client: TestClient, model: str) -> None:
+    told = explained(client, model, occlusion=False)
+    found, picture = told["methods"]["gradients"], torch.from_numpy(pixels_of(told["input"]).copy()).double()
+    index = told["prediction"]["index"]
+    [plain, _], scores = autograd(model, torch.stack([picture, torch.zeros_like(picture)]), index)
+    noise = np.random.default_rng(SEED).normal(scale=NOISE * WHITE, size=(NOISY_PICTURES, *picture.shape))
+    smooth, _ = autograd(model, picture + torch.from_numpy(noise), index)
+    way, _ = autograd(model, (torch.arange(STEPS) + 0.5)[:, None, None] / STEPS * picture, index)
+
+    assert (found["index"], len(CLASSIFIERS)) == (index, 7)
+    assert found["score"] == pytest.approx(float(scores[0, index]), abs=1e-4)
+    assert_near(found["gradient"], plain)
+    assert_near(found["gradient_times_input"], plain * picture)
+    assert_near(found["smoothgrad"], smooth.double().mean(0))
+    assert_near(found["integrated_gradients"], way.double().mean(0) * picture)
+
+
+@pytest.mark.parametrize("model", CLASSIFIERS)
+def test_integrated_gradients_add_up_to_the_score(client: TestClient, model: str) -> None:
+    told = explained(client, model, occlusion=False)["methods"]["gradients"]
+    picture = pixels_of(explained(client, model, occlusion=False)["input"])
+    _, scores = autograd(
+        model, torch.stack([torch.from_numpy(picture.copy()), torch.zeros(picture.shape)]), told["index"]
+    )
+    risen = float(scores[0, told["index"]] - scores[1, told["index"]])
+    total = np.array(told["integrated_gradients"]["values"]).sum()
+
+    assert told["integrated_gradients"]["missing"] == pytest.approx(risen - total, abs=1e-3)
+    assert abs(told["integrated_gradients"]["missing"]) <= 0.2 * abs(risen)
+
+
+def test_they_can_be_left_out_and_are_not_there_without_a_graph(client: TestClient) -> None:
+    assert list(explained(client, "mnist-dnn", gradients=False)["methods"]) == ["occlusion"]
+    assert list(explained(client, "mnist-dnn")["methods"]) == ["gradients", "occlusion"]
+    assert list(explained(client, "mnist-kmeans")["methods"]) == ["occlusion"]
+
+
+def test_graph_of_another_model_is_not_used(tmp_path: Path) -> None:
+    copytree(ROOT / "artifacts" / "mnist-dnn", tmp_path / "mnist-dnn")
+    copy(ROOT / "artifacts" / "fashion-mlp" / "1" / FILE, tmp_path / "mnist-dnn" / "1" / FILE)
+    with TestClient(create_app(Settings(artifacts=tmp_path))) as client:
+        assert list(explained(client, "mnist-dnn", SEVEN)["methods"]) == ["occlusion"]
+
+
+def test_few_sessions_are_kept(tmp_path: Path) -> None:
+    graphs = SaliencyGraphs()
+    models = [
+        model
+        for model in load_store(ROOT / "artifacts", ["CPUExecutionProvider"]).newest()
+        if model.name in CLASSIFIERS
+    ]
+    sessions = [graphs.of(model) for model in models]
+
+    assert graphs.of(models[-1]) is sessions[-1]
+    assert graphs.of(models[0]) is not sessions[0]

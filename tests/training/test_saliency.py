@@ -1,0 +1,108 @@
+"""Gradients of class scores by pixels: the committed graphs against torch.autograd, on digits and on what is none."""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+import torch
+from torch import Tensor, nn
+
+from app.card import ImageInput, read_card, read_golden
+from tests.conftest import ROOT
+from training import export, saliency
+from training.differentiation import traced
+
+MODELS = dict((file.parent.parent.name, file) for file in sorted((ROOT / "artifacts").glob("*/*/model.onnx")))
+
+
+def is_image_classifier(file: Path) -> bool:
+    card = read_card(export.opened(file.read_bytes()).get_modelmeta().custom_metadata_map)
+    return card is not None and card.task == "classification" and isinstance(card.input, ImageInput)
+
+
+CLASSIFIERS = sorted(name for name, file in MODELS.items() if is_image_classifier(file))
+
+
+def pictures(file: Path) -> Tensor:
+    """The golden ones, a blank one and noise."""
+    golden = read_golden(export.opened(file.read_bytes()).get_modelmeta().custom_metadata_map)
+    assert golden is not None
+    known = torch.from_numpy(golden.inputs["image"].array().copy()).float()
+    noise = 255 * torch.rand(20, *known.shape[1:], generator=torch.Generator().manual_seed(3))
+    return torch.cat([known, torch.zeros_like(known[:1]), noise])
+
+
+def test_there_are_seven_of_them() -> None:
+    assert [
+        *("fashion-cnn", "fashion-mlp", "mnist-cnn", "mnist-dnn", "mnist-lenet", "mnist-mlp", "mnist-svm")
+    ] == CLASSIFIERS
+
+
+@pytest.mark.parametrize("name", CLASSIFIERS)
+def test_committed_graph_is_the_models_and_gives_what_autograd_does(name: str) -> None:
+    file = MODELS[name]
+    session = export.opened(file.with_name(saliency.FILE).read_bytes())
+    scores = saliency.scores_of(name, file.read_bytes())
+    assert scores is not None
+    pixels = pictures(file)
+    index = torch.arange(len(pixels)) % 10
+    ours, our_scores = session.run(["gradient", "scores"], {"pixels": pixels.numpy(), "index": index.numpy()})
+    theirs, their_scores = saliency.saliency(scores, pixels, index)
+
+    belongs_to = session.get_modelmeta().custom_metadata_map[saliency.BELONGS_TO]
+    assert belongs_to == hashlib.sha256(file.read_bytes()).hexdigest()
+    largest = theirs.abs().amax((1, 2), keepdim=True)
+    assert (largest > 0).all()
+    assert float(((torch.from_numpy(ours) - theirs).abs() / largest).max()) <= 1e-5
+    assert np.abs(our_scores - their_scores.numpy()).max() <= 1e-4
+
+
+@pytest.mark.parametrize("name", CLASSIFIERS)
+def test_scores_are_those_that_the_model_decides_by(name: str) -> None:
+    model = ort.InferenceSession(MODELS[name], providers=["CPUExecutionProvider"])
+    graph = export.opened(MODELS[name].with_name(saliency.FILE).read_bytes())
+    pixels = pictures(MODELS[name]).to(torch.uint8)
+    [scores] = graph.run(["scores"], {"pixels": pixels.float().numpy(), "index": np.zeros(len(pixels), np.int64)})
+    decides = next(each.name for each in model.get_outputs() if each.name in ("logits", "margins"))
+    [wanted] = model.run([decides], {"image": pixels.numpy()})
+
+    assert scores == pytest.approx(wanted, abs=1e-4)
+
+
+def test_gradient_is_the_slope_of_the_score() -> None:
+    """By differences of the served model's own scores, in steps of one gray level."""
+    file = MODELS["mnist-dnn"]
+    model = ort.InferenceSession(file, providers=["CPUExecutionProvider"])
+    graph = export.opened(file.with_name(saliency.FILE).read_bytes())
+    picture = pictures(file)[:1].clamp(1, 254).to(torch.uint8)
+    index = np.array([7])
+    [gradient] = graph.run(["gradient"], {"pixels": picture.float().numpy(), "index": index})
+    row, column = np.unravel_index(np.abs(gradient[0]).argmax(), (28, 28))
+    above, below = picture.numpy().copy(), picture.numpy().copy()
+    above[0, row, column] += 1
+    below[0, row, column] -= 1
+    [high], [low] = (model.run(["logits"], {"image": each}) for each in (above, below))
+
+    assert gradient[0, row, column] == pytest.approx((high[0, 7] - low[0, 7]) / 2, rel=1e-3)
+
+
+def test_pooling_by_windows_that_overlap_is_refused() -> None:
+    network = nn.Sequential(nn.Unflatten(1, (1, 28)), nn.MaxPool2d(3, stride=1), nn.Flatten())
+
+    with pytest.raises(NotImplementedError, match="only windows side by side are traced"):
+        traced(
+            lambda pixels, index: saliency.saliency(network, pixels, index),
+            (torch.rand(3, 28, 28), torch.tensor([0, 1, 2])),
+        )
+
+
+def test_command_writes_beside_the_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "mnist-dnn" / "1"
+    folder.mkdir(parents=True)
+    (folder / "model.onnx").write_bytes(MODELS["mnist-dnn"].read_bytes())
+
+    assert saliency.main(["--artifacts", str(tmp_path)]) == 0
+    assert sorted(file.name for file in folder.iterdir()) == ["model.onnx", "saliency.onnx"]
+    assert "from PyTorch" in capsys.readouterr().out
