@@ -16,7 +16,7 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from app.activations import LayerSeen, has_numbers, layer_seen
-from app.card import INPUT_NAMES, Card, ImageInput
+from app.card import INPUT_NAMES, Card, ImageInput, RowsInput
 from app.computation import GoOn, Work
 from app.errors import BadRequest, InvalidRequest, NotFound, UnsupportedMediaType
 from app.feature_maps import tiled
@@ -31,7 +31,7 @@ from app.png import address, encode_gray
 from app.prediction import Prediction, predictions_of, told_as
 from app.protocol import refusals
 from app.rows import read_batch, require_few_and_short, require_finite, what_it_takes
-from app.saliency import Occluded, occlusion
+from app.saliency import Occluded, Parts, features_replaced, occlusion, words_left_out
 from app.service import PIXEL_SECONDS, UNMEASURED_SECONDS
 from app.settings import Settings
 from app.uploads import Upload
@@ -51,6 +51,8 @@ class Methods(TypedDict):
 
     gradients: NotRequired[Annotated[Gradients, Field(description="Where a graph of them lies beside the model.")]]
     occlusion: NotRequired[Occluded]
+    features: NotRequired[Annotated[Parts, Field(description="Of a row: each feature by its usual value.")]]
+    words: NotRequired[Annotated[Parts, Field(description="Of a text: each word left out.")]]
 
 
 class Explanation(TypedDict):
@@ -66,7 +68,7 @@ class Explanation(TypedDict):
         Prediction | None, Field(description="As `/predict` answers; null for a model without a card.")
     ]
     layers: Annotated[list[LayerSeen], Field(description="Every tensor that the graph computes, in order.")]
-    methods: Annotated[Methods, Field(description="Empty for what is no picture.")]
+    methods: Annotated[Methods, Field(description="What the answer rests on; empty for tensors.")]
 
 
 @dataclass(frozen=True)
@@ -193,11 +195,20 @@ def explain(asked: Asked, insides: Insides, go_on: GoOn = lambda: None) -> Expla
 
 
 def _methods(asked: Asked, inputs: Inputs, index: int, insides: Insides, go_on: GoOn) -> Methods:
-    """Of a picture."""
-    model, methods = asked.model, Methods()
-    if not isinstance(model.require_card().input, ImageInput):
+    """What the kind of input has."""
+    model, methods, taken = asked.model, Methods(), asked.model.require_card().input
+    [[one]] = inputs.values()
+    if not isinstance(taken, ImageInput):
+        if not asked.wishes.occlusion:
+            return methods
+        rows = isinstance(taken, RowsInput)
+        parts = features_replaced(model, one, index, go_on) if rows else words_left_out(model, one, index, go_on)
+        if parts and rows:
+            methods["features"] = parts
+        elif parts:
+            methods["words"] = parts
         return methods
-    pixels = inputs[INPUT_NAMES["image"]][0]
+    pixels = one
     if asked.wishes.gradients and (graph := insides.saliency.of(model)):
         methods["gradients"] = gradients(graph, pixels, index, go_on)
     if asked.patches and (found := occlusion(model, pixels, index, asked.patches, go_on)):

@@ -2,14 +2,14 @@
 HTTP and no queue; what is covered app/occlusion.py knows."""
 
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, NotRequired
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from app.card import INPUT_NAMES, PROBABILITIES
+from app.card import INPUT_NAMES, PROBABILITIES, RowsInput
 from app.feature_maps import gray
 from app.images import Gray
 from app.model import Model
@@ -21,6 +21,8 @@ GoOn = Callable[[], None]
 
 # So many occluded pictures run together: 64 take no less time, and 20 MB more of what a worker keeps.
 TOGETHER = 16
+# Different ones that are left out in turn.
+MOST_WORDS = 100
 FLOATS = ("tensor(float)", "tensor(double)", "tensor(float16)")
 
 
@@ -50,6 +52,25 @@ class Occluded(TypedDict):
     ]
 
 
+class Part(TypedDict):
+    """A feature of a row, or a word of a text."""
+
+    name: str
+    value: NotRequired[Annotated[float, Field(description="That the row has.")]]
+    replaced_by: NotRequired[Annotated[float, Field(description="The feature's usual value, as the card has it.")]]
+    fall: Annotated[float, Field(description="How much less the value is without it; negative: more.")]
+
+
+class Parts(TypedDict):
+    """Each part is left out in turn, and the model asked again; the parts that matter most come first."""
+
+    output: Annotated[
+        str, Field(description="What falls: `probabilities`, or of a model that has none another output.")
+    ]
+    value: Annotated[float, Field(description="That of the answered class with everything in its place.")]
+    parts: list[Part]
+
+
 def occlusion(model: Model, pixels: Gray, index: int, patches: Patches, go_on: GoOn) -> Occluded | None:
     """Of the answer `index`. `go_on` is called before each batch, and what it raises ends it. None for a model that has
     no number for its answer."""
@@ -57,13 +78,7 @@ def occlusion(model: Model, pixels: Gray, index: int, patches: Patches, go_on: G
     if output is None:
         return None
     batch = np.concatenate([pixels[np.newaxis], occluded(pixels, patches)])
-    values: list[float] = []
-    for start in range(0, len(batch), TOGETHER):
-        go_on()
-        [rows] = model.run({INPUT_NAMES["image"]: batch[start : start + TOGETHER]}, [output])
-        values += (rows[:, index] if rows.ndim > 1 else rows).astype(np.float64).tolist()
-    whole, *covered = values
-    falls = np.array([whole - value for value in covered])
+    whole, falls = _falls(model, batch, output, index, go_on)
     return Occluded(
         patch=patches.side,
         stride=patches.stride,
@@ -75,6 +90,50 @@ def occlusion(model: Model, pixels: Gray, index: int, patches: Patches, go_on: G
         falls=falls.reshape(len(patches.tops), len(patches.lefts)).tolist(),
         picture=address(gray(by_pixel(falls, patches), low=0.0)),
     )
+
+
+def features_replaced(model: Model, row: Array, index: int, go_on: GoOn) -> Parts | None:
+    """Of a row [features], one feature after the other by its usual value."""
+    taken, output = model.require_card().input, _deciding(model)
+    assert isinstance(taken, RowsInput)
+    if output is None:
+        return None
+    usual = np.array([feature.example for feature in taken.features], row.dtype)
+    replaced = np.where(np.eye(len(row), dtype=bool), usual, row)
+    whole, falls = _falls(model, np.concatenate([row[np.newaxis], replaced]), output, index, go_on)
+    parts = [
+        Part(name=feature.name, value=float(value), replaced_by=feature.example, fall=float(fall))
+        for feature, value, fall in zip(taken.features, row, falls, strict=True)
+    ]
+    return Parts(output=output, value=whole, parts=_by_weight(parts))
+
+
+def words_left_out(model: Model, text: str, index: int, go_on: GoOn) -> Parts | None:
+    """Of the first MOST_WORDS different words, wherever each stands."""
+    output = _deciding(model)
+    if output is None:
+        return None
+    every = text.split()
+    words = list(dict.fromkeys(every))[:MOST_WORDS]
+    without = [" ".join(each for each in every if each != word) for word in words]
+    whole, falls = _falls(model, np.array([text, *without], object), output, index, go_on)
+    parts = [Part(name=word, fall=float(fall)) for word, fall in zip(words, falls, strict=True)]
+    return Parts(output=output, value=whole, parts=_by_weight(parts))
+
+
+def _by_weight(parts: list[Part]) -> list[Part]:
+    return sorted(parts, key=lambda part: -abs(part["fall"]))
+
+
+def _falls(model: Model, batch: Array, output: str, index: int, go_on: GoOn) -> tuple[float, NDArray[np.float64]]:
+    """The first one's value, and how much less that of each other one is."""
+    name, values = INPUT_NAMES[model.require_card().input.kind], list[float]()
+    for start in range(0, len(batch), TOGETHER):
+        go_on()
+        [rows] = model.run({name: batch[start : start + TOGETHER]}, [output])
+        values += (rows[:, index] if rows.ndim > 1 else rows).astype(np.float64).tolist()
+    whole, *others = values
+    return whole, np.array([whole - value for value in others])
 
 
 def _deciding(model: Model) -> str | None:

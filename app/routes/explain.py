@@ -73,7 +73,9 @@ async def _wishes(
     gradients: Annotated[
         bool, Query(description="Whether the score's gradients by the pixels are told, of an image classifier of ours.")
     ] = True,
-    occlusion: Annotated[bool, Query(description="Whether patches are laid over the picture.")] = True,
+    occlusion: Annotated[
+        bool, Query(description="Whether patches are laid over a picture, features replaced, words left out.")
+    ] = True,
     patch: Annotated[
         int | None,
         Query(
@@ -108,7 +110,8 @@ async def explain(
     """Of one picture, row or text, or of tensors of one row as under /v2 for a model without a card: what the model saw
     after the preprocessing, the prediction, every layer of the graph with the least, the greatest and the mean of what
     it gave, and, of a picture, how much the answer's score changes with each pixel (gradient, gradient × input,
-    SmoothGrad, integrated gradients), and by how much its probability falls when a patch covers a part (occlusion).
+    SmoothGrad, integrated gradients), and by how much its probability falls when a patch covers a part (occlusion), a
+    feature of a row has its usual value, or a word of a text is left out.
     With `Accept: image/png` and `?layer=` that layer's maps side by side."""
     as_picture = wants(PNG, request.headers.get("accept", ""))
     work = (drawing if as_picture else explaining)(model, service.insides, wishes, service.settings)

@@ -178,7 +178,7 @@ def test_rows_and_texts_have_layers_and_no_map(client: TestClient) -> None:
     assert row["prediction"]["label"] == "versicolor"
     assert text["input"] == "The cup final."
     assert text["prediction"]["label"] == "sport"
-    assert row["methods"] == text["methods"] == {}
+    assert (list(row["methods"]), list(text["methods"])) == (["features"], ["words"])
     by_name = {layer["name"]: layer for layer in text["layers"]}
     assert by_name["words"] == {
         **{"name": "words", "operation": "Gather", "shape": [10]},
@@ -334,3 +334,47 @@ def test_model_without_a_card_has_its_layers(others: TestClient) -> None:
         "operations": {"Add": 1},
         "note": None,
     }
+
+
+def test_features_fall_by_what_the_model_answers_with_their_usual_value(client: TestClient) -> None:
+    row = [6.9, 3.1, 5.4, 2.1]
+    told = client.post("/explain/iris-mlp", json={"rows": [row]}).json()
+    features = client.get("/models/iris-mlp").json()["card"]["input"]["features"]
+    index = told["prediction"]["index"]
+    parts = told["methods"]["features"]["parts"]
+    replaced = [[*row[:at], feature["example"], *row[at + 1 :]] for at, feature in enumerate(features)]
+    answers = client.post("/predict/iris-mlp", json={"rows": [row, *replaced]}).json()["predictions"]
+    whole, *others = [answer["probabilities"][index] for answer in answers]
+
+    assert told["methods"]["features"]["value"] == pytest.approx(whole, abs=1e-6)
+    assert [abs(part["fall"]) for part in parts] == sorted((abs(part["fall"]) for part in parts), reverse=True)
+    by_name = {part["name"]: part for part in parts}
+    for feature, value, other in zip(features, row, others, strict=True):
+        part = by_name[feature["name"]]
+        assert part["fall"] == pytest.approx(whole - other, abs=1e-6)
+        assert (part["value"], part["replaced_by"]) == (pytest.approx(value), feature["example"])
+
+
+def test_words_fall_by_what_the_model_answers_without_them(client: TestClient) -> None:
+    text = "The striker scored twice in the cup final and the striker left."
+    told = client.post("/explain/news-mlp", json={"texts": [text]}).json()
+    parts, index = told["methods"]["words"]["parts"], told["prediction"]["index"]
+    words = list(dict.fromkeys(text.split()))
+    texts = [text, *(" ".join(each for each in text.split() if each != word) for word in words)]
+    answers = client.post("/predict/news-mlp", json={"texts": texts}).json()["predictions"]
+    whole, *others = [answer["probabilities"][index] for answer in answers]
+
+    assert {part["name"]: part["fall"] for part in parts} == pytest.approx(
+        {word: whole - other for word, other in zip(words, others, strict=True)}, abs=1e-6
+    )
+    assert told["prediction"]["label"] == "sport"
+    assert client.post("/explain/news-mlp?occlusion=false", json={"texts": [text]}).json()["methods"] == {}
+
+
+@pytest.mark.parametrize("model", ["blobs-svm", "xor-mlp", "players-kmeans", "frozenlake-dqn"])
+def test_every_model_of_rows_tells_its_features(client: TestClient, model: str) -> None:
+    card = client.get(f"/models/{model}").json()["card"]
+    row = [feature["example"] for feature in card["input"]["features"]]
+    methods = client.post(f"/explain/{model}", json={"rows": [row]}).json()["methods"]
+
+    assert {part["fall"] for part in methods["features"]["parts"]} == {0.0}  # each has its usual value already
