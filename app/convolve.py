@@ -72,7 +72,7 @@ def members(address: InAddress) -> dict[str, Any]:
     if address.kernel is not None:
         found["kernel"] = _rows(address.kernel) if address.kernel.startswith("[") else address.kernel
     if address.padding is not None:
-        is_number = address.padding.isdecimal() and len(address.padding) < MOST_DIGITS
+        is_number = address.padding.isascii() and address.padding.isdecimal() and len(address.padding) < MOST_DIGITS
         found["padding"] = int(address.padding) if is_number else address.padding
     if address.pool is not None:
         pooling = {"kind": address.pool, "size": address.pool_size, "stride": address.pool_stride}

@@ -275,4 +275,6 @@ def _seen(asked: Asked, inputs: Inputs, insides: Insides) -> Iterator[tuple[Grap
     for layer in layers:
         values = given.get(layer.name)
         counts_rows = layer.output_shape is not None and layer.output_shape[:1] == [BATCH]
-        yield layer, values[0, ...] if values is not None and counts_rows else values
+        # An axis that depends on the numbers may be another size than the batch.
+        alone = counts_rows and values is not None and len(values) == 1
+        yield layer, values[0, ...] if values is not None and alone else values

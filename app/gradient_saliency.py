@@ -96,6 +96,8 @@ def _opened(model: Model) -> ort.InferenceSession | None:
         session = open_session(model.path.with_name(FILE).read_bytes(), [CPU])
     except (OSError, ArtifactRejected):
         return None
+    if [node.name for node in session.get_inputs()] != ["pixels", "index"]:
+        return None
     belongs_to = session.get_modelmeta().custom_metadata_map.get(BELONGS_TO)
     return session if belongs_to == hashlib.sha256(model.content()).hexdigest() else None
 

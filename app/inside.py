@@ -77,6 +77,9 @@ class Insides:
 
     def table(self, model: Model) -> GraphTable:
         """Raises InvalidRequest for a graph that cannot be read here, NotReady if the file has gone."""
+        known = self.known_table(model)
+        if known is not None:
+            return known
         with self._turn:
             found = self.known_table(model)
             if found is None:

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 # Protobuf's own parsers let messages nest 100 deep, and a graph in a graph is three of them.
 MOST_DEPTH = 33
 # More than any graph of a file that is served has; a few damaged bytes could pretend any number.
+# In one message: numbers that are written one by one would each be an object.
+MOST_FIELDS = 200_000
 MOST_NODES, MOST_AXES = 100_000, 64
 VARINT_BYTES = 10
 
@@ -119,7 +121,11 @@ def _varint_of(value: int) -> bytes:
 def _message(content: bytes | memoryview) -> Message:
     content, place = memoryview(content), 0
     found: defaultdict[int, list[int | memoryview]] = defaultdict(list)
+    fields = 0
     while place < len(content):
+        fields += 1
+        if fields > MOST_FIELDS:
+            raise DamagedGraph(f"a part of it has more than {MOST_FIELDS:,} fields")
         key, place = _varint(content, place)
         number, wire = key >> 3, key & 7
         if not number:
@@ -133,7 +139,7 @@ def _message(content: bytes | memoryview) -> Message:
         elif wire in FIXED:
             length = FIXED[wire]
         else:
-            raise DamagedGraph(f"it is damaged: a field of wire type {wire}")
+            raise DamagedGraph(f"a field of wire type {wire} is not read here")
         if length > len(content) - place:
             raise DamagedGraph("it is cut off: a field is longer than what is there")
         found[number].append(content[place : place + length])

@@ -120,8 +120,8 @@ def quoted(value: Any) -> str:
     """As JSON, its beginning if it is long."""
     try:
         text = orjson.dumps(value).decode()
-    except orjson.JSONEncodeError:  # orjson reads deeper lists than it writes
-        text = "[" * MOST_QUOTED + "…"
+    except orjson.JSONEncodeError:  # orjson reads deeper lists, and addresses have longer numbers, than it writes
+        text = str(value) if isinstance(value, int) else "[" * MOST_QUOTED + "…"
     return text if len(text) <= MOST_QUOTED else f"{text[:MOST_QUOTED]}…"
 
 

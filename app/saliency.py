@@ -21,6 +21,8 @@ GoOn = Callable[[], None]
 
 # So many occluded pictures run together: 64 take no less time, and 20 MB more of what a worker keeps.
 TOGETHER = 16
+# What is near or well known has less of these.
+LOWER_IS_BETTER = ("distance", "distances", "reconstruction_error")
 # Different ones that are left out in turn.
 MOST_WORDS = 100
 FLOATS = ("tensor(float)", "tensor(double)", "tensor(float16)")
@@ -41,7 +43,10 @@ class Occluded(TypedDict):
     lefts: Annotated[list[int], Field(description="The patch's first column, of each column of `falls`.")]
     falls: Annotated[
         list[list[float]],
-        Field(description="How much less the value is with the patch there; negative: more."),
+        Field(
+            description="How much worse the value is with the patch there: less of a probability or a margin, more of "
+            "a distance or an error; negative: better."
+        ),
     ]
     picture: Annotated[
         str,
@@ -58,7 +63,13 @@ class Part(TypedDict):
     name: str
     value: NotRequired[Annotated[float, Field(description="That the row has.")]]
     replaced_by: NotRequired[Annotated[float, Field(description="The feature's usual value, as the card has it.")]]
-    fall: Annotated[float, Field(description="How much less the value is without it; negative: more.")]
+    fall: Annotated[
+        float,
+        Field(
+            description="How much worse the value is without it: less of a probability or a margin, more of a distance "
+            "or an error; negative: better."
+        ),
+    ]
 
 
 class Parts(TypedDict):
@@ -133,7 +144,8 @@ def _falls(model: Model, batch: Array, output: str, index: int, go_on: GoOn) -> 
         [rows] = model.run({name: batch[start : start + TOGETHER]}, [output])
         values += (rows[:, index] if rows.ndim > 1 else rows).astype(np.float64).tolist()
     whole, *others = values
-    return whole, np.array([whole - value for value in others])
+    better = -1 if output in LOWER_IS_BETTER else 1
+    return whole, better * np.array([whole - value for value in others])
 
 
 def _deciding(model: Model) -> str | None:

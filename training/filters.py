@@ -1,4 +1,4 @@
-"""The first-layer filters of the convolutional networks, for a service that reads no ONNX but to run it:
+"""The first-layer filters of the convolutional networks, for a service that reads no weights out of a graph:
 `python -m training.filters` writes them out of the artifacts. It trains nothing.
 """
 

@@ -20,6 +20,7 @@ MOST_UNITS, MOST_NETWORKS, FEWEST_POINTS, MOST_POINTS, MOST_SEED = 100, 10, 5, 2
 MOST_VALUE, MOST_NOISE = 1e3, 10.0
 CURVE, UNITS, POINTS = "sin(x) + x/3", [1, 2, 4, 8, 16, 32], 40
 LOW, HIGH, NOISE = 0.0, 9.0, 0.0
+NARROWEST = 1e-6
 # The clean curve is looked at in so many places.
 GRID = 301
 NETWORK_SECONDS = 1.5e-3
@@ -30,7 +31,14 @@ class ApproximationRequest(TypedDict):
     """A curve, samples of it, and how many hidden units are to follow it."""
 
     curve: NotRequired[
-        Annotated[str, Field(description="A formula of `x`, as /gradients/expression reads them.", default=CURVE)]
+        Annotated[
+            str,
+            Field(
+                description="A formula of `x`, as /gradients/expression reads them, that answers each x alone: no sums "
+                "or softmax over all of them.",
+                default=CURVE,
+            ),
+        ]
     ]
     low: NotRequired[Annotated[float, Field(description="Where x begins.", default=LOW, ge=-MOST_VALUE, le=MOST_VALUE)]]
     high: NotRequired[
@@ -87,7 +95,7 @@ def read_approximation(body: bytes) -> Asked:
     formula = read_formula(curve, ["x"])
     low = _number(document, "low", LOW, -MOST_VALUE, MOST_VALUE)
     high = _number(document, "high", HIGH, -MOST_VALUE, MOST_VALUE)
-    if not low < high:
+    if not high - low >= NARROWEST * max(1.0, abs(low), abs(high)):
         raise InvalidRequest(f"high is {high:g}; allowed is more than low, {low:g}")
     noise = _number(document, "noise", NOISE, 0, MOST_NOISE)
     points = whole(document, "points", POINTS, FEWEST_POINTS, MOST_POINTS)
@@ -106,6 +114,12 @@ def _on(formula: Formula, x: Floats) -> Samples:
             f"curve gives {list(values.shape)} for {len(x)} values of x; allowed is one number for each of them"
         )
     y = np.broadcast_to(values, x.shape)
+    with np.errstate(all="ignore"):
+        alone = run(formula, {"x": variable(x[::2])})[-1].value
+    if not np.allclose(np.broadcast_to(alone, x[::2].shape), y[::2], rtol=1e-9, atol=1e-12, equal_nan=True):
+        raise InvalidRequest(
+            "curve is another one for other values of x beside it; allowed are functions of each x alone"
+        )
     wrong = np.flatnonzero(~(np.abs(y) <= MOST_VALUE**2))
     if len(wrong):
         raise InvalidRequest(

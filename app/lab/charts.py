@@ -6,7 +6,7 @@ from html import escape
 from typing import NamedTuple
 
 from app.lab import svg
-from app.lab.curves import Axis, ticks
+from app.lab.curves import Axis, are_equal, ticks
 
 WIDTH, HEIGHT, LEFT, LEGEND, HEAD, BETWEEN, FOOT = 560, 220, 76, 170, 44, 60, 44
 ROOM = 0.06  # of the height, above and below
@@ -79,11 +79,11 @@ def _shown(line: Line, powers: bool) -> list[tuple[float, float]]:
 
 def _across(values: Sequence[float]) -> Axis:
     least, greatest = min(values), max(values)
-    room = 0.5 if least == greatest else 0.0
+    room = 0.5 if are_equal(least, greatest) else 0.0
     return Axis(least - room, greatest + room, LEFT, LEFT + WIDTH)
 
 
 def _up(values: Sequence[float], top: float, bottom: float) -> Axis:
     least, greatest = min(values, default=0.0), max(values, default=1.0)
-    room = ROOM * (greatest - least) or max(abs(least), 1.0)
+    room = max(abs(least), 1.0) if are_equal(least, greatest) else ROOM * (greatest - least)
     return Axis(least - room, greatest + room, bottom, top)

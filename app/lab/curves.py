@@ -66,7 +66,7 @@ def draw(told: Activated) -> str:
 
 def _across(x: Sequence[float], as_bars: bool) -> Axis:
     least, greatest = x[0], x[-1]
-    room = 0.5 if as_bars or _are_equal(least, greatest) else 0
+    room = 0.5 if as_bars or are_equal(least, greatest) else 0
     return Axis(least - room, greatest + room, LEFT, LEFT + WIDTH)
 
 
@@ -98,11 +98,11 @@ def _up(values: Sequence[float], top: float, bottom: float, from_zero: bool) -> 
     least, greatest = min(values), max(values)
     if from_zero:
         least, greatest = min(least, 0.0), max(greatest, 0.0)
-    room = max(abs(least), 1.0) if _are_equal(least, greatest) else ROOM * (greatest - least)
+    room = max(abs(least), 1.0) if are_equal(least, greatest) else ROOM * (greatest - least)
     return Axis(least - room, greatest + room, bottom, top)
 
 
-def _are_equal(least: float, greatest: float) -> bool:
+def are_equal(least: float, greatest: float) -> bool:
     """Or so near to each other that there is no scale between them."""
     return greatest - least <= max(ROUNDING * max(abs(least), abs(greatest)), SMALLEST)
 

@@ -22,7 +22,9 @@ class LayerTold(TypedDict):
         float,
         Field(description=f"Share of samples and units whose derivative is below {FLAT:.0%} of the greatest there is."),
     ]
-    dead: Annotated[int, Field(description="Units that are flat for all samples: a step changes nothing before them.")]
+    dead: Annotated[
+        int, Field(description="Units that are flat for all samples: a step changes next to nothing before them.")
+    ]
 
 
 class NetworkTold(TypedDict):
@@ -98,6 +100,6 @@ def draw(told: Flow) -> str:
         head,
         [
             charts.Panel("norm of the gradient by each layer's weights", "layer, the output last", norms, powers=True),
-            charts.Panel("share of units and samples that let nothing through", "layer, the output last", flat),
+            charts.Panel("share of units and samples that let next to nothing through", "layer, the output last", flat),
         ],
     )

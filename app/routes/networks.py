@@ -87,7 +87,7 @@ async def gradient_flow(
     request: Request, deadline: DeadlineDep, settings: Annotated[bytes, Depends(_flow_settings)], service: ServiceDep
 ) -> Response:
     """One random network under sigmoid, tanh and ReLU: the norm of the loss's gradient at each layer, which vanishes or
-    does not, and how many units let nothing through. With `Accept: image/svg+xml` it is drawn."""
+    does not, and how many units let next to nothing through. With `Accept: image/svg+xml` it is drawn."""
     drawn = wants(SVG, request.headers.get("accept", ""))
     work = FLOW_DRAWN if drawn else FLOW_TOLD
     told = await compute(service, work, settings, deadline, lambda: gone(request.receive))

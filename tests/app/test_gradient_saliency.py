@@ -5,6 +5,7 @@ from shutil import copy, copytree
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from fastapi.testclient import TestClient
@@ -92,3 +93,15 @@ def test_few_sessions_are_kept(tmp_path: Path) -> None:
 
     assert graphs.of(models[-1]) is sessions[-1]
     assert graphs.of(models[0]) is not sessions[0]
+
+
+def test_graph_with_other_inputs_is_not_used(tmp_path: Path) -> None:
+    copytree(ROOT / "artifacts" / "mnist-dnn", tmp_path / "mnist-dnn")
+    file = tmp_path / "mnist-dnn" / "1" / FILE
+    other = onnx.load(file)
+    for node in other.graph.node:
+        node.input[:] = ["class" if name == "index" else name for name in node.input]
+    next(each for each in other.graph.input if each.name == "index").name = "class"
+    file.write_bytes(other.SerializeToString())
+    with TestClient(create_app(Settings(artifacts=tmp_path))) as client:
+        assert list(explained(client, "mnist-dnn", SEVEN)["methods"]) == ["occlusion"]

@@ -311,6 +311,6 @@ def test_graph_that_is_not_read_here_is_told(tmp_path: Path) -> None:
     model = load_model("odd", 1, path, [CPU])
 
     with pytest.raises(
-        InvalidRequest, match="model 'odd' cannot be looked into: it is damaged: a field of wire type 3"
+        InvalidRequest, match="model 'odd' cannot be looked into: a field of wire type 3 is not read here"
     ):
         Insides().table(model)

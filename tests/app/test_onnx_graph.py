@@ -271,3 +271,11 @@ def test_weights_are_passed_over() -> None:
     read_graph(content)
 
     assert time.perf_counter() - start < 0.05
+
+
+def test_numbers_written_one_by_one_are_refused_before_they_take_memory() -> None:
+    constant = onnx.helper.make_node("Constant", [], ["c"], value_floats=[0.5] * 300_000)
+    model = onnx.helper.make_model(onnx.helper.make_graph([constant], "many", [], []))
+
+    with pytest.raises(DamagedGraph, match="a part of it has more than 200,000 fields"):
+        read_graph(model.SerializeToString())

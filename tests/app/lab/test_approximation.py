@@ -63,6 +63,11 @@ def test_noise_is_learned_by_heart_where_units_are_as_many_as_samples() -> None:
     assert many["test_error"] > 1.5 * some["test_error"]
 
 
+@pytest.mark.parametrize("curve", ["x", "3", "relu(x - 4.5)"])
+def test_what_is_exact_but_for_rounding_neither_underfits_nor_overfits(curve: str) -> None:
+    assert {each["verdict"] for each in ask(curve=curve, units=[2, 4, 8])["networks"]} == {"fits"}
+
+
 def test_depth_makes_more_pieces_than_width() -> None:
     told = ask()["depth"]
 
@@ -89,6 +94,12 @@ def test_folding_is_a_network_in_torch() -> None:
         ({"curve": "transpose(x) @ x + softmax(x @ x)"}, "there is no axis -1 in the shape []"),
         ({"curve": "log(x)"}, "curve is -inf at x = 0; allowed are numbers of"),
         ({"curve": "exp(x)", "high": 100}, "allowed are numbers of −1e+06 to 1e+06 everywhere"),
+        (
+            {"curve": "softmax(x)"},
+            "curve is another one for other values of x beside it; allowed are functions of each",
+        ),
+        ({"curve": "x - mean(x)"}, "curve is another one for other values of x beside it"),
+        ({"low": 0, "high": 5e-324}, "allowed is more than low, 0"),
         ({"low": 2, "high": 2}, "high is 2; allowed is more than low, 2"),
         ({"low": True}, "low is true; allowed is a number of -1000 to 1000"),
         ({"noise": -1}, "noise is -1; allowed is a number of 0 to 10"),

@@ -378,3 +378,47 @@ def test_every_model_of_rows_tells_its_features(client: TestClient, model: str) 
     methods = client.post(f"/explain/{model}", json={"rows": [row]}).json()["methods"]
 
     assert {part["fall"] for part in methods["features"]["parts"]} == {0.0}  # each has its usual value already
+
+
+def test_distances_and_errors_are_worse_where_they_grow(client: TestClient) -> None:
+    """Covering the ink of a 7 takes it away from the middle of its cluster."""
+    told = explained(client, "mnist-kmeans", gradients=False)
+    falls, seen = told["methods"]["occlusion"], pixels_of(told["input"]).astype(int)
+    ink = sliding_window_view(seen, (falls["patch"], falls["patch"])).sum((2, 3))
+    by_patch = {
+        (top, left): fall
+        for top, row in zip(falls["tops"], falls["falls"], strict=True)
+        for left, fall in zip(falls["lefts"], row, strict=True)
+    }
+    most = max(by_patch, key=lambda place: int(ink[place]))
+
+    assert falls["output"] == "distances"
+    assert by_patch[most] > 0
+
+
+def test_axis_that_depends_on_the_numbers_is_told_whole(tmp_path: Path) -> None:
+    """Rows above a level are kept: of the made-up ones all, of the caller's none."""
+    nodes = [
+        onnx.helper.make_node("ReduceMax", ["x", "last"], ["top"], keepdims=0),
+        onnx.helper.make_node("Greater", ["top", "level"], ["kept"]),
+        onnx.helper.make_node("Compress", ["x", "kept"], ["some"], axis=0),
+        onnx.helper.make_node("Relu", ["x"], ["y"]),
+    ]
+    graph = onnx.helper.make_graph(
+        nodes,
+        "keeps",
+        [onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, ["batch", 3])],
+        [onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, ["batch", 3])],
+        [
+            onnx.helper.make_tensor("last", onnx.TensorProto.INT64, [1], [1]),
+            onnx.helper.make_tensor("level", onnx.TensorProto.FLOAT, [], [-10.0]),
+        ],
+    )
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=9)
+    (tmp_path / "keeps.onnx").write_bytes(model.SerializeToString())
+    entry = {"name": "x", "datatype": "FP32", "shape": [1, 3], "data": [-20, -20, -20]}
+    with TestClient(create_app(Settings(artifacts=tmp_path))) as client:
+        answer = client.post("/explain/keeps", json={"inputs": [entry]})
+
+    assert answer.status_code == 200, answer.text
+    assert {layer["name"]: layer["shape"] for layer in answer.json()["layers"]}["some"] == [0, 3]
