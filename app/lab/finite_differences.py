@@ -11,7 +11,7 @@ EPSILON = float(np.finfo(np.float64).eps)
 # Where the error of rounding, of the order of eps / h, and that of the formula, h², are alike.
 STEP = EPSILON ** (1 / 3)
 SHORT = 1 / 30
-MOST_CHECKED, LEAST_CHECKED = 10, 2
+MOST_CHECKED, LEAST_CHECKED = 8, 2
 # Numbers to compute for one check.
 MOST_WORK = 200_000
 AGREES = 1e-6

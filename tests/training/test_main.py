@@ -206,7 +206,14 @@ def test_earlier_trainings_say_how_long_the_next_will_take(tmp_path: Path) -> No
 def test_ctrl_c_stops_and_leaves_what_is_whole(data: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "training", "blobs-svm", "mnist-dnn", "--data", str(data), "--out", str(tmp_path)]
     process = subprocess.Popen(
-        command, cwd=ROOT, env=os.environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command,
+        cwd=ROOT,
+        env=os.environ,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A shell has its background jobs ignore it, and so would all that they start.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert process.stderr is not None
     started = ""
