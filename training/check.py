@@ -146,8 +146,8 @@ def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="percept models --check",
         description="Measure again, with onnxruntime alone, what the exported models have to reach. Exit status: 0 if "
-        "all is well, 1 if a figure falls short or is not what the card says or an artifact is missing or broken, 2 if "
-        "something could not be measured.",
+        "all is well, 1 if a figure falls short or is not what the card says, or an artifact or what has to lie beside "
+        "it is missing, broken or stale, 2 if something could not be measured.",
     )
     parser.add_argument("models", nargs="*", metavar="MODEL", help=f"all unless named: {', '.join(SYSTEMS)}")
     parser.add_argument(
