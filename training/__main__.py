@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
-from training import autoencoder, clusters, cnn, iris, mlp, news, q_learning, svm, xor
+from training import autoencoder, clusters, cnn, filters, iris, mlp, news, q_learning, svm, xor
 from training.data import DataError
 from training.export import ExportError, card_in
 from training.fit import choose_device
@@ -123,6 +123,7 @@ def attempt(system: System, workplace: Workplace, out: Path | None) -> Outcome:
         trained = system.train(workplace.for_system(system.options))
         if out is not None:
             keep(trained, out)
+            filters.follow(out, system.name)
             card = trained.card
     except (DataError, ExportError, BelowFloor, OSError) as error:
         return Outcome(system.name, time.perf_counter() - start, fault=str(error))

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import torch
 
-from app.card import Card, read_card
-from training import export
+from app.card import Card, ImageInput, read_card
+from training import export, filters, saliency
 from training.__main__ import INTERRUPTED, SYSTEMS
 from training.data import DataError
 from training.system import System, Workplace
@@ -38,7 +38,7 @@ class Finding:
 
 def check(system: System, artifacts: Path, workplace: Workplace) -> Iterator[Finding]:
     """Every version that lies there."""
-    files = versions(artifacts / system.name)
+    files = export.versions(artifacts / system.name)
     if not files:
         missing = f"missing: there is none in {artifacts / system.name}; percept train {system.name} makes it"
         yield whole(system.name, missing, SHORT)
@@ -47,6 +47,9 @@ def check(system: System, artifacts: Path, workplace: Workplace) -> Iterator[Fin
         try:
             graph = file.read_bytes()
             card = card_of(graph, system.name)
+            yield from (whole(model, fault, SHORT) for fault in faults_beside(file, graph, card))
+            if file == files[-1] and filters.stale(artifacts, system.name):
+                yield whole(model, f"{filters.WHERE}: stale: not the filters of {file}; {again(system.name)}", SHORT)
             measured = system.evaluate(graph, workplace, card.metrics)
         except DataError as error:
             yield whole(model, f"not measured: {error}", NOT_MEASURED)
@@ -57,9 +60,17 @@ def check(system: System, artifacts: Path, workplace: Workplace) -> Iterator[Fin
             yield from compare(model, system, card, measured)
 
 
-def versions(folder: Path) -> list[Path]:
-    numbered = (file for file in folder.glob("*/model.onnx") if file.parent.name.isdecimal())
-    return sorted(numbered, key=lambda file: int(file.parent.name))
+def faults_beside(file: Path, graph: bytes, card: Card) -> Iterator[str]:
+    """Beside an image classifier lies the gradient of its scores, without which the service would explain less."""
+    if card.task == "classification" and isinstance(card.input, ImageInput):
+        beside = file.with_name(saliency.FILE)
+        fault = saliency.fault(beside.read_bytes(), graph) if beside.is_file() else "there is none"
+        if fault:
+            yield f"{beside}: {fault}; {again(card.name)}"
+
+
+def again(name: str) -> str:
+    return f"python -m training.beside {name} makes it again"
 
 
 def card_of(graph: bytes, name: str) -> Card:
@@ -135,8 +146,8 @@ def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="percept models --check",
         description="Measure again, with onnxruntime alone, what the exported models have to reach. Exit status: 0 if "
-        "all is well, 1 if a figure falls short or is not what the card says or an artifact is missing or broken, 2 if "
-        "something could not be measured.",
+        "all is well, 1 if a figure falls short or is not what the card says, or an artifact or what has to lie beside "
+        "it is missing, broken or stale, 2 if something could not be measured.",
     )
     parser.add_argument("models", nargs="*", metavar="MODEL", help=f"all unless named: {', '.join(SYSTEMS)}")
     parser.add_argument(

@@ -17,13 +17,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from app.card import Card, Comparison, Layer
+from app.card import Card, Comparison, Layer, read_card
 from training import export, figures, svm_figures
 from training.data import MNIST, Split, load_test
 from training.export import Exportable
 from training.fit import accuracy
 from training.memory import keep_freed_memory
 from training.recipe import DIGIT_INPUT
+from training.saliency import Scores, saliency_graph
 from training.svm_solver import Primal, rbf_kernel, solve_squared_hinge
 from training.system import Trained, Workplace, dataset_facts, training_facts
 
@@ -131,8 +132,13 @@ class DigitMachine(nn.Module):
         self.upright, self.projection, self.machines = upright, projection, machines
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        margins = self.machines(self.projection(self.upright(image).flatten(1)))
+        margins = self.margins(image)
         return margins.argmax(1), margins
+
+    def margins(self, image: Tensor) -> Tensor:
+        """[N, classes]"""
+        found: Tensor = self.machines(self.projection(self.upright(image).flatten(1)))
+        return found
 
 
 @torch.inference_mode()
@@ -246,6 +252,19 @@ class DigitSvm:
         test = self._test(workplace)
         return {"test_accuracy": float((export.run(graph, test.images.numpy())["index"] == test.labels.numpy()).mean())}
 
+    def scores(self, graph: bytes) -> Scores:
+        """Margins of pixels, by the weights of an exported graph with its card."""
+        card = read_card(export.opened(graph).get_modelmeta().custom_metadata_map)
+        assert card is not None
+        weights = export.weights_in(graph)
+        projection = Projection(torch.zeros(2, SIDE * SIDE), 1)
+        projection.mean, projection.basis = weights["projection.mean"], weights["projection.basis"]
+        [biases] = [each for each in weights.values() if each.shape == (len(card.labels),)]
+        machines = RbfMachines(
+            weights["machines.landmarks"], weights["machines.coefficients"], biases, card.metrics["gamma"]
+        )
+        return DigitMachine(Upright(), projection, machines).margins
+
     def _test(self, workplace: Workplace) -> Split:
         test = load_test(MNIST, workplace.data)
         rows = DRY_RUN_TEST_ROWS if workplace.dry_run else len(test)
@@ -347,6 +366,7 @@ class DigitSvm:
                     {"a fifth of the pictures, 5·C": solved.start, "all, from there": solved.whole}, MNIST.labels
                 ),
             },
+            saliency_graph(network.margins, DIGIT_INPUT),
         )
 
     def _without_upright(self, train: Split, validation: Split, scale: Scale, cost: float, gamma: float) -> float:

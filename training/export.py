@@ -235,6 +235,28 @@ def with_overridable_weights(graph: bytes) -> bytes:
     return bytes(model.SerializeToString())
 
 
+def weights_in(graph: bytes) -> dict[str, TorchTensor]:
+    """By the names that the exporter took over from the module's parameters and buffers; other constants too."""
+    initializers = onnx.load_from_string(graph).graph.initializer
+    return {each.name: torch.tensor(onnx.numpy_helper.to_array(each)) for each in initializers}
+
+
+def versions(folder: Path) -> list[Path]:
+    """The files of a model's artifacts, the highest version last."""
+    numbered = (file for file in folder.glob("*/model.onnx") if file.parent.name.isdecimal())
+    return sorted(numbered, key=lambda file: int(file.parent.name))
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Whole, or not at all."""
+    draft = path.with_name(f".{path.name}")
+    try:
+        draft.write_bytes(content)
+        os.replace(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
 @contextlib.contextmanager
 def artifact_folder(out: Path, name: str, version: int) -> Iterator[Path]:
     """A folder to write into that becomes `out/name/version` when the block ends well, and is gone when it does not.

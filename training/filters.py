@@ -1,29 +1,52 @@
-"""The first-layer filters of the convolutional networks, for a service that reads no weights out of a graph:
-`python -m training.filters` writes them out of the artifacts. It trains nothing.
+"""The first-layer filters of the convolutional networks, as numbers in a file of the service, which reads weights
+out of no graph. Trains nothing.
 """
 
-import argparse
 import json
-import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import onnx
 from onnx import numpy_helper
 
+from training import export
+from training.cnn import RECIPES
+
 ROOT = Path(__file__).resolve().parent.parent
 WHERE = ROOT / "app" / "lab" / "filters.json"
-MODELS = ("mnist-cnn", "mnist-lenet", "fashion-cnn")
+ARTIFACTS = ROOT / "artifacts"  # the models whose filters these are
+MODELS = tuple(recipe.name for recipe in RECIPES)
 
 
-def learned_filters(artifacts: Path) -> dict[str, Any]:
-    """Of each model's highest version: the kernels of its first convolution, [filters][height][width], exactly."""
-    found = {}
-    for name in MODELS:
-        version = max(int(folder.name) for folder in (artifacts / name).iterdir() if folder.name.isdecimal())
-        found[name] = {"version": version, "filters": first_filters(artifacts / name / str(version) / "model.onnx")}
-    return found
+def follow(artifacts: Path, name: str) -> bool:
+    """Write a model's filters anew after it has changed. False if it is none whose filters are kept."""
+    learned = learned_filters(artifacts, name)
+    if learned is None:
+        return False
+    kept = kept_filters() | {name: learned}
+    export.replace_file(WHERE, as_json({name: kept[name] for name in MODELS if name in kept}).encode())
+    return True
+
+
+def stale(artifacts: Path, name: str) -> bool:
+    """Whether the filters that are kept are not those of the model."""
+    learned = learned_filters(artifacts, name)
+    return learned is not None and kept_filters().get(name) != learned
+
+
+def kept_filters() -> dict[str, Any]:
+    """By model."""
+    kept: dict[str, Any] = json.loads(WHERE.read_text(encoding="utf-8")) if WHERE.exists() else {}
+    return kept
+
+
+def learned_filters(artifacts: Path, name: str) -> dict[str, Any] | None:
+    """Of the model's highest version: the kernels of its first convolution, [filters][height][width], exactly. None of
+    another network, of one that is not there, and in another folder than that of the models that are served with
+    these filters."""
+    ours = name in MODELS and artifacts.resolve() == ARTIFACTS.resolve()
+    files = export.versions(artifacts / name) if ours else []
+    return {"version": int(files[-1].parent.name), "filters": first_filters(files[-1])} if files else None
 
 
 def first_filters(path: Path) -> list[list[list[float]]]:
@@ -35,19 +58,5 @@ def first_filters(path: Path) -> list[list[list[float]]]:
     return filters
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m training.filters", description="Write the learned filters.")
-    parser.add_argument("--artifacts", type=Path, default=ROOT / "artifacts", help="the models (default: artifacts)")
-    parser.add_argument("--out", type=Path, default=WHERE, help="the file to write (default: app/lab/filters.json)")
-    asked = parser.parse_args(argv)
-    asked.out.write_text(as_json(learned_filters(asked.artifacts)), encoding="utf-8")
-    print(f"{asked.out}: {asked.out.stat().st_size:,} bytes")
-    return 0
-
-
 def as_json(filters: dict[str, Any]) -> str:
     return json.dumps(filters, separators=(",", ":")) + "\n"
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,4 +1,4 @@
-"""The supervised loop: a recipe and a data set in, a trained network and its history out. Writes nothing.
+"""Image classifiers: a recipe and a data set in, a trained network and its history out. Writes nothing.
 
 The whole data set is one uint8 tensor on the device and batches are index look-ups; figures stay on the device until
 an epoch ends, so that nothing waits for a `.item()`.
@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from app.card import Epoch
-from training.augment import jitter
 from training.classifier import ImageClassifier
 from training.data import Dataset, Split
 from training.memory import keep_freed_memory
+from training.one_cycle import Cycle, descend
 from training.recipe import Recipe
 
 EVALUATION_BATCH = 250  # activations stay below what glibc maps anew (training/memory.py)
@@ -61,7 +61,7 @@ def build(recipe: Recipe, body: nn.Module, train: Split) -> ImageClassifier:
 
 
 def fit(recipe: Recipe, dataset: Dataset, device: torch.device, variant: str | None = None) -> Fitted:
-    """Train the recipe's network, or one of its variants, with one-cycle AdamW (Smith and Topin 2018)."""
+    """Train the recipe's network, or one of its variants."""
     keep_freed_memory()
     seed_everything(recipe.seed)
     body = recipe.variants[variant]() if variant else recipe.body()
@@ -70,37 +70,31 @@ def fit(recipe: Recipe, dataset: Dataset, device: torch.device, variant: str | N
     generator = torch.Generator(device).manual_seed(recipe.seed)
     train, validation = dataset.train.to(device), dataset.validation.to(device)
     steps = -(-len(train) // recipe.batch_size)
-    optimizer = torch.optim.AdamW(network.parameters(), weight_decay=recipe.weight_decay, fused=True)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, recipe.learning_rate, total_steps=recipe.epochs * steps, pct_start=0.2
-    )
+    cycle = Cycle(recipe.epochs, recipe.batch_size, recipe.learning_rate, recipe.weight_decay)
+    right = torch.zeros((), device=device)
 
+    def loss_of(rows: Tensor) -> Tensor:
+        images, labels = recipe.augmentation(train.images[rows].float(), generator), train.labels[rows]
+        with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
+            logits = network(images)
+        right.add_((logits.argmax(1) == labels).sum())
+        bar.update()
+        return F.cross_entropy(logits.float(), labels)
+
+    losses = descend(list(network.parameters()), loss_of, len(train), cycle, generator)
     history: list[Epoch] = []
     start = time.perf_counter()
     for number in range(1, recipe.epochs + 1):
         with tqdm(total=steps, desc=_label(recipe, variant, number), file=sys.stderr, dynamic_ncols=True) as bar:
             network.train()
-            order = torch.randperm(len(train), generator=generator, device=device)
-            losses, correct = torch.zeros((), device=device), torch.zeros((), device=device)
-            for rows in order.split(recipe.batch_size):
-                images = jitter(train.images[rows].float(), recipe.augmentation, generator)
-                labels = train.labels[rows]
-                with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
-                    logits = network(images)
-                loss = F.cross_entropy(logits.float(), labels)
-                optimizer.zero_grad(set_to_none=True)
-                loss.backward()
-                optimizer.step()
-                schedule.step()
-                losses += loss.detach() * len(rows)
-                correct += (logits.argmax(1) == labels).sum()
-                bar.update()
+            right.zero_()
+            loss = next(losses)
             validation_loss, validation_accuracy = evaluate(network, validation)
             history.append(
                 Epoch(
                     epoch=number,
-                    loss=losses.item() / len(train),
-                    accuracy=correct.item() / len(train),
+                    loss=loss,
+                    accuracy=right.item() / len(train),
                     validation_loss=validation_loss,
                     validation_accuracy=validation_accuracy,
                 )
@@ -108,7 +102,7 @@ def fit(recipe: Recipe, dataset: Dataset, device: torch.device, variant: str | N
             elapsed = time.perf_counter() - start
             left = elapsed / number * (recipe.epochs - number)
             bar.set_postfix_str(
-                f"loss {history[-1].loss:.4f}, validation {validation_accuracy:.4f}, {tqdm.format_interval(left)} left"
+                f"loss {loss:.4f}, validation {validation_accuracy:.4f}, {tqdm.format_interval(left)} left"
             )
     return Fitted(network.eval().cpu(), history, time.perf_counter() - start)
 

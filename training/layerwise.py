@@ -14,6 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from training.one_cycle import Cycle, descend
+
 MASKED = 0.25  # of what a layer is given while it is pretrained (Vincent et al. 2008), so that it does not just copy
 BATCH, RATE, WEIGHT_DECAY = 256, 3e-3, 1e-4
 
@@ -45,36 +47,13 @@ def cross_entropy(logits: Tensor, pixels: Tensor) -> Tensor:
     return (logits.clamp(min=0) - logits * pixels + (-logits.abs()).exp().log1p()).mean(1)
 
 
-def descend(
-    parameters: Sequence[nn.Parameter],
-    loss_of: Callable[[Tensor], Tensor],
-    rows: int,
-    epochs: int,
-    what: str | None,
-    rate: float = RATE,
-    batch: int = BATCH,
-    weight_decay: float = WEIGHT_DECAY,
-) -> Iterator[float]:
-    """One-cycle AdamW over random batches; `loss_of` takes the numbers of a batch's rows. After each epoch, its mean
-    loss. `what` is being trained is told beside the progress; None for what is told elsewhere."""
-    steps = epochs * -(-rows // batch)
-    optimizer = torch.optim.AdamW(parameters, weight_decay=weight_decay, fused=True)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps, pct_start=0.2)
-    device = parameters[0].device
-    with tqdm(
-        total=epochs, desc=what, disable=what is None, unit=" epochs", file=sys.stderr, dynamic_ncols=True
-    ) as bar:
-        for _ in range(epochs):
-            losses = torch.zeros((), device=device)
-            for numbers in torch.randperm(rows, device=device).split(batch):
-                loss = loss_of(numbers)
-                optimizer.zero_grad(set_to_none=True)
-                loss.backward()
-                optimizer.step()
-                schedule.step()
-                losses += loss.detach() * len(numbers)
-            bar.update()
-            yield losses.item() / rows
+def cycle_of(epochs: int) -> Cycle:
+    return Cycle(epochs, BATCH, RATE, WEIGHT_DECAY)
+
+
+def shown(losses: Iterator[float], epochs: int, what: str) -> Iterator[float]:
+    """The same, and on standard error how many of the epochs there have been."""
+    yield from tqdm(losses, total=epochs, desc=what, unit=" epochs", file=sys.stderr, dynamic_ncols=True)
 
 
 def greedy(pixels: Tensor, widths: Sequence[int], loss: Loss, epochs: int, what: str) -> list[Layer]:
@@ -95,7 +74,8 @@ def greedy(pixels: Tensor, widths: Sequence[int], loss: Loss, epochs: int, what:
             return loss(decoded, clean).mean() if first else F.mse_loss(decoded.relu(), clean)
 
         parameters = [*layer.encode.parameters(), *layer.decode.parameters()]
-        for _ in descend(parameters, loss_of, len(given), epochs, f"{what}, layer {number}"):
+        losses = descend(parameters, loss_of, len(given), cycle_of(epochs))
+        for _ in shown(losses, epochs, f"{what}, layer {number}"):
             pass
         with torch.no_grad():
             given = code_of(given)
@@ -123,10 +103,9 @@ def fine_tune(
         clean = pixels[numbers]
         return loss(network.decoder(network.encoder(clean)), clean).mean()
 
+    parameters = [*network.encoder.parameters(), *network.decoder.parameters()]
     history = []
-    for mean in descend(
-        [*network.encoder.parameters(), *network.decoder.parameters()], loss_of, len(pixels), epochs, what
-    ):
+    for mean in shown(descend(parameters, loss_of, len(pixels), cycle_of(epochs)), epochs, what):
         with torch.inference_mode():
             held_out = loss(network.decoder(network.encoder(validation)), validation).mean().item()
         history.append((mean, held_out))

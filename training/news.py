@@ -27,6 +27,7 @@ from training.articles import SENTENCE_WORDS, TEST_SHARE, Articles, load_article
 from training.data import BBC_NEWS
 from training.export import Answers, Exportable
 from training.fit import seed_everything
+from training.one_cycle import Cycle, descend
 from training.system import Trained, Workplace, dataset_facts, training_facts
 from training.words import counts_of, from_text, places_of, words_of
 
@@ -213,38 +214,34 @@ def excerpts(places: Sequence[Tensor], generator: torch.Generator) -> list[Tenso
 def fit(
     network: nn.Sequential, train: Articles, validation: Articles, words: Sequence[str], epochs: int, seed: int
 ) -> list[Epoch]:
-    """AdamW, one cycle (Smith and Topin 2018). Each batch has an empty text too, which may be of any topic."""
+    """Each batch has an empty text too, which may be of any topic."""
     generator = torch.Generator().manual_seed(seed)
     places, known = places_of(train.texts, words), counts_of(places_of(validation.texts, words), len(words))
     topics = F.one_hot(train.labels, len(BBC_NEWS.labels)).float()
     any_topic = torch.full((1, topics.shape[1]), 1 / topics.shape[1])
-    steps = -(-len(train) // BATCH)
-    optimizer = torch.optim.AdamW(network.parameters(), weight_decay=WEIGHT_DECAY)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=epochs * steps, pct_start=0.2)
+    right = torch.zeros(())
+
+    def loss_of(rows: Tensor) -> Tensor:
+        given = [*excerpts([places[row] for row in rows], generator), torch.tensor([], dtype=torch.int64)]
+        logits = network(counts_of(given, len(words)))
+        right.add_((logits[:-1].argmax(1) == train.labels[rows]).sum())
+        return F.cross_entropy(logits, torch.cat([topics[rows], any_topic]))
+
+    cycle = Cycle(epochs, BATCH, LEARNING_RATE, WEIGHT_DECAY, fused=False)
+    losses = descend(list(network.parameters()), loss_of, len(train), cycle, generator)
     history = []
     for number in tqdm(range(1, epochs + 1), desc="news-mlp", file=sys.stderr, dynamic_ncols=True):
         network.train()
-        losses = correct = 0.0
-        for rows in torch.randperm(len(train), generator=generator).split(BATCH):
-            counts = counts_of(
-                [*excerpts([places[row] for row in rows], generator), torch.tensor([], dtype=torch.int64)], len(words)
-            )
-            logits = network(counts)
-            loss = F.cross_entropy(logits, torch.cat([topics[rows], any_topic]))
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            optimizer.step()
-            schedule.step()
-            losses += loss.item() * len(rows)
-            correct += (logits[:-1].argmax(1) == train.labels[rows]).sum().item()
+        right.zero_()
+        loss = next(losses)
         network.eval()
         with torch.inference_mode():
             answers = network(known)
         history.append(
             Epoch(
                 epoch=number,
-                loss=losses / len(train),
-                accuracy=correct / len(train),
+                loss=loss,
+                accuracy=right.item() / len(train),
                 validation_loss=F.cross_entropy(answers, validation.labels).item(),
                 validation_accuracy=(answers.argmax(1) == validation.labels).float().mean().item(),
             )

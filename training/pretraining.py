@@ -18,13 +18,14 @@ from tqdm import tqdm
 from app.card import Comparison
 from training.data import Dataset, Split
 from training.fit import accuracy
-from training.layerwise import descend, pixels_of
+from training.layerwise import pixels_of
+from training.one_cycle import Cycle, descend
 from training.system import Workplace
 
 CLASSES = 10
 SCRATCH = "from scratch"
 VALIDATION_ROWS = 5_000  # of either data set
-VALIDATION_ROWS = 5_000  # of either data set
+WEIGHT_DECAY = 1e-2
 
 
 class Labelled(NamedTuple):
@@ -87,11 +88,7 @@ def classify(start: nn.Sequential, split: Split, how: Labelled, rate: float, see
         list(network.parameters()),
         lambda numbers: F.cross_entropy(network(pixels[numbers]), labels[numbers]),
         len(labels),
-        how.epochs,
-        None,
-        rate,
-        how.batch,
-        weight_decay=1e-2,
+        Cycle(how.epochs, how.batch, rate, WEIGHT_DECAY),
     )
     for _ in steps:
         pass

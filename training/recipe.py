@@ -7,7 +7,7 @@ from typing import Literal
 from torch import nn
 
 from app.card import ImageInput
-from training.augment import NO_JITTER, Jitter
+from training.augment import NO_JITTER, Augmentation
 from training.data import Source
 
 
@@ -27,7 +27,7 @@ class Recipe:
     batch_size: int = 256
     learning_rate: float = 2e-3  # the peak of the one-cycle schedule
     weight_decay: float = 1e-2
-    augmentation: Jitter = NO_JITTER
+    augmentation: Augmentation = NO_JITTER  # of each batch while training
     precision: Literal["float32", "bfloat16"] = "float32"
     variants: Mapping[str, Callable[[], nn.Module]] = field(default_factory=dict)  # compared with `body` on the card
 

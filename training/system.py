@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Protocol
 import torch
 
 from app.card import Card, DatasetFacts, Golden, Training
-from training import export
+from training import export, saliency
 from training.data import Dataset, Source, Split, load, load_test
 
 DRY_RUN_ROWS = 512
@@ -74,6 +74,7 @@ class Trained:
     card: Card
     golden: Golden
     figures: Mapping[str, bytes]  # PNG by name
+    saliency: bytes | None = None  # of an image classifier (training/saliency.py)
 
 
 class System(Protocol):
@@ -117,7 +118,10 @@ def keep(trained: Trained, out: Path) -> None:
     """Write `out/<name>/1`. Raises BelowFloor, and then writes nothing."""
     require_floor(trained.card)
     with export.artifact_folder(out, trained.card.name, VERSION) as folder:
-        (folder / "model.onnx").write_bytes(export.with_metadata(trained.graph, trained.card, trained.golden))
+        model = export.with_metadata(trained.graph, trained.card, trained.golden)
+        (folder / "model.onnx").write_bytes(model)
+        if trained.saliency is not None:
+            (folder / saliency.FILE).write_bytes(saliency.belonging_to(model, trained.saliency))
         (folder / "figures").mkdir()
         for name, picture in trained.figures.items():
             (folder / "figures" / f"{name}.png").write_bytes(picture)

@@ -11,10 +11,11 @@ import torch
 
 from app.card import Card, Comparison, Training
 from training import export, figures
-from training.classifier import OUTPUTS, exportable
+from training.classifier import OUTPUTS, ImageClassifier, exportable
 from training.data import Dataset, Split
 from training.fit import Fitted, fit
 from training.recipe import Recipe
+from training.saliency import Scores, saliency_graph
 from training.system import Trained, Workplace, current_commit, dataset_facts, device_name, libraries
 
 
@@ -39,6 +40,13 @@ class ImageSystem:
 
     def evaluate(self, graph: bytes, workplace: Workplace, told: Mapping[str, float]) -> dict[str, float]:
         return test_figures(graph, workplace.test(self.recipe.source))
+
+    def scores(self, graph: bytes) -> Scores:
+        """Of pixels, by the weights of an exported graph."""
+        network, prefix = ImageClassifier(self.recipe.body(), 0.0, 1.0), "classifier."
+        weights = export.weights_in(graph).items()
+        network.load_state_dict({name.removeprefix(prefix): each for name, each in weights if name.startswith(prefix)})
+        return network.eval().requires_grad_(False)
 
     def train(self, workplace: Workplace) -> Trained:
         recipe = self.recipe
@@ -83,6 +91,7 @@ def train(recipe: Recipe, dataset: Dataset, read_test: Callable[[], Split], devi
             "mistakes": figures.mistakes(pictures, probabilities, truth, names),
             "filters": figures.filters(first_layer_filters(fitted)),
         },
+        saliency_graph(fitted.network.requires_grad_(False), recipe.input),
     )
 
 

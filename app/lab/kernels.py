@@ -1,6 +1,6 @@
 """Kernels by name: those of image processing, and what the first layers of our own convolutional networks have learned.
 
-The learned ones are in filters.json, which `python -m training.filters` writes out of the artifacts.
+The learned ones are in filters.json, which a training writes (training/filters.py).
 """
 
 from collections.abc import Mapping

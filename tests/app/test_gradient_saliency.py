@@ -17,14 +17,13 @@ from app.settings import Settings
 from app.store import load_store
 from tests.app.routes.test_explain import PICTURED, SEVEN, explained, pixels_of
 from tests.conftest import ROOT
-from training import saliency
+from training import beside, saliency
 
 CLASSIFIERS = [name for name in PICTURED if (ROOT / "artifacts" / name / "1" / FILE).is_file()]
 
 
 def autograd(model: str, pictures: Tensor, index: int) -> tuple[Tensor, Tensor]:
-    scores = saliency.scores_of(model, (ROOT / "artifacts" / model / "1" / "model.onnx").read_bytes())
-    assert scores is not None
+    scores = beside.CLASSIFIERS[model].scores((ROOT / "artifacts" / model / "1" / "model.onnx").read_bytes())
     return saliency.saliency(scores, pictures.float(), torch.full((len(pictures),), index))
 
 

@@ -2,7 +2,7 @@
 
 import torch
 
-from training.augment import NO_JITTER, Jitter, jitter
+from training.augment import NO_JITTER, Jitter
 
 PICTURES = torch.zeros(64, 28, 28)
 PICTURES[:, 10:16, 12:20] = torch.arange(48.0).reshape(6, 8)
@@ -13,11 +13,11 @@ def generator() -> torch.Generator:
 
 
 def test_no_jitter_is_the_same_tensor() -> None:
-    assert jitter(PICTURES, NO_JITTER, generator()) is PICTURES
+    assert NO_JITTER(PICTURES, generator()) is PICTURES
 
 
 def test_flip_turns_about_half_the_pictures_left_to_right_exactly() -> None:
-    moved = jitter(PICTURES, Jitter(flip=True), generator())
+    moved = Jitter(flip=True)(PICTURES, generator())
     flipped = [bool(torch.allclose(picture, PICTURES[0].flip(1), atol=1e-3)) for picture in moved]
     kept = [bool(torch.allclose(picture, PICTURES[0], atol=1e-3)) for picture in moved]
 
@@ -26,7 +26,7 @@ def test_flip_turns_about_half_the_pictures_left_to_right_exactly() -> None:
 
 
 def test_shift_moves_the_centre_of_mass_by_at_most_the_amount() -> None:
-    moved = jitter(PICTURES, Jitter(shift=2), generator())
+    moved = Jitter(shift=2)(PICTURES, generator())
     columns = (moved.sum(1) * torch.arange(28)).sum(1) / moved.sum((1, 2))
     rows = (moved.sum(2) * torch.arange(28)).sum(1) / moved.sum((1, 2))
     origin = PICTURES[0]
@@ -53,7 +53,7 @@ def bar() -> torch.Tensor:
 
 
 def test_rotation_turns_and_neither_stretches_nor_shrinks() -> None:
-    turned = moments(jitter(bar(), Jitter(degrees=30), generator()))
+    turned = moments(Jitter(degrees=30)(bar(), generator()))
     angles = 0.5 * torch.atan2(2 * turned[:, 0, 1], turned[:, 1, 1] - turned[:, 0, 0])
 
     torch.testing.assert_close(
@@ -63,14 +63,14 @@ def test_rotation_turns_and_neither_stretches_nor_shrinks() -> None:
 
 
 def test_rotation_and_scale_together_keep_the_proportions() -> None:
-    short, long = torch.linalg.eigvalsh(moments(jitter(bar(), Jitter(degrees=30, scale=0.2), generator()))).unbind(1)
+    short, long = torch.linalg.eigvalsh(moments(Jitter(degrees=30, scale=0.2)(bar(), generator()))).unbind(1)
 
     torch.testing.assert_close(long / short, torch.full((64,), 4.0), rtol=0.1, atol=0)
     assert float((short / 4).sqrt().max()) > 1.1 > 0.95 > float((short / 4).sqrt().min())
 
 
 def test_shear_slants_and_keeps_the_area() -> None:
-    slanted = moments(jitter(bar(), Jitter(shear=0.3), generator()))
+    slanted = moments(Jitter(shear=0.3)(bar(), generator()))
 
     torch.testing.assert_close(torch.linalg.det(slanted), torch.linalg.det(moments(bar())), rtol=0.08, atol=0)
     assert float((slanted[:, 0, 1] / slanted[:, 1, 1]).abs().max()) > 0.25
@@ -79,9 +79,7 @@ def test_shear_slants_and_keeps_the_area() -> None:
 def test_same_generator_same_pictures() -> None:
     amount = Jitter(shift=2, degrees=10, scale=0.1, shear=0.1, flip=True)
 
-    torch.testing.assert_close(
-        jitter(PICTURES, amount, generator()), jitter(PICTURES, amount, generator()), rtol=0, atol=0
-    )
+    torch.testing.assert_close(amount(PICTURES, generator()), amount(PICTURES, generator()), rtol=0, atol=0)
 
 
 def test_amounts_are_told_in_words() -> None:

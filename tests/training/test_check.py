@@ -18,7 +18,7 @@ from sklearn.svm import SVC
 
 from app.card import CARD_KEY, Card, read_card
 from tests.conftest import ROOT
-from training import clusters, xor
+from training import clusters, export, filters, saliency, xor
 from training.__main__ import SYSTEMS
 from training.check import NOT_MEASURED, SHORT, check, fault_of, main
 from training.svm import BlobsSvm, blobs
@@ -232,6 +232,81 @@ def test_graph_that_answers_something_else_is_broken(artifacts: Path) -> None:
 
     assert (finding.figure, finding.code) == ("", SHORT)
     assert finding.verdict.endswith("KeyError: 'probabilities'")
+
+
+CLASSIFIER = "mnist-dnn"
+
+
+def without_saliency(artifacts: Path, beside: Path) -> None:
+    beside.unlink()
+
+
+def with_another_model(artifacts: Path, beside: Path) -> None:
+    """As after a training that left it behind."""
+    model = file_of(artifacts, CLASSIFIER)
+    model.write_bytes(export.with_overridable_weights(model.read_bytes()))
+
+
+def with_no_graph(artifacts: Path, beside: Path) -> None:
+    beside.write_bytes(b"not a graph")
+
+
+def with_another_graph(artifacts: Path, beside: Path) -> None:
+    shutil.copy(file_of(artifacts, CLASSIFIER), beside)
+
+
+@pytest.mark.parametrize(
+    ("how", "fault"),
+    [
+        (without_saliency, "there is none; "),
+        (with_another_model, "stale: it belongs to another model file; "),
+        (with_no_graph, "broken: InvalidProtobuf: "),
+        (with_another_graph, "broken: it does not take pixels and index; "),
+    ],
+)
+def test_saliency_that_is_not_the_models_is_found(
+    artifacts: Path, data: Path, how: Callable[[Path, Path], None], fault: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And the model is measured all the same."""
+    shutil.copytree(ROOT / "artifacts" / CLASSIFIER, artifacts / CLASSIFIER)
+    beside = file_of(artifacts, CLASSIFIER).with_name(saliency.FILE)
+    how(artifacts, beside)
+
+    assert run(artifacts, CLASSIFIER, "--data", str(data)) == SHORT
+    _, line, last = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"{CLASSIFIER}: {beside}: {fault}")
+    assert line.endswith(f"; python -m training.beside {CLASSIFIER} makes it again")
+    assert last == "2 figures of 1 models measured again; faults: 1"
+
+
+def test_saliency_is_checked_without_data_too(artifacts: Path, tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "artifacts" / CLASSIFIER, artifacts / CLASSIFIER)
+    beside = file_of(artifacts, CLASSIFIER).with_name(saliency.FILE)
+    beside.unlink()
+    file = tmp_path / "mnist" / "t10k-images-idx3-ubyte.gz"
+    file.parent.mkdir()
+    file.write_bytes(gzip.compress(b"other content"))
+    first, second = check(SYSTEMS[CLASSIFIER], artifacts, Workplace(tmp_path, torch.device("cpu")))
+
+    assert first.verdict.startswith(f"{beside}: there is none; ")
+    assert second.verdict.startswith("not measured: ")
+
+
+def test_filters_of_another_network_are_found(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept = filters.kept_filters()
+    kept["mnist-lenet"]["filters"][5][0][0] += 1e-3
+    (tmp_path / "filters.json").write_text(filters.as_json(kept))
+    monkeypatch.setattr(filters, "WHERE", tmp_path / "filters.json")
+
+    assert run(ROOT / "artifacts", "mnist-lenet", "--data", str(data)) == SHORT
+    _, line, _ = capsys.readouterr().err.splitlines()
+    model = file_of(ROOT / "artifacts", "mnist-lenet")
+    where = tmp_path / "filters.json"
+    assert line == (
+        f"mnist-lenet: {where}: stale: not the filters of {model}; python -m training.beside mnist-lenet makes it again"
+    )
 
 
 def test_every_version_is_checked(artifacts: Path) -> None:

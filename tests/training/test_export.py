@@ -15,13 +15,13 @@ from app.card import read_card, read_golden
 from app.model import load_model
 from app.runtime import CPU as CPU_PROVIDER
 from tests.training.datasets import bars, bars_dataset
-from training import export
+from training import export, saliency
 from training.__main__ import RECIPES
 from training.classifier import ImageClassifier, WithProbabilities, exportable
 from training.cnn import two_convolutions
 from training.export import ExportError, artifact_folder, check_parity, layer_table, run, to_onnx
 from training.system import BelowFloor, keep
-from training.train import train
+from training.train import ImageSystem, train
 
 CPU = torch.device("cpu")
 IMAGES = bars(100, seed=9).images
@@ -167,6 +167,43 @@ def test_artifact_is_whole_and_loads(written: Path) -> None:
         "training.png",
     ]
     assert load_model("mnist-lenet", 1, folder / "model.onnx", [CPU_PROVIDER]).card == card
+
+
+def test_gradient_of_its_scores_lies_beside_the_model(written: Path) -> None:
+    """As PyTorch has it with the weights that were trained, which are those of the graph."""
+    folder = written / "mnist-lenet" / "1"
+    model, beside = ((folder / name).read_bytes() for name in ("model.onnx", saliency.FILE))
+    pixels, index = bars(20, seed=6).images.float(), torch.arange(20) % 10
+    theirs, scores = saliency.saliency(ImageSystem(RECIPES["mnist-lenet"]).scores(model), pixels, index)
+    ours = export.opened(beside).run(["gradient", "scores"], {"pixels": pixels.numpy(), "index": index.numpy()})
+
+    assert saliency.fault(beside, model) is None
+    assert float(np.abs(ours[0] - theirs.numpy()).max()) <= 1e-5 * float(theirs.abs().max())
+    np.testing.assert_allclose(ours[1], scores.numpy(), atol=1e-4)
+    np.testing.assert_allclose(ours[1], run(model, pixels.to(torch.uint8).numpy())["logits"], atol=1e-4)
+    assert sorted(path.name for path in folder.iterdir()) == ["figures", "model.onnx", "saliency.onnx"]
+
+
+def test_gradient_that_is_not_pytorchs_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(saliency, "TOLERANCE", -1.0)
+    recipe = replace(RECIPES["mnist-lenet"], epochs=1, floor=0.0)
+
+    with pytest.raises(ExportError, match=r"saliency\.onnx: the gradients differ from PyTorch's by "):
+        keep(train(recipe, bars_dataset(), lambda: bars(100, seed=3), CPU), tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_model_and_gradient_are_written_together_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken_off(*_: bytes) -> bytes:
+        raise KeyboardInterrupt
+
+    recipe = replace(RECIPES["mnist-dnn"], epochs=1, floor=0.0)
+    trained = train(recipe, bars_dataset(), lambda: bars(100, seed=3), CPU)
+    monkeypatch.setattr(saliency, "belonging_to", broken_off)
+    with pytest.raises(KeyboardInterrupt):
+        keep(trained, tmp_path)
+
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_below_the_floor_nothing_is_written(tmp_path: Path) -> None:

@@ -80,3 +80,20 @@ def test_cuda_in_vain_is_told() -> None:
     with pytest.raises(ValueError, match="--device cuda: PyTorch sees no CUDA device here; allowed now: auto, cpu"):
         choose_device("cuda")
     assert choose_device("auto") == CPU
+
+
+class Negative:
+    """What a recipe may bring in the place of a jitter."""
+
+    def __call__(self, images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        return 255 - images
+
+
+def test_recipe_may_bring_any_augmentation_of_batches() -> None:
+    """A network that has only seen negatives."""
+    network = fit(replace(SHORT, augmentation=Negative()), bars_dataset(), CPU).network
+    held_out = bars_dataset().validation
+    negatives = replace(held_out, images=255 - held_out.images)
+
+    assert evaluate(network, negatives)[1] == 1.0
+    assert evaluate(network, held_out)[1] < 0.5

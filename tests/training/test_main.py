@@ -10,18 +10,20 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 import torch
 
 from app.card import CARD_KEY
 from tests.conftest import ROOT
-from tests.training.datasets import bars_dataset
-from training.__main__ import RECIPES, SYSTEMS, arguments, chosen, earlier_seconds, main
+from tests.training.datasets import bars, bars_dataset
+from training import filters
+from training.__main__ import RECIPES, SYSTEMS, arguments, attempt, chosen, earlier_seconds, main
 from training.progress import DRY
 from training.svm import BlobsSvm
 from training.system import Trained, Workplace, training_facts
-from training.train import ImageSystem
+from training.train import ImageSystem, train
 
 
 def recipe_names(*argv: str) -> list[str]:
@@ -138,6 +140,34 @@ def test_dry_run_takes_every_step_and_keeps_nothing(
     assert f"{name} (1 of 1) on cpu: {SYSTEMS[name].title}; 00:00 gone" in told.err
     assert told.out.splitlines()[1].split()[:-1] == [name, *DRY.split()]
     assert list(tmp_path.iterdir()) == []
+
+
+@dataclass(frozen=True)
+class OnBars(ImageSystem):
+    """Learns bars in the place of its own pictures."""
+
+    def train(self, workplace: Workplace) -> Trained:
+        return train(self.recipe, bars_dataset(), lambda: bars(100, seed=3), workplace.device)
+
+
+def test_filters_of_the_service_follow_the_training_of_a_convolutional_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    committed = filters.kept_filters()
+    out, where = tmp_path / "artifacts", tmp_path / "filters.json"
+    shutil.copy(filters.WHERE, where)
+    monkeypatch.setattr(filters, "WHERE", where)
+    monkeypatch.setattr(filters, "ARTIFACTS", out)
+    system = OnBars(replace(RECIPES["mnist-lenet"], epochs=1, floor=0.0))
+    outcome = attempt(system, Workplace(Path("unused"), torch.device("cpu")), out)
+
+    assert not outcome.fault
+    learned = onnx.load(out / "mnist-lenet" / "1" / "model.onnx").graph.initializer
+    [kernels] = [onnx.numpy_helper.to_array(each) for each in learned if each.name.endswith("conv1.weight")]
+    now = filters.kept_filters()
+    assert np.array_equal(np.array(now.pop("mnist-lenet")["filters"], np.float32), kernels[:, 0])
+    assert committed.pop("mnist-lenet") != {"version": 1, "filters": kernels[:, 0].tolist()}
+    assert now == committed
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,9 @@ from torch import Tensor, nn
 from app.card import ImageInput, read_card, read_golden
 from tests.conftest import ROOT
 from training import export, saliency
+from training.beside import CLASSIFIERS
 from training.differentiation import traced
+from training.recipe import DIGIT_INPUT
 
 MODELS = dict((file.parent.parent.name, file) for file in sorted((ROOT / "artifacts").glob("*/*/model.onnx")))
 
@@ -20,9 +22,6 @@ MODELS = dict((file.parent.parent.name, file) for file in sorted((ROOT / "artifa
 def is_image_classifier(file: Path) -> bool:
     card = read_card(export.opened(file.read_bytes()).get_modelmeta().custom_metadata_map)
     return card is not None and card.task == "classification" and isinstance(card.input, ImageInput)
-
-
-CLASSIFIERS = sorted(name for name, file in MODELS.items() if is_image_classifier(file))
 
 
 def pictures(file: Path) -> Tensor:
@@ -34,18 +33,16 @@ def pictures(file: Path) -> Tensor:
     return torch.cat([known, torch.zeros_like(known[:1]), noise])
 
 
-def test_there_are_seven_of_them() -> None:
-    assert [
-        *("fashion-cnn", "fashion-mlp", "mnist-cnn", "mnist-dnn", "mnist-lenet", "mnist-mlp", "mnist-svm")
-    ] == CLASSIFIERS
+def test_every_image_classifier_is_known_as_one() -> None:
+    """By its card, and by the system that made it."""
+    assert {name for name, file in MODELS.items() if is_image_classifier(file)} == set(CLASSIFIERS)
 
 
-@pytest.mark.parametrize("name", CLASSIFIERS)
+@pytest.mark.parametrize("name", sorted(CLASSIFIERS))
 def test_committed_graph_is_the_models_and_gives_what_autograd_does(name: str) -> None:
     file = MODELS[name]
     session = export.opened(file.with_name(saliency.FILE).read_bytes())
-    scores = saliency.scores_of(name, file.read_bytes())
-    assert scores is not None
+    scores = CLASSIFIERS[name].scores(file.read_bytes())
     pixels = pictures(file)
     index = torch.arange(len(pixels)) % 10
     ours, our_scores = session.run(["gradient", "scores"], {"pixels": pixels.numpy(), "index": index.numpy()})
@@ -59,7 +56,7 @@ def test_committed_graph_is_the_models_and_gives_what_autograd_does(name: str) -
     assert np.abs(our_scores - their_scores.numpy()).max() <= 1e-4
 
 
-@pytest.mark.parametrize("name", CLASSIFIERS)
+@pytest.mark.parametrize("name", sorted(CLASSIFIERS))
 def test_scores_are_those_that_the_model_decides_by(name: str) -> None:
     model = ort.InferenceSession(MODELS[name], providers=["CPUExecutionProvider"])
     graph = export.opened(MODELS[name].with_name(saliency.FILE).read_bytes())
@@ -98,11 +95,31 @@ def test_pooling_by_windows_that_overlap_is_refused() -> None:
         )
 
 
-def test_command_writes_beside_the_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    folder = tmp_path / "mnist-dnn" / "1"
-    folder.mkdir(parents=True)
-    (folder / "model.onnx").write_bytes(MODELS["mnist-dnn"].read_bytes())
+def steps(pixels: Tensor) -> Tensor:
+    """Two classes; the first is awake above 100 levels, and the picture below lies exactly there."""
+    flat = pixels.flatten(1)
+    return torch.stack([(flat.sum(1) - 100).relu(), 2 * flat.sum(1)], 1)
 
-    assert saliency.main(["--artifacts", str(tmp_path)]) == 0
-    assert sorted(file.name for file in folder.iterdir()) == ["model.onnx", "saliency.onnx"]
-    assert "from PyTorch" in capsys.readouterr().out
+
+def at_the_kink() -> tuple[Tensor, Tensor]:
+    return torch.full((2, 2, 2), 25.0), torch.tensor([0, 1])
+
+
+@pytest.mark.parametrize(("slope", "difference"), [(0.0, 0.0), (1.0, 0.0), (0.5, 0.5), (1.5, 0.5)])
+def test_at_a_kink_the_gradients_of_both_sides_are_right_and_no_others(slope: float, difference: float) -> None:
+    pixels, index = at_the_kink()
+    ours = np.stack([np.full((2, 2), slope, np.float32), np.full((2, 2), 2, np.float32)])
+    generator = torch.Generator().manual_seed(1)
+    found = saliency.differences(ours, steps, pixels, index, generator)
+
+    assert found.tolist() == pytest.approx([difference, 0.0])
+
+
+def test_gradient_of_another_function_is_refused() -> None:
+    network = nn.Sequential(nn.Flatten(), nn.Linear(784, 10)).requires_grad_(False)
+    graph = saliency.saliency_graph(network, DIGIT_INPUT)
+
+    with pytest.raises(export.ExportError, match=r"by 2 of the largest; at most 1e-05 is allowed"):
+        saliency.check(lambda pixels: -network(pixels), graph, DIGIT_INPUT)
+    with pytest.raises(export.ExportError, match=r"differ from PyTorch's by 0.0001 of the largest"):
+        saliency.check(lambda pixels: network(pixels) * 1.0001, graph, DIGIT_INPUT)
