@@ -9,6 +9,7 @@ import struct
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import chain
 
 # Protobuf's own parsers let messages nest 100 deep, and a graph in a graph is three of them.
 MOST_DEPTH = 33
@@ -20,7 +21,8 @@ VARINT_BYTES = 10
 
 VARINT, BYTES = 0, 2  # wire types
 FIXED = {1: 8, 5: 4}  # the others, and their bytes
-FLOATING = {1: "float32", 10: "float16", 11: "float64", 16: "bfloat16"}  # of onnx.TensorProto.DataType
+FLOAT = 1
+FLOATING = {FLOAT: "float32", 10: "float16", 11: "float64", 16: "bfloat16"}  # of onnx.TensorProto.DataType
 EXTERNAL = 1  # of onnx.TensorProto.DataLocation
 
 Message = Mapping[int, "list[int | memoryview]"]  # what each field holds, by its number: numbers, or bytes
@@ -73,6 +75,12 @@ class Node:
         """The bodies of If, Loop and Scan."""
         return tuple(value for value in self.attributes.values() if isinstance(value, Graph))
 
+    @property
+    def taken(self) -> tuple[str, ...]:
+        """Every tensor that it takes, once: its inputs, and what its graphs take from the one around them."""
+        inner = chain.from_iterable(graph.taken for graph in self.graphs)
+        return tuple(dict.fromkeys(filter(None, (*self.inputs, *inner))))
+
 
 @dataclass(frozen=True)
 class Graph:
@@ -80,6 +88,14 @@ class Graph:
     initializers: tuple[Initializer, ...]
     inputs: tuple[ValueInfo, ...]
     outputs: tuple[ValueInfo, ...]
+
+    @property
+    def taken(self) -> tuple[str, ...]:
+        """Of a body, what it takes from the graph around it."""
+        given = (node.outputs for node in self.nodes)
+        own = {each.name for each in self.inputs} | {each.name for each in self.initializers} | {*chain(*given)}
+        used = chain(*(node.taken for node in self.nodes), (each.name for each in self.outputs))
+        return tuple(name for name in dict.fromkeys(used) if name not in own)
 
 
 # Types, sparse tensors and tensors in a list are read as None.
