@@ -143,8 +143,8 @@ def test_each_figure_of_each_model_is_a_picture(client: TestClient) -> None:
         page = client.get(f"/models/{model['name']}").json()
         figures = page["figures"]
 
-        assert figures
-        if page["card"]["training"]["history"] and page["card"]["input"]["kind"] == "image":
+        assert bool(figures) == bool(page["card"])
+        if page["card"] and page["card"]["training"]["history"] and page["card"]["input"]["kind"] == "image":
             assert [path.rsplit("/", 1)[1] for path in figures] == [
                 "confusion",
                 "filters",
