@@ -18,7 +18,6 @@ from training.system import VERSION
 
 NAME = "toy-network"
 WIDTHS = (3, 2, 3, 4)
-PARAMETERS = 33
 # With this one each ReLU lets a part of ones(3, 3) through and holds a part back.
 SEED = 15
 ARTIFACTS = Path(__file__).resolve().parent.parent / "artifacts"
