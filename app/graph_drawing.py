@@ -17,7 +17,7 @@ MOST_INPUTS, MOST_OUTPUTS = 40, 40
 BOX_WIDTH, BOX_HEIGHT, LINE, GAP_Y, MARGIN, HEAD = 196, 70, 15, 34, 24, 44
 CHARACTER = 7.3  # a text's letter, in pixels; the head's are a quarter larger
 ROOM = Room(BOX_WIDTH, passage=16, gap=18)
-MOST_OF_A_TEXT, MOST_OF_THE_HEAD = 25, 80
+MOST_OF_A_TEXT, MOST_OF_THE_HEAD, MOST_OF_A_NOTE = 25, 80, 160
 # What is told of a box when a pointer rests on it.
 MOST_OF_A_NAME, MOST_NAMES = 200, 12
 WITH_BODIES = ("If", "Loop", "Scan")
@@ -53,22 +53,18 @@ def draw(name: str, table: GraphTable, inputs: Sequence[End], outputs: Sequence[
     layout = arrange([box.takes for box in boxes], ROOM, shared=True)
     points = [_point(place) for place in layout.nodes]
     head = f"{svg.shortened(name, MOST_OF_THE_HEAD)}: {_count(table)}"
-    notes = [svg.shortened(note, 2 * MOST_OF_THE_HEAD) for note in (left_out, table.note) if note]
+    note = svg.shortened("; ".join(filter(None, (left_out, table.note))), MOST_OF_A_NOTE)
     passages = (_point(place).x for way in layout.ways.values() for place in way)
     right = max((*(point.x + BOX_WIDTH / 2 for point in points), *passages), default=0)
     low = max((point.y for point in points), default=0) + BOX_HEIGHT
-    texts = (MARGIN + CHARACTER * len(text) * size for text, size in ((head, 1.25), *((note, 1) for note in notes)))
-    width = MARGIN + max(right, *texts)
+    width = MARGIN + max(right, MARGIN + 1.25 * CHARACTER * len(head), MARGIN + CHARACTER * len(note))
     parts = [
         f'<text class="head" x="{MARGIN}" y="{MARGIN}">{svg.written(head)}</text>',
+        f'<text class="text" x="{MARGIN}" y="{MARGIN + 1.5 * LINE:g}">{svg.written(note)}</text>' if note else "",
         *_lines(layout, points, [box.takes for box in boxes]),
         *(_drawn(box, point) for box, point in zip(boxes, points, strict=True)),
-        *(
-            f'<text class="text" x="{MARGIN}" y="{low + MARGIN + LINE * place:g}">{svg.written(note)}</text>'
-            for place, note in enumerate(notes)
-        ),
     ]
-    return svg.picture(head, width, low + MARGIN + LINE * len(notes), STYLE, parts)
+    return svg.picture(head, width, low + MARGIN, STYLE, filter(None, parts))
 
 
 def boxes_of(table: GraphTable, inputs: Sequence[End], outputs: Sequence[End]) -> tuple[list[Box], str]:
