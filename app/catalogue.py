@@ -68,6 +68,7 @@ class ModelPage(BaseModel):
     batching: Batching
     figures: list[str] = Field(description="Addresses of its pictures.")
     call: str | None = Field(description="A call to paste into a terminal.")
+    graph_picture: str | None = Field(description="Address of its graph, drawn; null where that cannot be read.")
     graph: GraphTable | None = Field(
         description="The layers as the file has them, beside what the card says; null if the file cannot be read."
     )
@@ -105,6 +106,7 @@ def summary(model: Model, store: Store) -> ModelSummary:
 def model_page(model: Model, store: Store, base_url: str, graph: GraphTable | None) -> ModelPage:
     """`base_url` is where the caller reached the service, without a slash at its end."""
     name, version = quote(model.name), model.version
+    address = f"{base_url}/models/{name}"
     query = "" if version == max(store.models[model.name]) else f"?version={version}"
     return ModelPage(
         name=model.name,
@@ -115,8 +117,9 @@ def model_page(model: Model, store: Store, base_url: str, graph: GraphTable | No
         inputs=[tensor_facts(node) for node in model.session.get_inputs()],
         outputs=[tensor_facts(node) for node in model.session.get_outputs()],
         batching=batching(model.profile),
-        figures=[f"{base_url}/models/{name}/figures/{quote(figure)}{query}" for figure in model.figures],
+        figures=[f"{address}/figures/{quote(figure)}{query}" for figure in model.figures],
         call=f"curl {_body(model.card)} '{base_url}/predict/{name}{query}'" if model.card else None,
+        graph_picture=f"{address}/graph{query}" if graph else None,
         graph=graph,
         card=model.card,
     )

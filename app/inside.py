@@ -7,6 +7,7 @@ own on the CPU, of which the last few are kept. Knows no HTTP and no pictures.
 import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import chain
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -20,7 +21,7 @@ from app.card import read_golden
 from app.errors import ArtifactRejected, InvalidRequest
 from app.gradient_saliency import SaliencyGraphs
 from app.model import Model
-from app.onnx_graph import DamagedGraph, Graph, Initializer, Node, read_graph, with_outputs
+from app.onnx_graph import FLOAT, DamagedGraph, Graph, Initializer, Node, read_graph, with_outputs
 from app.profile import has_batch_axis, random_rows
 from app.runtime import BFLOAT16, CPU, give_back_freed_memory, open_session, run_with_bfloat16
 from app.tensors import BY_ONNX
@@ -42,6 +43,13 @@ class GraphLayer(BaseModel):
 
     name: str = Field(description="Of the tensor: what `/explain/{model}?layer=` takes.")
     operation: str = Field(description="As ONNX names it.", examples=["Conv"])
+    step: int = Field(
+        description="Which operation of the file gives it, counted from 0: several tensors may come from one."
+    )
+    inputs: list[str] = Field(
+        description="The tensors that the operation takes, inputs of the model or others of these; weights are not "
+        "among them. What the body of a loop or a branch takes from around it is."
+    )
     output_shape: list[Axis] | None = Field(
         description="`batch` is the axis that counts rows, null one whose size depends on something else. Null as a "
         "whole where it could not be measured."
@@ -149,9 +157,11 @@ def _table(model: Model, graph: Graph, content: bytes, session: ort.InferenceSes
 
 
 def _layers(graph: Graph, shapes: Mapping[str, list[Axis]]) -> Iterator[GraphLayer]:
+    constants = {each.name for each in graph.initializers}
     weights = {each.name: each for each in graph.initializers}
-    for node in graph.nodes:
-        own = [weights.pop(name) for name in node.inputs if name in weights]
+    for step, node in enumerate(graph.nodes):
+        taken = node.taken
+        own = [weights.pop(name) for name in taken if name in weights]
         own += list(_within(node))
         counted = {each.name: list(each.shape) for each in own if each.parameters}
         parameters = sum(each.parameters for each in own)
@@ -159,6 +169,8 @@ def _layers(graph: Graph, shapes: Mapping[str, list[Axis]]) -> Iterator[GraphLay
             yield GraphLayer(
                 name=name,
                 operation=node.operation,
+                step=step,
+                inputs=[each for each in taken if each not in constants],
                 output_shape=shapes.get(name),
                 parameters=parameters,
                 weights=counted,
@@ -167,8 +179,15 @@ def _layers(graph: Graph, shapes: Mapping[str, list[Axis]]) -> Iterator[GraphLay
 
 
 def _within(node: Node) -> Iterator[Initializer]:
-    """Tensors that an operation carries: constants, and those of the graphs in it."""
-    yield from (value for value in node.attributes.values() if isinstance(value, Initializer))
+    """Tensors that an operation carries: constants, and those of the graphs in it. One without a name has its
+    operation's."""
+    name = "".join(node.outputs[:1])
+    for value in node.attributes.values():
+        if isinstance(value, Initializer):
+            yield replace(value, name=value.name or name)
+    match node.operation, node.attributes:
+        case "Constant", {"value_floats": tuple(numbers)}:
+            yield Initializer(name, (len(numbers),), FLOAT)
     for graph in node.graphs:
         yield from graph.initializers
         yield from chain.from_iterable(map(_within, graph.nodes))

@@ -9,6 +9,7 @@ import struct
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import chain
 
 # Protobuf's own parsers let messages nest 100 deep, and a graph in a graph is three of them.
 MOST_DEPTH = 33
@@ -20,8 +21,15 @@ VARINT_BYTES = 10
 
 VARINT, BYTES = 0, 2  # wire types
 FIXED = {1: 8, 5: 4}  # the others, and their bytes
-FLOATING = {1: "float32", 10: "float16", 11: "float64", 16: "bfloat16"}  # of onnx.TensorProto.DataType
+FLOAT = 1
+FLOATING = {FLOAT: "float32", 10: "float16", 11: "float64", 16: "bfloat16"}  # of onnx.TensorProto.DataType
 EXTERNAL = 1  # of onnx.TensorProto.DataLocation
+
+# What is read of each message of onnx.proto, by the fields' numbers; others are passed over.
+MODEL, GRAPH, NODE = frozenset({7}), frozenset({1, 5, 11, 12, 15}), frozenset({1, 2, 3, 4, 5, 7})
+ATTRIBUTE, TENSOR = frozenset({1, 2, 3, 4, 5, 6, 7, 8, 9, 20}), frozenset({1, 2, 8, 13, 14})
+SPARSE_TENSOR, VALUE_INFO, TYPE = frozenset({1}), frozenset({1, 2}), frozenset({1})
+TENSOR_TYPE, SHAPE, AXIS = frozenset({1, 2}), frozenset({1}), frozenset({1, 2})
 
 Message = Mapping[int, "list[int | memoryview]"]  # what each field holds, by its number: numbers, or bytes
 
@@ -73,6 +81,12 @@ class Node:
         """The bodies of If, Loop and Scan."""
         return tuple(value for value in self.attributes.values() if isinstance(value, Graph))
 
+    @property
+    def taken(self) -> tuple[str, ...]:
+        """Every tensor that it takes, once: its inputs, and what its graphs take from the one around them."""
+        inner = chain.from_iterable(graph.taken for graph in self.graphs)
+        return tuple(dict.fromkeys(filter(None, (*self.inputs, *inner))))
+
 
 @dataclass(frozen=True)
 class Graph:
@@ -80,6 +94,14 @@ class Graph:
     initializers: tuple[Initializer, ...]
     inputs: tuple[ValueInfo, ...]
     outputs: tuple[ValueInfo, ...]
+
+    @property
+    def taken(self) -> tuple[str, ...]:
+        """Of a body, what it takes from the graph around it."""
+        given = (node.outputs for node in self.nodes)
+        own = {each.name for each in self.inputs} | {each.name for each in self.initializers} | {*chain(*given)}
+        used = chain(*(node.taken for node in self.nodes), (each.name for each in self.outputs))
+        return tuple(name for name in dict.fromkeys(used) if name not in own)
 
 
 # Types, sparse tensors and tensors in a list are read as None.
@@ -91,7 +113,7 @@ EMPTY: Mapping[int, Attribute] = {1: 0.0, 2: 0, 3: "", 6: (), 7: (), 8: ()}
 def read_graph(model: bytes) -> Graph:
     """Raises DamagedGraph, also for a file whose weights are in a second one."""
     try:
-        pieces = _message(memoryview(model))[7]
+        pieces = _message(model, MODEL)[7]
         if not pieces:
             raise DamagedGraph("it has no graph")
         return _Reader().graph(_joined(pieces), 1)
@@ -118,7 +140,7 @@ def _varint_of(value: int) -> bytes:
     return bytes([*written, value])
 
 
-def _message(content: bytes | memoryview) -> Message:
+def _message(content: bytes | memoryview, wanted: frozenset[int]) -> Message:
     content, place = memoryview(content), 0
     found: defaultdict[int, list[int | memoryview]] = defaultdict(list)
     fields = 0
@@ -132,7 +154,8 @@ def _message(content: bytes | memoryview) -> Message:
             raise DamagedGraph("it is damaged: a field of number 0")
         if wire == VARINT:
             value, place = _varint(content, place)
-            found[number].append(value)
+            if number in wanted:
+                found[number].append(value)
             continue
         if wire == BYTES:
             length, place = _varint(content, place)
@@ -142,7 +165,8 @@ def _message(content: bytes | memoryview) -> Message:
             raise DamagedGraph(f"a field of wire type {wire} is not read here")
         if length > len(content) - place:
             raise DamagedGraph("it is cut off: a field is longer than what is there")
-        found[number].append(content[place : place + length])
+        if number in wanted:
+            found[number].append(content[place : place + length])
         place += length
     return found
 
@@ -213,19 +237,19 @@ class _Reader:
     def graph(self, content: bytes | memoryview, depth: int) -> Graph:
         if depth > MOST_DEPTH:
             raise DamagedGraph(f"its graphs are nested more than {MOST_DEPTH} deep")
-        message = _message(content)
+        message = _message(content, GRAPH)
         self.nodes += len(message[1])
         if self.nodes > MOST_NODES:
             raise DamagedGraph(f"it has more than {MOST_NODES:,} nodes")
         return Graph(
-            tuple(self.node(_message(_content(each)), depth) for each in message[1]),
+            tuple(self.node(_message(_content(each), NODE), depth) for each in message[1]),
             (*map(_initializer, message[5]), *map(_sparse, message[15])),
             tuple(map(_value_info, message[11])),
             tuple(map(_value_info, message[12])),
         )
 
     def node(self, message: Message, depth: int) -> Node:
-        attributes = [_message(_content(each)) for each in message[5]]
+        attributes = [_message(_content(each), ATTRIBUTE) for each in message[5]]
         return Node(
             name=_text(message, 3),
             operation=_text(message, 4),
@@ -257,7 +281,7 @@ class _Reader:
 
 
 def _initializer(value: int | memoryview) -> Initializer:
-    message = _message(_content(value))
+    message = _message(_content(value), TENSOR)
     name = _text(message, 8)
     if message[13] or _integer(message, 14) == EXTERNAL:
         raise DamagedGraph(f"its tensor {name!r} is in a second file, which is not read")
@@ -266,7 +290,7 @@ def _initializer(value: int | memoryview) -> Initializer:
 
 def _sparse(value: int | memoryview) -> Initializer:
     """With the shape of what is written of it: the numbers that are not zero."""
-    return _initializer(_joined(_message(_content(value))[1]))
+    return _initializer(_joined(_message(_content(value), SPARSE_TENSOR)[1]))
 
 
 def _shape(values: list[int | memoryview], name: str) -> tuple[int, ...]:
@@ -277,10 +301,10 @@ def _shape(values: list[int | memoryview], name: str) -> tuple[int, ...]:
 
 
 def _value_info(value: int | memoryview) -> ValueInfo:
-    message = _message(_content(value))
-    tensor = _message(_joined(_message(_joined(message[2]))[1]))
-    axes = _message(_joined(tensor[2]))[1] if tensor[2] else None
-    shape = None if axes is None else tuple(_axis(_message(_content(axis))) for axis in axes)
+    message = _message(_content(value), VALUE_INFO)
+    tensor = _message(_joined(_message(_joined(message[2]), TYPE)[1]), TENSOR_TYPE)
+    axes = _message(_joined(tensor[2]), SHAPE)[1] if tensor[2] else None
+    shape = None if axes is None else tuple(_axis(_message(_content(axis), AXIS)) for axis in axes)
     return ValueInfo(_text(message, 1), _integer(tensor, 1) or None, shape)
 
 

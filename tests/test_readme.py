@@ -65,6 +65,8 @@ def test_every_curl_is_answered(client: TestClient, call: str) -> None:
     if "-F" in options:
         name, _, file = options["-F"].partition("=@")
         answer = client.post(where, files={name: (ROOT / file).read_bytes()}, headers=headers)
+    elif "-d" not in options:
+        answer = client.get(where, headers=headers)
     else:
         body = options["-d"].encode()
         body = (ROOT / options["-d"][1:]).read_bytes() if body.startswith(b"@") else body

@@ -173,9 +173,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error(f"no model is called {', '.join(unknown)}; there are {', '.join(SYSTEMS)}")
     if not options.artifacts.is_dir():
         parser.error(f"--artifacts {options.artifacts}: there is no such folder")
-    others = [] if options.models else strangers(options.artifacts)
-    if others:
-        print(f"not checked, because no training here makes them: {', '.join(others)}", file=sys.stderr)
+    for reason, others in ({} if options.models else strangers(options.artifacts)).items():
+        if others:
+            print(f"not checked, because {reason}: {', '.join(others)}", file=sys.stderr)
     workplace = Workplace(options.data, torch.device("cpu"))
     findings: list[Finding] = []
     names = options.models or list(SYSTEMS)
@@ -192,9 +192,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     return next((code for code in (SHORT, NOT_MEASURED) if code in codes), WELL)
 
 
-def strangers(artifacts: Path) -> list[str]:
-    found = {file.parent.parent.name for file in artifacts.glob("*/*/model.onnx")}
-    return sorted(found - set(SYSTEMS))
+def strangers(artifacts: Path) -> dict[str, list[str]]:
+    """Models that are no system's, by why they are not checked."""
+    found = {file.parent.parent.name: file for file in artifacts.glob("*/*/model.onnx")}
+    others = {name: export.card_in(file) for name, file in sorted(found.items()) if name not in SYSTEMS}
+    return {
+        "no training here makes them": [name for name, card in others.items() if card],
+        "they have no card that claims anything": [name for name, card in others.items() if not card],
+    }
 
 
 if __name__ == "__main__":

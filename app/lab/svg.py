@@ -1,11 +1,14 @@
 """What all drawings of the lab have in common: the frame of an SVG without scripts, and numbers as they are written."""
 
 import math
+import re
 from collections.abc import Iterable
 from html import escape
 
 # Ink, what is less important, what belongs to gradients.
 BLACK, GRAY, RED = "#1b1f24", "#57606a", "#b3261e"
+# What XML 1.0 has no form for, not even escaped (section 2.2).
+NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 STYLE = f"""
 text {{ font: 12px ui-monospace, Menlo, Consolas, monospace; fill: {BLACK} }}
 .head {{ font-size: 15px }} .text {{ fill: {GRAY} }} .gradient {{ fill: {RED} }} .paper {{ fill: #ffffff }}
@@ -18,7 +21,7 @@ def picture(title: str, width: float, height: float, style: str, parts: Iterable
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:g}" height="{height:g}" '
         f'viewBox="0 0 {width:g} {height:g}" role="img">'
     )
-    frame = f"<title>{escape(title)}</title><style>{STYLE}{style}</style>"
+    frame = f"<title>{written(title)}</title><style>{STYLE}{style}</style>"
     paper = f'<rect class="paper" width="{width:g}" height="{height:g}"/>'
     return "\n".join([head, frame, paper, *parts, "</svg>"])
 
@@ -28,3 +31,12 @@ def number(value: float | None) -> str:
     if value is None or math.isnan(value):
         return "?"
     return ("∞" if value > 0 else "−∞") if math.isinf(value) else f"{value:.3g}".replace("-", "−")
+
+
+def written(text: str) -> str:
+    """Any text of a caller's or a file's, as XML has it."""
+    return escape(NOT_IN_XML.sub("\ufffd", text))
+
+
+def shortened(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most - 1]}…"

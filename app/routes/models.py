@@ -4,9 +4,14 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request, Response
 
-from app.catalogue import Catalogue, ModelPage, catalogue, graph_of, model_page
-from app.problems import documented
-from app.routes.dependencies import ServiceDep, StoreDep
+from app.catalogue import Catalogue, ModelPage, catalogue, model_page
+from app.computation import TOO_LATE, compute
+from app.errors import DeadlineExceeded, InvalidRequest
+from app.model_graph import drawing, reading
+from app.problems import documented, documented_as, documented_overload
+from app.routes.accepted import SVG
+from app.routes.callers import gone
+from app.routes.dependencies import DeadlineDep, ServiceDep, StoreDep
 
 router = APIRouter(tags=["models"])
 
@@ -22,16 +27,51 @@ async def list_models(store: StoreDep) -> Catalogue:
     return catalogue(store)
 
 
-@router.get("/models/{model}", summary="One model", responses=documented(404, 422))
+GRAPH_FAULTS = {
+    422: (
+        "A file that onnxruntime reads and that cannot be looked into here.",
+        InvalidRequest("model 'odd' cannot be looked into: a field of wire type 3 is not read here"),
+    ),
+    504: ("The time that X-Request-Timeout-Ms allows was over before the answer was.", DeadlineExceeded(TOO_LATE)),
+}
+FAULTS = {504: GRAPH_FAULTS[504]}
+
+
+@router.get(
+    "/models/{model}",
+    summary="One model",
+    responses=documented(404, 422) | documented_as(FAULTS) | documented_overload(),
+)
 async def show_model(
-    model: Name, store: StoreDep, service: ServiceDep, request: Request, version: Version = None
+    model: Name, store: StoreDep, service: ServiceDep, request: Request, deadline: DeadlineDep, version: Version = None
 ) -> ModelPage:
-    """Its card with the layer table and the training history, the layers and operations of its graph, its figures, and
-    a call to paste."""
+    """Its card with the layer table and the training history, the layers and operations of its graph, its figures, the
+    address of its graph as a picture, and a call to paste."""
+    found, insides = store.find(model, version), service.insides
+    if insides.known_table(found) is None:
+        await compute(service, reading(found, insides), b"", deadline, lambda: gone(request.receive))
+    return model_page(found, store, str(request.base_url).rstrip("/"), insides.known_table(found))
+
+
+@router.get(
+    "/models/{model}/graph",
+    summary="A model's graph, drawn",
+    response_class=Response,
+    responses={200: {"content": {SVG: {"schema": {"type": "string"}}}, "description": "The picture."}}
+    | documented(404)
+    | documented_as(GRAPH_FAULTS)
+    | documented_overload(),
+)
+async def show_graph(
+    model: Name, store: StoreDep, service: ServiceDep, request: Request, deadline: DeadlineDep, version: Version = None
+) -> Response:
+    """As SVG, from the inputs at the top to the outputs at the bottom: every operation of the file with the tensor that
+    it gives, its shape and its parameters, and an edge for each tensor that goes from one to another; more where a
+    pointer rests. Also of a file without a card. As numbers it is under `graph` on the model's page."""
     found = store.find(model, version)
-    # The first time it is read and run.
-    graph = service.insides.known_table(found) or await service.scheduler.decode(0, graph_of, found, service.insides)
-    return model_page(found, store, str(request.base_url).rstrip("/"), graph)
+    work = drawing(found, service.insides)
+    told = await compute(service, work, b"", deadline, lambda: gone(request.receive))
+    return Response(told.body, media_type=SVG, headers={"Server-Timing": told.timings.header()})
 
 
 @router.get(

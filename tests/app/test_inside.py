@@ -31,7 +31,7 @@ from tests.onnx_models import (
     write_brightness,
     write_model,
 )
-from training.export import graph_of as exported
+from training.toy import toy_network
 
 Array = np.ndarray[Any, Any]
 
@@ -56,6 +56,9 @@ def by_onnx(model: onnx.ModelProto, inputs: dict[str, Array]) -> dict[str, Array
 
 
 def golden_row(model: Model) -> dict[str, Array]:
+    """Ones for a model without a card."""
+    if model.card is None:
+        return {node.name: np.ones((1, *node.shape[1:]), np.float32) for node in model.session.get_inputs()}
     golden = read_golden(model.session.get_modelmeta().custom_metadata_map)
     assert golden is not None
     return {name: tensor.array()[:1] for name, tensor in golden.inputs.items()}
@@ -66,14 +69,12 @@ def golden_row(model: Model) -> dict[str, Array]:
 
 @pytest.fixture(scope="module")
 def toy() -> nn.Sequential:
-    torch.manual_seed(0)
-    return nn.Sequential(nn.Linear(3, 2), nn.ReLU(), nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 4))
+    return toy_network()
 
 
 @pytest.fixture(scope="module")
-def toy_model(toy: nn.Sequential, tmp_path_factory: pytest.TempPathFactory) -> Model:
-    graph = exported(toy, (torch.ones(3, 3),), ["x"], ["y"], ({0: torch.export.Dim("batch")},))
-    return loaded(tmp_path_factory.mktemp("toy"), graph, "toy")
+def toy_model() -> Model:
+    return committed("toy-network")
 
 
 def test_layers_of_the_toy_network_are_those_of_torch(toy: nn.Sequential, toy_model: Model) -> None:
@@ -197,6 +198,52 @@ def test_parameters_in_a_branch_are_its_operations(tmp_path: Path) -> None:
     [layer] = Insides().table(loaded(tmp_path, made)).layers
 
     assert (layer.operation, layer.parameters, layer.output_shape) == ("If", 20, [2, 5])
+
+
+def test_weights_that_branches_take_from_around_them_are_the_ifs_once(tmp_path: Path) -> None:
+    def branch(operation: str, *more: onnx.NodeProto) -> onnx.GraphProto:
+        nodes = [*more, helper.make_node(operation, ["x", "w"], ["z"])]
+        return helper.make_graph(nodes, "branch", [], [helper.make_tensor_value_info("z", TensorProto.FLOAT, None)])
+
+    deeper = helper.make_node("If", ["yes"], ["unused"], then_branch=_only("v"), else_branch=_only("v"))
+    made = graph_of(
+        [
+            helper.make_node("If", ["yes"], ["y"], then_branch=branch("Add", deeper), else_branch=branch("Mul")),
+            helper.make_node("Add", ["y", "w"], ["last"]),
+        ],
+        {"x": (TensorProto.FLOAT, ["batch", 3]), "yes": (TensorProto.BOOL, [])},
+        {"last": (TensorProto.FLOAT, ["batch", 3])},
+        w=np.ones(3, np.float32),
+        v=np.ones((2, 5), np.float32),
+    )
+    first, last = Insides().table(loaded(tmp_path, made)).layers
+
+    assert (first.weights, first.parameters, first.inputs) == ({"v": [2, 5], "w": [3]}, 13, ["yes", "x"])
+    assert (last.weights, last.parameters, last.inputs) == ({}, 0, ["y"])
+
+
+def _only(name: str) -> onnx.GraphProto:
+    """A body that gives on what it takes from around it."""
+    given = helper.make_tensor_value_info("only", TensorProto.FLOAT, None)
+    return helper.make_graph([helper.make_node("Identity", [name], ["only"])], "only", [], [given])
+
+
+def test_constants_written_as_lists_of_floats_count_and_scalars_and_whole_numbers_do_not(tmp_path: Path) -> None:
+    constants: dict[str, dict[str, Any]] = {
+        "floats": {"value_floats": [0.5, 1.0, 2.0]},
+        "float": {"value_float": 0.5},
+        "ints": {"value_ints": [1, 2, 3]},
+        "tensor": {"value": onnx.numpy_helper.from_array(np.ones((1, 3), np.float32))},
+    }
+    nodes = [helper.make_node("Constant", [], [name], **value) for name, value in constants.items()]
+    nodes += [helper.make_node("Cast", ["ints"], ["cast"], to=TensorProto.FLOAT)]
+    nodes += [helper.make_node("Sum", ["x", "floats", "float", "cast", "tensor"], ["y"])]
+    made = graph_of(nodes, {"x": (TensorProto.FLOAT, ["batch", 3])}, {"y": (TensorProto.FLOAT, ["batch", 3])})
+    layers = {layer.name: layer for layer in Insides().table(loaded(tmp_path, made)).layers}
+
+    assert {name: layer.parameters for name, layer in layers.items() if layer.parameters} == {"floats": 3, "tensor": 3}
+    assert layers["floats"].weights == {"floats": [3]}
+    assert layers["tensor"].weights == {"tensor": [1, 3]}
 
 
 @pytest.mark.parametrize(

@@ -321,14 +321,19 @@ def test_every_version_is_checked(artifacts: Path) -> None:
 
 def test_models_of_others_are_left_alone_and_told(artifacts: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shutil.copytree(artifacts / "xor-mlp", artifacts / "somebodys")
+    shutil.copytree(ROOT / "artifacts" / "toy-network", artifacts / "toy-network")
     shutil.rmtree(artifacts / "xor-mlp")
     for name in ("blobs-svm", "iris-mlp", "xor-sigmoid"):
         shutil.rmtree(artifacts / name)
 
     assert run(artifacts) == 1
     told = capsys.readouterr()
-    assert told.err.splitlines()[0] == "not checked, because no training here makes them: somebodys"
+    assert told.err.splitlines()[:2] == [
+        "not checked, because no training here makes them: somebodys",
+        "not checked, because they have no card that claims anything: toy-network",
+    ]
     assert "somebodys" not in told.out
+    assert "toy-network" not in told.out
     assert told.out.count("missing: ") == len(SYSTEMS) - 1
 
 

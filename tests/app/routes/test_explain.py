@@ -328,7 +328,10 @@ def test_model_without_a_card_has_its_layers(others: TestClient) -> None:
     assert page["card"] is None
     assert page["graph"] == {
         "layers": [
-            {"name": "y", "operation": "Add", "output_shape": ["batch", 3], "parameters": 0, "weights": {}},
+            {
+                **{"name": "y", "operation": "Add", "step": 0, "inputs": ["x"], "output_shape": ["batch", 3]},
+                **{"parameters": 0, "weights": {}},
+            },
         ],
         "parameters": 0,
         "operations": {"Add": 1},

@@ -1,13 +1,17 @@
 """GET /models…: what is served, each card, each figure."""
 
 from pathlib import Path
+from xml.etree import ElementTree
 
 from fastapi.testclient import TestClient
 
 from app.main import create_app
 from app.settings import Settings
-from tests.onnx_models import write_brightness
+from tests.conftest import ROOT
+from tests.onnx_models import doubling_graph, write_brightness, write_model
 from tests.problems import assert_problem
+
+SVG = "{http://www.w3.org/2000/svg}"
 
 
 def test_models_are_listed_with_their_measured_figures(client: TestClient) -> None:
@@ -43,6 +47,8 @@ def test_model_page_has_the_layers_of_the_graph_beside_the_cards(client: TestCli
     assert graph["layers"][5] == {
         "name": "conv2d",
         "operation": "Conv",
+        "step": 5,
+        "inputs": ["view"],
         "output_shape": ["batch", 32, 24, 24],
         "parameters": 832,
         "weights": {"classifier.body.conv1.weight": [32, 1, 5, 5], "classifier.body.conv1.bias": [32]},
@@ -59,8 +65,73 @@ def test_page_is_there_when_the_file_has_gone(tmp_path: Path) -> None:
         path.unlink()
         page = client.get("/models/brightness").json()
 
-    assert page["graph"] is None
+    assert page["graph"] is page["graph_picture"] is None
     assert page["card"]["name"] == "brightness"
+
+
+def test_graph_of_every_model_is_a_picture_that_its_page_leads_to(client: TestClient) -> None:
+    for model in client.get("/models").json()["models"]:
+        page = client.get(f"/models/{model['name']}").json()
+        answer = client.get(page["graph_picture"])
+        [title, *boxes] = [each.text for each in ElementTree.fromstring(answer.text).iter(f"{SVG}title")]
+
+        assert (answer.status_code, answer.headers["content-type"]) == (200, "image/svg+xml")
+        assert title.startswith(f"{model['name']}: ")
+        assert len(boxes) == sum(page["graph"]["operations"].values()) + len(page["inputs"]) + len(page["outputs"])
+
+
+def test_graph_of_a_file_without_a_card_and_of_a_version_is_drawn(tmp_path: Path) -> None:
+    write_model(tmp_path, doubling_graph(), "own")
+    write_model(tmp_path, doubling_graph(), "own", version=3)
+    with TestClient(create_app(Settings(artifacts=tmp_path)), root_path="/percept") as client:
+        page = client.get("/percept/models/own?version=1").json()
+        answers = [client.get(f"/percept/models/own/graph{query}") for query in ("", "?version=1")]
+
+        assert page["graph_picture"] == "http://testserver/percept/models/own/graph?version=1"
+        assert [answer.status_code for answer in answers] == [200, 200]
+        assert "own: 1 operation" in answers[0].text
+        assert "has no version 2" in assert_problem(client.get("/models/own/graph?version=2"), 404)
+
+
+def test_graph_that_cannot_be_read_is_told_as_documented(tmp_path: Path) -> None:
+    path = write_model(tmp_path, doubling_graph(), "odd")
+    path.write_bytes(path.read_bytes() + b"\xd3\x02\xd4\x02")
+    with TestClient(create_app(Settings(artifacts=tmp_path))) as client:
+        detail = assert_problem(client.get("/models/odd/graph"), 422)
+        responses = client.get("/openapi.json").json()["paths"]["/models/{model}/graph"]["get"]["responses"]
+
+        assert detail == responses["422"]["content"]["application/problem+json"]["example"]["detail"]
+        assert client.get("/models/odd").json()["graph"] is None
+
+
+def test_table_that_is_not_there_yet_waits_its_turn_and_a_known_one_does_not(tmp_path: Path) -> None:
+    for name in ("known", "new"):
+        write_model(tmp_path, doubling_graph(), name)
+    with TestClient(create_app(Settings(artifacts=tmp_path, max_queue=1))) as client:
+        client.get("/models/known")
+        scheduler = client.app_state["service"].scheduler
+        scheduler.admitted += 1
+        try:
+            page, *refused = [client.get(f"/models/{path}") for path in ("known", "known/graph", "new", "new/graph")]
+        finally:
+            scheduler.admitted -= 1
+        after = client.get("/models/new").json()
+
+    assert page.json()["graph"]["operations"] == after["graph"]["operations"] == {"Add": 1}
+    for answer in refused:
+        assert "1 requests are under way" in assert_problem(answer, 503)
+        assert answer.headers["retry-after"] == "1"
+
+
+def test_table_that_comes_too_late_is_told_as_documented(tmp_path: Path) -> None:
+    (tmp_path / "news-mlp").symlink_to(ROOT / "artifacts" / "news-mlp")
+    with TestClient(create_app(Settings(artifacts=tmp_path))) as client:
+        for path in ("/models/{model}", "/models/{model}/graph"):
+            address = path.replace("{model}", "news-mlp")
+            late = assert_problem(client.get(address, headers={"X-Request-Timeout-Ms": "1"}), 504)
+            responses = client.get("/openapi.json").json()["paths"][path]["get"]["responses"]
+
+            assert late == responses["504"]["content"]["application/problem+json"]["example"]["detail"]
 
 
 def test_alias_leads_to_the_page_of_its_model(client: TestClient) -> None:
@@ -72,8 +143,8 @@ def test_each_figure_of_each_model_is_a_picture(client: TestClient) -> None:
         page = client.get(f"/models/{model['name']}").json()
         figures = page["figures"]
 
-        assert figures
-        if page["card"]["training"]["history"] and page["card"]["input"]["kind"] == "image":
+        assert bool(figures) == bool(page["card"])
+        if page["card"] and page["card"]["training"]["history"] and page["card"]["input"]["kind"] == "image":
             assert [path.rsplit("/", 1)[1] for path in figures] == [
                 "confusion",
                 "filters",
