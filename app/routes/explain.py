@@ -6,10 +6,12 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from fastapi.openapi.models import Example
 
-from app.activations import MOST_NUMBERS
 from app.computation import TOO_LATE, compute, require_room_for
 from app.errors import DeadlineExceeded, InvalidRequest, NotFound
-from app.explanation import Explanation, Wishes, body_of, drawing, explaining
+from app.explanation import drawing, explaining
+from app.explanation_answer import Explanation
+from app.explanation_request import Wishes, body_of
+from app.layer_summary import MOST_NUMBERS
 from app.model import Model
 from app.occlusion import MOST_POSITIONS
 from app.problems import documented, documented_as, documented_overload

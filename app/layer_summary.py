@@ -1,4 +1,4 @@
-"""What a layer gave, told: its shape, a few figures, its maps as a picture, its numbers. Pure."""
+"""What a layer gave, summarised: its shape, a few figures, its maps as a picture, its numbers. Pure."""
 
 from typing import Annotated, Any, NotRequired, TypeGuard
 

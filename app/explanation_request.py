@@ -1,0 +1,111 @@
+"""A request that a model be explained: what is wished, one picture, row or text, or tensors for a model without a card,
+checked against what the model takes, and what answering it will cost. Knows models and no HTTP; computes nothing."""
+
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from numpy.typing import NDArray
+
+from app.card import INPUT_NAMES, Card, ImageInput
+from app.errors import BadRequest, InvalidRequest, UnsupportedMediaType
+from app.gradient_saliency import PICTURES
+from app.inside import Insides
+from app.model import Model
+from app.occlusion import Patches, patches_of
+from app.open_inference import read_request
+from app.pictures import Opened, open_pictures, undecoded_pixels
+from app.rows import read_batch, require_few_and_short, what_it_takes
+from app.service import PIXEL_SECONDS, UNMEASURED_SECONDS
+from app.settings import Settings
+from app.uploads import Upload
+
+Array = NDArray[Any]
+Inputs = Mapping[str, Array]  # of a graph, by name
+
+TENSORS = 'tensors: send JSON, {"inputs": […]}, as under /v2'
+# What the layers' summaries and pictures take, roughly, and a session that is not open yet.
+TELLING_SECONDS, OPENING_SECONDS = 0.005, 0.01
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What is to be told beside the prediction and the layers' summaries."""
+
+    top: int | None = None
+    layer: str | None = None  # only this one, with its numbers and its picture
+    pictures: bool = False  # of all layers
+    gradients: bool = True
+    occlusion: bool = True
+    patch: int | None = None
+    stride: int | None = None
+    fill: int = 0
+
+
+@dataclass(frozen=True)
+class Asked:
+    model: Model
+    wishes: Wishes
+    read: Opened | Inputs  # a picture that is perhaps not decoded yet, or what the graph takes
+    patches: Patches | None
+    seconds: float
+
+
+def body_of(model: Model, upload: Upload) -> bytes:
+    """What came for it. Raises UnsupportedMediaType, or InvalidRequest for several files."""
+    takes_pictures = model.card is not None and isinstance(model.card.input, ImageInput)
+    if takes_pictures != (upload.document is None):
+        raise UnsupportedMediaType(f"model {model.name!r} takes {what_it_takes(model.card) if model.card else TENSORS}")
+    if upload.document is not None:
+        return upload.document
+    if len(upload.files) != 1:
+        raise InvalidRequest(f"the form has {len(upload.files)} files; one picture is explained at a time")
+    return upload.files[0]
+
+
+def read_explanation(body: bytes, model: Model, insides: Insides, wishes: Wishes, settings: Settings) -> Asked:
+    """Only looks at a large picture; it is decoded where there is time."""
+    seconds = TELLING_SECONDS if insides.is_ready(model) else TELLING_SECONDS + OPENING_SECONDS
+    if model.card is None or not isinstance(model.card.input, ImageInput):
+        inputs = _tensors(body, model) if model.card is None else _batch(body, model.card)
+        require_few_and_short(inputs, settings.max_rows, settings.max_characters)
+        return Asked(model, wishes, inputs, None, seconds + _seconds(model, 2 * model.profile.weight(inputs)))
+    contract, patches = model.card.input, None
+    [opened] = open_pictures([body], settings.max_pixels)
+    if wishes.occlusion:
+        patches = patches_of(contract.height, contract.width, wishes.patch, wishes.stride, wishes.fill)
+    # A gradient takes about as long as two runs.
+    rows = 2 + (patches.count if patches else 0) + (2 * PICTURES if wishes.gradients else 0)
+    seconds += undecoded_pixels([opened]) * PIXEL_SECONDS + _seconds(model, rows)
+    return Asked(model, wishes, opened, patches, seconds)
+
+
+def _seconds(model: Model, rows: float) -> float:
+    expected = model.profile.estimate(rows)
+    return expected if expected < math.inf else UNMEASURED_SECONDS
+
+
+def _batch(body: bytes, card: Card) -> Inputs:
+    """One row or text."""
+    return {INPUT_NAMES[card.input.kind]: read_batch(body, card, 1)}
+
+
+def _tensors(body: bytes, model: Model) -> Inputs:
+    """As the Open Inference Protocol writes them, one row."""
+    with told_as_ours():
+        inputs = read_request(body, None, model.signature).inputs
+    rows = {len(array) for array in inputs.values()} if model.profile.batched else {1}
+    if rows != {1}:
+        raise InvalidRequest(f"the inputs have {', '.join(map(str, sorted(rows)))} rows; one is explained at a time")
+    return inputs
+
+
+@contextmanager
+def told_as_ours() -> Iterator[None]:
+    """Faults of tensors have another status where the protocol is not spoken."""
+    try:
+        yield
+    except BadRequest as error:
+        raise InvalidRequest(error.detail) from error
