@@ -12,14 +12,14 @@ from typing_extensions import TypedDict
 from app.card import INPUT_NAMES, ImageInput, RowsInput
 from app.computation import GoOn
 from app.errors import InvalidRequest, NotFound
-from app.explanation_request import Asked, Inputs, told_as_ours
+from app.explanation_request import MOST_NAMED, Asked, Inputs, told_as_ours
 from app.feature_maps import tiled
 from app.gradient_saliency import Gradients, gradients
 from app.images import Code
 from app.inside import BATCH, GraphLayer, Insides
 from app.layer_summary import LayerSeen, has_numbers, layer_seen
 from app.model import Model
-from app.perturbation import Occluded, Parts, features_replaced, occlusion, words_left_out
+from app.perturbation import Occluded, Parts, deciding, features_replaced, occlusion, words_left_out
 from app.pictures import fit_pictures, stack
 from app.png import address, encode_gray
 from app.prediction import Prediction, predictions_of, told_as
@@ -28,8 +28,10 @@ from app.rows import require_finite
 
 Array = NDArray[Any]
 
-# Of more layers than these no names are told in an error.
-MOST_NAMED = 40
+
+class ExplainedClass(TypedDict):
+    label: str
+    index: Annotated[int, Field(description="Its place among the model's labels.")]
 
 
 class Methods(TypedDict):
@@ -53,6 +55,13 @@ class Explanation(TypedDict):
     prediction: Annotated[
         Prediction | None, Field(description="As `/predict` answers; null for a model without a card.")
     ]
+    explained: Annotated[
+        ExplainedClass | None,
+        Field(
+            description="The class that `methods` speak of: that of `?class=`, else the answered one. Null where a "
+            "model has no number for each class."
+        ),
+    ]
     layers: Annotated[list[LayerSeen], Field(description="Every tensor that the graph computes, in order.")]
     methods: Annotated[Methods, Field(description="What the answer rests on; empty for tensors.")]
 
@@ -63,6 +72,7 @@ def explain(asked: Asked, insides: Insides, go_on: GoOn = lambda: None) -> Expla
     inputs, noticed = _inputs(asked)
     go_on()
     prediction = _prediction(model, inputs, noticed, wishes.top)
+    index = None if prediction is None else prediction["index"] if asked.index is None else asked.index
     go_on()
     layers = [
         layer_seen(layer, values, picture=one or wishes.pictures, numbers=one)
@@ -73,9 +83,16 @@ def explain(asked: Asked, insides: Insides, go_on: GoOn = lambda: None) -> Expla
         version=str(model.version),
         input=_input(model, inputs),
         prediction=prediction,
+        explained=None if index is None else _explained(model, index),
         layers=layers,
-        methods=_methods(asked, inputs, prediction["index"], insides, go_on) if prediction else Methods(),
+        methods=Methods() if index is None else _methods(asked, inputs, index, insides, go_on),
     )
+
+
+def _explained(model: Model, index: int) -> ExplainedClass | None:
+    watched = deciding(model)
+    by_class = watched is not None and watched.by_class
+    return ExplainedClass(label=model.require_card().labels[index], index=index) if by_class else None
 
 
 def _methods(asked: Asked, inputs: Inputs, index: int, insides: Insides, go_on: GoOn) -> Methods:

@@ -16,8 +16,9 @@ from app.inside import Insides
 from app.model import Model
 from app.occlusion import Patches, patches_of
 from app.open_inference import read_request
+from app.perturbation import deciding
 from app.pictures import Opened, open_pictures, undecoded_pixels
-from app.rows import read_batch, require_few_and_short, what_it_takes
+from app.rows import quoted, read_batch, require_few_and_short, what_it_takes
 from app.service import PIXEL_SECONDS, UNMEASURED_SECONDS
 from app.settings import Settings
 from app.uploads import Upload
@@ -26,6 +27,8 @@ Array = NDArray[Any]
 Inputs = Mapping[str, Array]  # of a graph, by name
 
 TENSORS = 'tensors: send JSON, {"inputs": […]}, as under /v2'
+# Of more layers, or labels, no names are told in an error; and a class has no more digits.
+MOST_NAMED, MOST_DIGITS = 40, 9
 # What the layers' summaries and pictures take, roughly, and a session that is not open yet.
 TELLING_SECONDS, OPENING_SECONDS = 0.005, 0.01
 
@@ -35,6 +38,7 @@ class Wishes:
     """What is to be told beside the prediction and the layers' summaries."""
 
     top: int | None = None
+    label: str | None = None  # of the class that is explained, or its index; None is the answered one
     layer: str | None = None  # only this one, with its numbers and its picture
     pictures: bool = False  # of all layers
     gradients: bool = True
@@ -49,6 +53,7 @@ class Asked:
     model: Model
     wishes: Wishes
     read: Opened | Inputs  # a picture that is perhaps not decoded yet, or what the graph takes
+    index: int | None  # of the class that is explained; None is the answered one
     patches: Patches | None
     seconds: float
 
@@ -67,11 +72,12 @@ def body_of(model: Model, upload: Upload) -> bytes:
 
 def read_explanation(body: bytes, model: Model, insides: Insides, wishes: Wishes, settings: Settings) -> Asked:
     """Only looks at a large picture; it is decoded where there is time."""
+    index = None if wishes.label is None else class_index(model, wishes.label)
     seconds = TELLING_SECONDS if insides.is_ready(model) else TELLING_SECONDS + OPENING_SECONDS
     if model.card is None or not isinstance(model.card.input, ImageInput):
         inputs = _tensors(body, model) if model.card is None else _batch(body, model.card)
         require_few_and_short(inputs, settings.max_rows, settings.max_characters)
-        return Asked(model, wishes, inputs, None, seconds + _seconds(model, 2 * model.profile.weight(inputs)))
+        return Asked(model, wishes, inputs, index, None, seconds + _seconds(model, 2 * model.profile.weight(inputs)))
     contract, patches = model.card.input, None
     [opened] = open_pictures([body], settings.max_pixels)
     if wishes.occlusion:
@@ -79,7 +85,26 @@ def read_explanation(body: bytes, model: Model, insides: Insides, wishes: Wishes
     # A gradient takes about as long as two runs.
     rows = 2 + (patches.count if patches else 0) + (2 * PICTURES if wishes.gradients else 0)
     seconds += undecoded_pixels([opened]) * PIXEL_SECONDS + _seconds(model, rows)
-    return Asked(model, wishes, opened, patches, seconds)
+    return Asked(model, wishes, opened, index, patches, seconds)
+
+
+def class_index(model: Model, label: str) -> int:
+    """Of a label of the card, or of a whole number that is none. Raises InvalidRequest with what is allowed."""
+    if model.card is None:
+        raise InvalidRequest(f"class is {quoted(label)}; model {model.name!r} has no card, so no classes are known")
+    watched = deciding(model)
+    if watched is None or not watched.by_class:
+        has = f"one number, {watched.output}, for all of them" if watched else "no number for any"
+        raise InvalidRequest(
+            f"class is {quoted(label)}; model {model.name!r} has {has}: leave class out, its answer is explained"
+        )
+    labels = model.card.labels
+    if label in labels:
+        return labels.index(label)
+    if label.isascii() and label.isdecimal() and len(label) <= MOST_DIGITS and int(label) < len(labels):
+        return int(label)
+    names = ", ".join(labels[:MOST_NAMED]) + (", …" if len(labels) > MOST_NAMED else "")
+    raise InvalidRequest(f"class is {quoted(label)}; allowed is 0 to {len(labels) - 1}, or a label: {names}")
 
 
 def _seconds(model: Model, rows: float) -> float:

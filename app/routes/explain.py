@@ -44,7 +44,7 @@ FAULTS = {
         ),
     ),
     422: (
-        "Readable, but not what can be explained: several pictures, no image, a patch out of range.",
+        "Readable, but not what can be explained: several pictures, no image, a patch out of range, no such class.",
         InvalidRequest("patch is 29; allowed is 1 to 28, the shorter side of what the model sees"),
     ),
     504: ("The time that X-Request-Timeout-Ms allows was over before the answer was.", DeadlineExceeded(TOO_LATE)),
@@ -64,6 +64,14 @@ async def _model(
 
 async def _wishes(
     top: Annotated[int | None, Query(ge=1, description="Only the most probable classes, in order.")] = None,
+    label: Annotated[
+        str | None,
+        Query(
+            alias="class",
+            description="The class that is explained: a label of the model's, or its index; the answered one unless "
+            "given. Of models that have a number for each class.",
+        ),
+    ] = None,
     layer: Annotated[
         str | None,
         Query(
@@ -91,7 +99,7 @@ async def _wishes(
     ] = None,
     fill: Annotated[int, Query(ge=0, le=255, description="The level of what is covered; 0 is the background.")] = 0,
 ) -> Wishes:
-    return Wishes(top, layer, pictures, gradients, occlusion, patch, stride, fill)
+    return Wishes(top, label, layer, pictures, gradients, occlusion, patch, stride, fill)
 
 
 @router.post(
@@ -113,7 +121,8 @@ async def explain(
     after the preprocessing, the prediction, every layer of the graph with the least, the greatest and the mean of what
     it gave, and, of a picture, how much the answer's score changes with each pixel (gradient, gradient × input,
     SmoothGrad, integrated gradients), and by how much its probability falls when a patch covers a part (occlusion), a
-    feature of a row has its usual value, or a word of a text is left out.
+    feature of a row has its usual value, or a word of a text is left out; all of it of the answered class, or that of
+    `?class=`: what speaks for a 1 where a 7 was answered?
     With `Accept: image/png` and `?layer=` that layer's maps side by side."""
     as_picture = wants(PNG, request.headers.get("accept", ""))
     work = (drawing if as_picture else explaining)(model, service.insides, wishes, service.settings)

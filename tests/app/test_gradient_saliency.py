@@ -55,6 +55,17 @@ def test_maps_are_those_of_autograd(client: TestClient, model: str) -> None:
     assert_near(found["integrated_gradients"], way.double().mean(0) * picture)
 
 
+def test_maps_of_another_class_are_those_of_autograd(client: TestClient) -> None:
+    """What of a 7 speaks for a 2."""
+    told = explained(client, "mnist-lenet", occlusion=False, **{"class": "2"})
+    found, picture = told["methods"]["gradients"], torch.from_numpy(pixels_of(told["input"]).copy())
+    [gradient], scores = autograd("mnist-lenet", picture[None], 2)
+
+    assert (found["index"], told["prediction"]["index"], told["explained"]["index"]) == (2, 7, 2)
+    assert found["score"] == pytest.approx(float(scores[0, 2]), abs=1e-4)
+    assert_near(found["gradient"], gradient)
+
+
 @pytest.mark.parametrize("model", CLASSIFIERS)
 def test_integrated_gradients_add_up_to_the_score(client: TestClient, model: str) -> None:
     told = explained(client, model, occlusion=False)["methods"]["gradients"]

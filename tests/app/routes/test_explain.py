@@ -66,7 +66,7 @@ def test_prediction_is_that_of_predict(client: TestClient) -> None:
 
     assert [told["prediction"]] == predicted["predictions"]
     assert (told["model"], told["version"]) == (predicted["model"], predicted["version"])
-    assert list(told) == ["model", "version", "input", "prediction", "layers", "methods"]
+    assert list(told) == ["model", "version", "input", "prediction", "explained", "layers", "methods"]
 
 
 def test_picture_that_was_turned_round_is_told_as_the_model_saw_it(client: TestClient) -> None:
@@ -192,6 +192,104 @@ def test_raw_bytes_are_read_too(client: TestClient) -> None:
     assert answer.json()["prediction"]["label"] == "7"
 
 
+# --- another class than the answered one ------------------------------------------------------------------------------
+
+
+def test_another_class_is_explained_by_its_label_or_its_index(client: TestClient) -> None:
+    answered = explained(client, "mnist-cnn")
+    one = explained(client, "mnist-cnn", **{"class": "1"})
+    seen, patches = pixels_of(one["input"]), one["methods"]["occlusion"]
+    pictures = np.stack([seen] * (1 + 169))
+    for place, picture in enumerate(pictures[1:]):
+        top, left = patches["tops"][place // 13], patches["lefts"][place % 13]
+        picture[top : top + 4, left : left + 4] = 0
+    [whole, *covered] = probabilities(client, "mnist-cnn", pictures)[:, 1]
+
+    assert answered["explained"] == {"label": "7", "index": 7}
+    assert one["explained"] == {"label": "1", "index": 1}
+    assert one["prediction"] == answered["prediction"]
+    assert one["layers"] == answered["layers"]
+    assert patches["value"] == pytest.approx(whole, abs=1e-6)
+    assert np.array(patches["falls"]).ravel() == pytest.approx(whole - np.array(covered), abs=1e-6)
+    assert np.abs(patches["falls"]).max() > 1e-6
+    assert one["methods"]["gradients"]["index"] == 1
+
+
+def test_index_is_taken_where_no_label_is_called_so(client: TestClient) -> None:
+    shoe = (SAMPLES / "ankle-boot.png").read_bytes()
+    by_label, by_index = (explained(client, "clothing", shoe, **{"class": name}) for name in ("Sandal", "5"))
+
+    assert by_label == by_index
+    assert by_label["explained"] == {"label": "Sandal", "index": 5}
+    assert by_label["prediction"]["label"] == "Ankle boot"
+
+
+def test_features_and_words_are_of_the_class_that_is_asked_for(client: TestClient) -> None:
+    row, text = [6.9, 3.1, 5.4, 2.1], "The striker scored in the cup final."
+    of_row = client.post("/explain/iris-mlp?class=setosa", json={"rows": [row]}).json()
+    of_text = client.post("/explain/news-mlp?class=business", json={"texts": [text]}).json()
+    without = " ".join(word for word in text.split() if word != "striker")
+    by_text = client.post("/predict/news-mlp", json={"texts": [text, without]}).json()["predictions"]
+    petal = next(part for part in of_row["methods"]["features"]["parts"] if part["value"] == pytest.approx(5.4))
+    usual = [*row[:2], petal["replaced_by"], row[3]]
+    by_row = client.post("/predict/iris-mlp", json={"rows": [row, usual]}).json()["predictions"]
+    setosa = [answer["probabilities"][0] for answer in by_row]
+    words = {part["name"]: part["fall"] for part in of_text["methods"]["words"]["parts"]}
+
+    assert (of_row["explained"]["index"], of_row["prediction"]["index"]) == (0, 2)
+    assert of_row["methods"]["features"]["value"] == pytest.approx(setosa[0], abs=1e-6)
+    assert petal["fall"] == pytest.approx(setosa[0] - setosa[1], abs=1e-6)
+    assert (of_text["explained"]["label"], of_text["prediction"]["label"]) == ("business", "sport")
+    business = [answer["probabilities"][0] for answer in by_text]
+    assert words["striker"] == pytest.approx(business[0] - business[1], abs=1e-6)
+
+
+def test_another_cluster_is_explained_by_its_distance(client: TestClient) -> None:
+    told = client.post("/explain/tshirt-kmeans?class=XL", json={"rows": [[165, 58]]}).json()
+    entry = {"name": "rows", "datatype": "FP32", "shape": [1, 2], "data": [165, 58]}
+    asked = {"inputs": [entry], "outputs": [{"name": "distances"}]}
+    distances = client.post("/v2/models/tshirt-kmeans/infer", json=asked).json()["outputs"][0]["data"]
+
+    assert told["explained"]["label"] == "XL" != told["prediction"]["label"]
+    assert told["methods"]["features"]["value"] == pytest.approx(distances[told["explained"]["index"]], rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("model", "body", "name", "detail"),
+    [
+        ("mnist-cnn", SEVEN, "10", 'class is "10"; allowed is 0 to 9, or a label: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9'),
+        ("iris-mlp", [6, 3, 5, 2], "-1", 'class is "-1"; allowed is 0 to 2, or a label: setosa, versicolor, virginica'),
+        ("iris-mlp", [6, 3, 5, 2], "9" * 5_000, f'class is "{"9" * 39}…; allowed is 0 to 2'),
+        ("iris-mlp", [6, 3, 5, 2], "", 'class is ""; allowed is 0 to 2'),
+        ("mnist-kmeans", SEVEN, "0", None),
+        ("mnist-kmeans", SEVEN, "seven", "0 (cluster 0), "),
+        (
+            "mnist-autoencoder",
+            SEVEN,
+            "digit",
+            "class is \"digit\"; model 'mnist-autoencoder' has one number, reconstruction_error, for all of them: "
+            "leave class out, its answer is explained",
+        ),
+        ("blobs-svm", [0, 0], "1", "model 'blobs-svm' has one number, margin, for all of them"),
+    ],
+)
+def test_classes_that_there_are_not_are_told(
+    client: TestClient, model: str, body: Any, name: str, detail: str | None
+) -> None:
+    sent: Any = {"files": {"file": body}} if isinstance(body, bytes) else {"json": {"rows": [body]}}
+    answer = client.post(f"/explain/{model}", params={"class": name}, **sent)
+
+    if detail is None:
+        assert answer.json()["explained"]["index"] == 0
+    else:
+        assert detail in assert_problem(answer, 422)
+
+
+def test_model_without_classes_explains_its_answer(client: TestClient) -> None:
+    assert explained(client, "mnist-autoencoder")["explained"] is None
+    assert client.post("/explain/blobs-svm", json={"rows": [[0, 0]]}).json()["explained"] is None
+
+
 # --- what is wrong ----------------------------------------------------------------------------------------------------
 
 
@@ -292,7 +390,7 @@ def test_model_without_a_card_is_explained_by_tensors(others: TestClient) -> Non
     entry = {"name": "x", "datatype": "FP32", "shape": [1, 3], "data": [1, 2, -0.5]}
     told = others.post("/explain/bare?layer=y", json={"inputs": [entry]}).json()
 
-    assert (told["input"], told["prediction"], told["methods"]) == (None, None, {})
+    assert (told["input"], told["prediction"], told["explained"], told["methods"]) == (None, None, None, {})
     [layer] = told["layers"]
     assert (layer["shape"], layer["numbers"]) == ([3], [2.0, 4.0, -1.0])
     assert (layer["min"], layer["max"], layer["zeros"]) == (-1, 4, 0)
@@ -315,6 +413,13 @@ def test_tensors_that_do_not_fit_are_told(others: TestClient, model: str, entry:
     answer = others.post(f"/explain/{model}", json={"inputs": [entry]})
 
     assert detail in assert_problem(answer, 422)
+
+
+def test_model_without_a_card_has_no_classes(others: TestClient) -> None:
+    entry = {"name": "x", "datatype": "FP32", "shape": [1, 3], "data": [1, 2, -0.5]}
+    answer = others.post("/explain/bare?class=0", json={"inputs": [entry]})
+
+    assert assert_problem(answer, 422) == "class is \"0\"; model 'bare' has no card, so no classes are known"
 
 
 def test_model_without_a_card_takes_no_pictures(others: TestClient) -> None:
