@@ -4,12 +4,10 @@ Nothing of this is there before it is asked for. Activations are intermediate te
 own on the CPU, of which the last few are kept. Knows no HTTP and no pictures.
 """
 
-import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import numpy as np
 import onnxruntime as ort
@@ -19,6 +17,7 @@ from pydantic import BaseModel, Field
 from app.card import read_golden
 from app.errors import ArtifactRejected, InvalidRequest
 from app.gradient_saliency import SaliencyGraphs
+from app.kept import Kept
 from app.model import Model
 from app.onnx_graph import DamagedGraph, Graph, Initializer, Node, read_graph, with_outputs
 from app.profile import has_batch_axis, random_rows
@@ -70,51 +69,40 @@ class Insides:
     belongs to a model that nobody holds any more is freed with it."""
 
     def __init__(self) -> None:
-        self._tables: WeakKeyDictionary[Model, GraphTable] = WeakKeyDictionary()
-        self._sessions: WeakKeyDictionary[Model, ort.InferenceSession] = WeakKeyDictionary()
-        self._turn = threading.Lock()
+        self._tables = Kept(self._read)
+        self._sessions = Kept(_session, MOST_SESSIONS)
         self.saliency = SaliencyGraphs()
 
     def table(self, model: Model) -> GraphTable:
         """Raises InvalidRequest for a graph that cannot be read here, NotReady if the file has gone."""
-        known = self.known_table(model)
-        if known is not None:
-            return known
-        with self._turn:
-            found = self.known_table(model)
-            if found is None:
-                content = model.content()
-                # A session that is kept anyhow, or one that is closed again.
-                found = _table(model, _graph(model, content), content, self._sessions.get(model))
-                self._tables[model] = found
-                give_back_freed_memory()
-        return found
+        return self._tables.of(model)
 
     def known_table(self, model: Model) -> GraphTable | None:
         """None if it has not been asked for before. Waits for nobody."""
-        return self._tables.get(model)
+        return self._tables.known(model)
 
     def activations(self, model: Model, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """By the names of the table's layers. Raises as `table` does, and InvalidRequest if onnxruntime refuses."""
-        session = self._session(model)
+        session = self._sessions.of(model)
         given = {node.name: node.type for node in session.get_outputs()}
         wanted = [layer.name for layer in self.table(model).layers if given.get(layer.name) in READABLE]
         return dict(zip(wanted, session.run(wanted, dict(inputs)), strict=True))
 
     def is_ready(self, model: Model) -> bool:
         """Whether the next activations need no new session."""
-        return model in self._sessions
+        return self._sessions.known(model) is not None
 
-    def _session(self, model: Model) -> ort.InferenceSession:
-        with self._turn:
-            session = self._sessions.pop(model, None)
-            if session is None:
-                content = model.content()
-                session = _open(model, _graph(model, content), content)
-            self._sessions[model] = session  # the last one used is the last one dropped
-            while len(self._sessions) > MOST_SESSIONS:
-                del self._sessions[next(iter(self._sessions))]
-        return session
+    def _read(self, model: Model) -> GraphTable:
+        content = model.content()
+        # A session that is kept anyhow, or one that is closed again.
+        found = _table(model, _graph(model, content), content, self._sessions.known(model))
+        give_back_freed_memory()
+        return found
+
+
+def _session(model: Model) -> ort.InferenceSession:
+    content = model.content()
+    return _open(model, _graph(model, content), content)
 
 
 def _graph(model: Model, content: bytes) -> Graph:

@@ -20,6 +20,7 @@ FLOORS = [
     | {"encodings", "tensors", "onnx_graph", "occlusion", "feature_maps"},
     {"open_inference", "lab"},
     {"model"},
+    {"kept"},
     {"gradient_saliency"},
     {"store", "scheduler", "inside", "perturbation"},
     {"pictures", "layer_summary"},

@@ -284,12 +284,12 @@ def test_few_sessions_are_kept_the_last_ones_used() -> None:
 def test_what_belongs_to_a_model_goes_with_it() -> None:
     model, insides = committed("xor-mlp"), Insides()
     insides.activations(model, golden_row(model))
-    session = weakref.ref(next(iter(insides._sessions.values())))
+    session = weakref.ref(insides._sessions.known(model))
     del model
     gc.collect()
 
     assert session() is None
-    assert len(insides._tables) == 0
+    assert len(insides._tables._values) == 0
 
 
 def test_file_that_has_changed_is_not_taken_for_the_model(tmp_path: Path) -> None:
@@ -314,3 +314,17 @@ def test_graph_that_is_not_read_here_is_told(tmp_path: Path) -> None:
         InvalidRequest, match="model 'odd' cannot be looked into: a field of wire type 3 is not read here"
     ):
         Insides().table(model)
+
+
+def test_graph_that_is_not_read_here_is_not_read_again(tmp_path: Path) -> None:
+    path = write_model(tmp_path, doubling_graph(), "odd")
+    path.write_bytes(path.read_bytes() + b"\xd3\x02\xd4\x02")
+    model, insides = load_model("odd", 1, path, [CPU]), Insides()
+    for ask in (insides.table, lambda model: insides.activations(model, {"x": np.ones((1, 3), np.float32)})):
+        with pytest.raises(InvalidRequest, match="wire type 3"):
+            ask(model)
+    path.unlink()
+
+    for ask in (insides.table, lambda model: insides.activations(model, {"x": np.ones((1, 3), np.float32)})):
+        with pytest.raises(InvalidRequest, match="wire type 3"):
+            ask(model)
