@@ -16,7 +16,7 @@ from app.explanation_request import MOST_NAMED, Asked, Inputs, told_as_ours
 from app.feature_maps import tiled
 from app.gradient_saliency import Gradients, gradients
 from app.images import Code
-from app.inside import BATCH, GraphLayer, Insides
+from app.inside import BATCH, GraphLayer, Insides, rows_in
 from app.layer_summary import LayerSeen, has_numbers, layer_seen
 from app.model import Model
 from app.perturbation import Occluded, Parts, deciding, features_replaced, occlusion, words_left_out
@@ -76,7 +76,7 @@ def explain(asked: Asked, insides: Insides, go_on: GoOn = lambda: None) -> Expla
     go_on()
     layers = [
         layer_seen(layer, values, picture=one or wishes.pictures, numbers=one)
-        for layer, values in _seen(asked, inputs, insides)
+        for layer, values in _seen(asked, inputs, insides, go_on)
     ]
     return Explanation(
         model=model.name,
@@ -143,7 +143,7 @@ def draw(asked: Asked, insides: Insides, go_on: GoOn = lambda: None) -> bytes:
         raise InvalidRequest(f"a picture is of one layer: say which by ?layer=; there are: {names}")
     inputs, _ = _inputs(asked)
     go_on()
-    [(layer, values)] = _seen(asked, inputs, insides)
+    [(layer, values)] = _seen(asked, inputs, insides, go_on)
     if not has_numbers(values):
         raise InvalidRequest(f"layer {layer.name!r} gives no numbers that could be drawn")
     return encode_gray(tiled(values.astype(np.float64)))
@@ -164,18 +164,21 @@ def _names(model: Model, insides: Insides) -> str:
     return ", ".join(names[:MOST_NAMED]) + (", …" if len(names) > MOST_NAMED else "")
 
 
-def _seen(asked: Asked, inputs: Inputs, insides: Insides) -> Iterator[tuple[GraphLayer, Array | None]]:
-    """The layers that are asked for and what they gave, without the axis that counts rows; None for what NumPy has no
-    type for. Raises NotFound."""
+def _seen(asked: Asked, inputs: Inputs, insides: Insides, go_on: GoOn) -> Iterator[tuple[GraphLayer, Array | None]]:
+    """The layers that are asked for and what they gave, a lone row without the axis that counts rows; None for what
+    NumPy has no type for. `go_on` is called before each. Raises NotFound."""
     model, wanted = asked.model, asked.wishes.layer
     layers = [layer for layer in insides.table(model).layers if wanted in (None, layer.name)]
     if not layers:
         raise NotFound(f"model {model.name!r} has no layer {wanted!r}; there are: {_names(model, insides)}")
+    go_on()
     with told_as_ours(), refusals(model):
-        given = insides.activations(model, inputs)
+        given = insides.activations(model, inputs, layers)
+    lone = rows_in(model, inputs) == 1
     for layer in layers:
-        values = given.get(layer.name)
+        go_on()
+        values = given.pop(layer.name, None)
         counts_rows = layer.output_shape is not None and layer.output_shape[:1] == [BATCH]
         # An axis that depends on the numbers may be another size than the batch.
-        alone = counts_rows and values is not None and len(values) == 1
+        alone = lone and counts_rows and values is not None and len(values) == 1
         yield layer, values[0, ...] if values is not None and alone else values

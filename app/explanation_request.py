@@ -10,7 +10,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from app.card import INPUT_NAMES, Card, ImageInput
-from app.errors import BadRequest, InvalidRequest, UnsupportedMediaType
+from app.errors import BadRequest, ContentTooLarge, InvalidRequest, UnsupportedMediaType
 from app.gradient_saliency import PICTURES
 from app.inside import Insides
 from app.model import Model
@@ -27,6 +27,8 @@ Array = NDArray[Any]
 Inputs = Mapping[str, Array]  # of a graph, by name
 
 TENSORS = 'tensors: send JSON, {"inputs": […]}, as under /v2'
+# Of tensors; a row or text of a model with a card is explained alone.
+MOST_ROWS = 64
 # Of more layers, or labels, no names are told in an error; and a class has no more digits.
 MOST_NAMED, MOST_DIGITS = 40, 9
 # What the layers' summaries and pictures take, roughly, and a session that is not open yet.
@@ -118,12 +120,18 @@ def _batch(body: bytes, card: Card) -> Inputs:
 
 
 def _tensors(body: bytes, model: Model) -> Inputs:
-    """As the Open Inference Protocol writes them, one row."""
+    """As the Open Inference Protocol writes them; of a model with a batch axis some rows."""
     with told_as_ours():
         inputs = read_request(body, None, model.signature).inputs
-    rows = {len(array) for array in inputs.values()} if model.profile.batched else {1}
-    if rows != {1}:
-        raise InvalidRequest(f"the inputs have {', '.join(map(str, sorted(rows)))} rows; one is explained at a time")
+    if not model.profile.batched:
+        return inputs
+    rows = sorted({len(array) for array in inputs.values()})
+    if len(rows) > 1:
+        raise InvalidRequest(f"the inputs have {', '.join(map(str, rows))} rows; equally many are allowed in all")
+    if rows == [0]:
+        raise InvalidRequest(f"the inputs have no rows; 1 to {MOST_ROWS} are allowed")
+    if rows[0] > MOST_ROWS:
+        raise ContentTooLarge(f"the inputs have {rows[0]:,} rows; at most {MOST_ROWS} are explained at once")
     return inputs
 
 

@@ -4,8 +4,9 @@ Nothing of this is there before it is asked for. Activations are intermediate te
 own on the CPU, of which the last few are kept. Knows no HTTP and no pictures.
 """
 
+import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
@@ -29,6 +30,9 @@ Axis = int | str | None
 
 # Sessions with all activations that a worker keeps: each holds a model's weights once more.
 MOST_SESSIONS = 4
+# More numbers of the layers that are wanted, for all rows together, are not looked at: most are 4 bytes of memory, and
+# telling them takes some hundredths of a second.
+MOST_NUMBERS = 8_000_000
 BATCH = "batch"
 # Batches whose shapes are compared, to tell the axis that counts rows.
 SIZES = (1, 2)
@@ -81,12 +85,25 @@ class Insides:
         """None if it has not been asked for before. Waits for nobody."""
         return self._tables.known(model)
 
-    def activations(self, model: Model, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """By the names of the table's layers. Raises as `table` does, and InvalidRequest if onnxruntime refuses."""
-        session = self._sessions.of(model)
+    def activations(
+        self, model: Model, inputs: Mapping[str, Array], wanted: Sequence[GraphLayer] | None = None
+    ) -> dict[str, Array]:
+        """Of the layers that are wanted, by default all, by their names. Raises as `table` does, and InvalidRequest if
+        they give too many numbers, or if onnxruntime refuses."""
+        if self.known_table(model) is None:
+            self._sessions.of(model)  # the table is measured with it
+        layers = self.table(model).layers
+        wanted = layers if wanted is None else wanted
+        require_few_numbers(model, numbers_of(wanted, model, inputs), len(wanted))
+        # A session computes all of its outputs, and keeps them until the end, whichever are fetched.
+        few = numbers_of(layers, model, inputs) <= MOST_NUMBERS
+        session = self._sessions.of(model) if few else _session(model, [layer.name for layer in wanted])
         given = {node.name: node.type for node in session.get_outputs()}
-        wanted = [layer.name for layer in self.table(model).layers if given.get(layer.name) in READABLE]
-        return dict(zip(wanted, session.run(wanted, dict(inputs)), strict=True))
+        names = [layer.name for layer in wanted if given.get(layer.name) in READABLE]
+        arrays = session.run(names, dict(inputs)) if names else []
+        # Of an axis that was not measured it is known only now.
+        require_few_numbers(model, sum(array.size for array in arrays), len(wanted))
+        return dict(zip(names, arrays, strict=True))
 
     def is_ready(self, model: Model) -> bool:
         """Whether the next activations need no new session."""
@@ -100,9 +117,36 @@ class Insides:
         return found
 
 
-def _session(model: Model) -> ort.InferenceSession:
+def numbers_of(layers: Iterable[GraphLayer], model: Model, inputs: Mapping[str, Array]) -> int:
+    """How many they give for these inputs, by their measured shapes: rows with more numbers than were measured are taken
+    to give more everywhere, and an axis that was not measured counts as 1."""
+    rows = rows_in(model, inputs)
+    weight = rows if model.profile.text_base is not None else max(rows, model.profile.weight(inputs))
+    count = 0.0
+    for layer in layers:
+        axes = layer.output_shape or []
+        count += math.prod(axis for axis in axes if isinstance(axis, int)) * weight / (1 if BATCH in axes else rows)
+    return math.ceil(count)
+
+
+def rows_in(model: Model, inputs: Mapping[str, Array]) -> int:
+    """1 for a model without a batch axis."""
+    return max(1, *map(len, inputs.values())) if model.profile.batched else 1
+
+
+def require_few_numbers(model: Model, numbers: int, layers: int) -> None:
+    if numbers > MOST_NUMBERS:
+        which = "that layer gives" if layers == 1 else f"the {layers:,} layers of model {model.name!r} together give"
+        less = "" if layers == 1 else ", or ask for one layer by ?layer="
+        raise InvalidRequest(
+            f"{which} {numbers:,} numbers for this; at most {MOST_NUMBERS:,} are looked at: send fewer rows{less}"
+        )
+
+
+def _session(model: Model, names: Collection[str] | None = None) -> ort.InferenceSession:
+    """That gives these tensors of the graph, by default all."""
     content = model.content()
-    return _open(model, _graph(model, content), content)
+    return _open(model, _graph(model, content), content, names)
 
 
 def _graph(model: Model, content: bytes) -> Graph:
@@ -112,9 +156,10 @@ def _graph(model: Model, content: bytes) -> Graph:
         raise InvalidRequest(f"model {model.name!r} cannot be looked into: {error}") from None
 
 
-def _open(model: Model, graph: Graph, content: bytes) -> ort.InferenceSession:
+def _open(model: Model, graph: Graph, content: bytes, names: Collection[str] | None = None) -> ort.InferenceSession:
     served = {output.name for output in graph.outputs}
     hidden = [name for node in graph.nodes for name in node.outputs if name and name not in served]
+    hidden = [name for name in hidden if names is None or name in names]
     try:
         return open_session(with_outputs(content, hidden), [CPU])
     except ArtifactRejected as error:

@@ -24,7 +24,9 @@ class LayerSeen(TypedDict):
 
     name: Annotated[str, Field(description="Of the tensor, as on the model's page.")]
     operation: Annotated[str, Field(description="As ONNX names it.", examples=["Conv"])]
-    shape: Annotated[list[int] | None, Field(description="Without the axis that counts rows.")]
+    shape: Annotated[
+        list[int] | None, Field(description="Without the axis that counts rows, unless several were sent.")
+    ]
     min: Annotated[float | None, Field(description="Null where a layer gives no numbers.")]
     max: float | None
     mean: float | None
@@ -46,7 +48,7 @@ class LayerSeen(TypedDict):
 
 
 def layer_seen(layer: GraphLayer, values: Array | None, picture: bool, numbers: bool) -> LayerSeen:
-    """`values` are without the axis that counts rows; None for what NumPy has no type for."""
+    """`values` of one row are without the axis that counts rows; None for what NumPy has no type for."""
     low, high, mean, zeros = _figures(values)
     told = LayerSeen(
         name=layer.name,

@@ -10,7 +10,7 @@ from app.computation import TOO_LATE, compute, require_room_for
 from app.errors import DeadlineExceeded, InvalidRequest, NotFound
 from app.explanation import drawing, explaining
 from app.explanation_answer import Explanation
-from app.explanation_request import Wishes, body_of
+from app.explanation_request import MOST_ROWS, Wishes, body_of
 from app.layer_summary import MOST_NUMBERS
 from app.model import Model
 from app.occlusion import MOST_POSITIONS
@@ -27,7 +27,8 @@ BODY = deepcopy(IMAGE_BODY)
 BODY["requestBody"]["content"]["application/json"]["schema"]["properties"]["inputs"] = {
     "type": "array",
     "items": {"type": "object"},
-    "description": "Tensors as under /v2, for a model without a card.",
+    "minItems": 1,
+    "description": f"Tensors as under /v2, of {MOST_ROWS} rows at most, for a model without a card.",
 }
 PICTURE: dict[int | str, dict[str, Any]] = {
     200: {
@@ -117,9 +118,9 @@ async def explain(
     upload: UploadDep,
     service: ServiceDep,
 ) -> Response:
-    """Of one picture, row or text, or of tensors of one row as under /v2 for a model without a card: what the model saw
-    after the preprocessing, the prediction, every layer of the graph with the least, the greatest and the mean of what
-    it gave, and, of a picture, how much the answer's score changes with each pixel (gradient, gradient × input,
+    """Of one picture, row or text, or of tensors of some rows as under /v2 for a model without a card: what the model
+    saw after the preprocessing, the prediction, every layer of the graph with the least, the greatest and the mean of
+    what it gave, and, of a picture, how much the answer's score changes with each pixel (gradient, gradient × input,
     SmoothGrad, integrated gradients), and by how much its probability falls when a patch covers a part (occlusion), a
     feature of a row has its usual value, or a word of a text is left out; all of it of the answered class, or that of
     `?class=`: what speaks for a 1 where a 7 was answered?

@@ -4,6 +4,7 @@ and those of sessions made with the package `onnx`."""
 import base64
 import io
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,16 @@ from PIL import Image
 from app.main import create_app
 from app.settings import Settings
 from tests.conftest import MODELS, ROOT, SAMPLES
-from tests.onnx_models import doubling_graph, picking_graph, write_agreement, write_higher, write_model, write_negative
+from tests.onnx_models import (
+    addition_graph,
+    doubling_graph,
+    graph_of,
+    picking_graph,
+    write_agreement,
+    write_higher,
+    write_model,
+    write_negative,
+)
 from tests.problems import assert_problem
 
 SEVEN = (SAMPLES / "seven.png").read_bytes()
@@ -357,6 +367,25 @@ def test_is_counted_beside_the_models_predictions(client: TestClient) -> None:
 # --- other models -----------------------------------------------------------------------------------------------------
 
 
+def wide_graph() -> onnx.ModelProto:
+    """x [batch, 1] → a million times, four times over."""
+    names, floats = ["x", "h1", "h2", "h3", "y"], onnx.TensorProto.FLOAT
+    nodes = [onnx.helper.make_node("Expand", ["x", "shape"], ["h1"])]
+    nodes += [onnx.helper.make_node("Abs", [each], [following]) for each, following in pairwise(names[1:])]
+    shape = np.array([1, 1_000_000])
+    return graph_of(nodes, {"x": (floats, ["batch", 1])}, {"y": (floats, ["batch", 1_000_000])}, shape=shape)
+
+
+def spread_graph() -> onnx.ModelProto:
+    """n [1] → so many ones, and their sum."""
+    one = onnx.numpy_helper.from_array(np.ones(1, np.float32))
+    nodes = [
+        onnx.helper.make_node("ConstantOfShape", ["n"], ["ones"], value=one),
+        onnx.helper.make_node("ReduceSum", ["ones"], ["y"], keepdims=0),
+    ]
+    return graph_of(nodes, {"n": (onnx.TensorProto.INT64, [1])}, {"y": (onnx.TensorProto.FLOAT, [])})
+
+
 @pytest.fixture(scope="module")
 def others(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     folder = tmp_path_factory.mktemp("artifacts")
@@ -365,6 +394,10 @@ def others(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     write_agreement(folder)
     write_model(folder, doubling_graph(), "bare")
     write_model(folder, picking_graph(), "picking")
+    write_model(folder, toy_graph(), "toy")
+    write_model(folder, addition_graph(), "addition")
+    write_model(folder, wide_graph(), "wide")
+    write_model(folder, spread_graph(), "spread")
     with TestClient(create_app(Settings(artifacts=folder))) as client:
         yield client
 
@@ -399,7 +432,7 @@ def test_model_without_a_card_is_explained_by_tensors(others: TestClient) -> Non
 @pytest.mark.parametrize(
     ("model", "entry", "detail"),
     [
-        ("bare", {"name": "x", "datatype": "FP32", "shape": [2, 3], "data": [1] * 6}, "the inputs have 2 rows; one is"),
+        ("bare", {"name": "x", "datatype": "FP32", "shape": [0, 3], "data": []}, "no rows; 1 to 64 are allowed"),
         ("bare", {"name": "x", "datatype": "FP32", "shape": [1, 4], "data": [1] * 4}, "input 'x' has shape [1, 4]"),
         ("bare", {"name": "z", "datatype": "FP32", "shape": [1, 3], "data": [1] * 3}, "'z'"),
         (
@@ -413,6 +446,102 @@ def test_tensors_that_do_not_fit_are_told(others: TestClient, model: str, entry:
     answer = others.post(f"/explain/{model}", json={"inputs": [entry]})
 
     assert detail in assert_problem(answer, 422)
+
+
+# The course's toy network: 3 → 2 ReLU → 3 ReLU → 4.
+SIZES = (3, 2, 3, 4)
+
+
+def toy_weights() -> list[tuple[NDArray[np.float32], NDArray[np.float32]]]:
+    generator = np.random.default_rng(0)
+    return [
+        (generator.normal(size=pair).astype("f4"), generator.normal(size=pair[1]).astype("f4"))
+        for pair in pairwise(SIZES)
+    ]
+
+
+def toy_graph() -> onnx.ModelProto:
+    """x [batch, 3] → linear, relu, linear_1, relu_1, y [batch, 4]."""
+    nodes, constants, last = [], dict[str, NDArray[np.float32]](), "x"
+    for place, (weight, bias) in enumerate(toy_weights()):
+        constants |= {f"w{place}": weight, f"b{place}": bias}
+        linear = ["linear", "linear_1", "y"][place]
+        nodes.append(onnx.helper.make_node("Gemm", [last, f"w{place}", f"b{place}"], [linear]))
+        if linear != "y":
+            last = linear.replace("linear", "relu")
+            nodes.append(onnx.helper.make_node("Relu", [linear], [last]))
+    floats = onnx.TensorProto.FLOAT
+    return graph_of(nodes, {"x": (floats, ["batch", 3])}, {"y": (floats, ["batch", 4])}, **constants)
+
+
+def test_toy_network_is_explained_for_several_rows(others: TestClient) -> None:
+    """Forwards through ones(3, 3), as NumPy does it; every layer keeps the axis that counts rows."""
+    entry = {"name": "x", "datatype": "FP32", "shape": [3, 3], "data": [1] * 9}
+    told = others.post("/explain/toy", json={"inputs": [entry]}).json()
+    value, expected = np.ones((3, 3), np.float32), {}
+    for place, (weight, bias) in enumerate(toy_weights()):
+        value = expected[["linear", "linear_1", "y"][place]] = value @ weight + bias
+        if place < 2:
+            value = expected[["relu", "relu_1"][place]] = np.maximum(value, 0)
+
+    assert (
+        [layer["name"] for layer in told["layers"]] == list(expected) == ["linear", "relu", "linear_1", "relu_1", "y"]
+    )
+    assert [layer["shape"] for layer in told["layers"]] == [[3, 2], [3, 2], [3, 3], [3, 3], [3, 4]]
+    for layer in told["layers"]:
+        values = expected[layer["name"]]
+        ends = [values.min(), values.max(), values.mean(), (values == 0).mean()]
+        assert [layer["min"], layer["max"], layer["mean"], layer["zeros"]] == pytest.approx(ends, abs=1e-6)
+        alone = others.post(f"/explain/toy?layer={layer['name']}", json={"inputs": [entry]}).json()
+        assert np.array(alone["layers"][0]["numbers"]) == pytest.approx(values, abs=1e-6)
+        assert pixels_of(alone["layers"][0]["picture"]).shape == values.shape
+
+
+@pytest.mark.parametrize(("rows", "status"), [(64, 200), (65, 413)])
+def test_rows_are_bounded(others: TestClient, rows: int, status: int) -> None:
+    entry = {"name": "x", "datatype": "FP32", "shape": [rows, 3], "data": [1] * 3 * rows}
+    answer = others.post("/explain/toy", json={"inputs": [entry]})
+
+    assert answer.status_code == status
+    if status == 413:
+        assert assert_problem(answer, 413) == "the inputs have 65 rows; at most 64 are explained at once"
+
+
+def test_inputs_with_different_numbers_of_rows_are_told(others: TestClient) -> None:
+    entries = [
+        {"name": name, "datatype": "FP32", "shape": [rows, 2], "data": [1] * 2 * rows}
+        for name, rows in (("a", 1), ("b", 2))
+    ]
+    answer = others.post("/explain/addition", json={"inputs": entries})
+
+    assert "the inputs have 1, 2 rows; equally many are allowed in all" in assert_problem(answer, 422)
+
+
+def test_layers_of_a_large_model_are_told_one_by_one(others: TestClient) -> None:
+    """Four layers of a million numbers in a row."""
+    wide = {"name": "x", "datatype": "FP32", "shape": [3, 1], "data": [1, 2, 3]}
+    most = "at most 8,000,000 are looked at: send fewer rows"
+    all_of_it = others.post("/explain/wide", json={"inputs": [wide]})
+    one = others.post("/explain/wide?layer=h2", json={"inputs": [wide]}).json()
+    many = wide | {"shape": [9, 1], "data": [1] * 9}
+    too_many = others.post("/explain/wide?layer=h2", json={"inputs": [many]})
+
+    assert assert_problem(all_of_it, 422) == (
+        f"the 4 layers of model 'wide' together give 12,000,000 numbers for this; {most}, "
+        "or ask for one layer by ?layer="
+    )
+    assert (one["layers"][0]["shape"], one["layers"][0]["mean"]) == ([3, 1_000_000], 2.0)
+    assert assert_problem(too_many, 422) == f"that layer gives 9,000,000 numbers for this; {most}"
+    few = others.post("/explain/wide", json={"inputs": [wide | {"shape": [2, 1], "data": [1, 2]}]}).json()
+    assert [layer["max"] for layer in few["layers"]] == [2, 2, 2, 2]
+
+
+def test_numbers_that_no_shape_foretells_are_counted(others: TestClient) -> None:
+    """As many as the input says, which is not known before the graph has run."""
+    entry = {"name": "n", "datatype": "INT64", "shape": [1], "data": [9_000_000]}
+    answer = others.post("/explain/spread", json={"inputs": [entry]})
+
+    assert "give 9,000,001 numbers for this" in assert_problem(answer, 422)
 
 
 def test_model_without_a_card_has_no_classes(others: TestClient) -> None:
