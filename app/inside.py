@@ -118,8 +118,8 @@ class Insides:
 
 
 def numbers_of(layers: Iterable[GraphLayer], model: Model, inputs: Mapping[str, Array]) -> int:
-    """How many they give for these inputs, by their measured shapes: rows with more numbers than were measured are taken
-    to give more everywhere, and an axis that was not measured counts as 1."""
+    """How many they give for these inputs, by their measured shapes: rows of more numbers than measured are taken to
+    give more everywhere, and an axis without a size counts as 1."""
     rows = rows_in(model, inputs)
     weight = rows if model.profile.text_base is not None else max(rows, model.profile.weight(inputs))
     count = 0.0

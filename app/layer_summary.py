@@ -74,11 +74,12 @@ def _figures(values: Array | None) -> tuple[float | None, ...]:
     """The least, the greatest and the mean of what is finite, and the share of zeros."""
     if not has_numbers(values):
         return (None,) * 4
-    numbers = values.astype(np.float64)
-    known = numbers[np.isfinite(numbers)]
-    ends = (known.min(), known.max(), known.mean()) if known.size else (None,) * 3
-    return tuple(_told(each) for each in (*ends, np.mean(numbers == 0)))
+    known = values
+    if not np.isfinite(np.array([values.min(), values.max()], np.float64)).all():  # NaN is both
+        known = values[np.isfinite(values)]
+    ends = (known.min(), known.max(), known.mean(dtype=np.float64)) if known.size else (None,) * 3
+    return tuple(_told(each) for each in (*ends, (values.size - np.count_nonzero(values)) / values.size))
 
 
-def _told(value: "np.floating[Any] | None") -> float | None:
-    return None if value is None else float(f"{value:.{DIGITS}g}")
+def _told(value: Any) -> float | None:
+    return None if value is None else float(f"{float(value):.{DIGITS}g}")
