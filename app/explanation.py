@@ -1,5 +1,6 @@
 """A look inside a model at work, as work of the lab."""
 
+from dataclasses import replace
 from functools import partial
 
 from app.computation import Work
@@ -17,7 +18,8 @@ def explaining(model: Model, insides: Insides, wishes: Wishes, settings: Setting
 
 
 def drawing(model: Model, insides: Insides, wishes: Wishes, settings: Settings) -> Work[Asked]:
-    """The picture of one layer as a PNG."""
+    """The picture of one layer as a PNG, and nothing else."""
+    wishes = replace(wishes, pictures=False, gradients=False, occlusion=False)
     read = partial(read_explanation, model=model, insides=insides, wishes=wishes, settings=settings)
     return Work(_counted_as(model), read, lambda asked, go_on: draw(asked, insides, go_on), _as_it_is)
 

@@ -1,7 +1,7 @@
 """The answer to a request that a model be explained: what it saw, its prediction, what every layer gave, and what the
 answer rests on. Work of a thread: knows models and arrays, no HTTP and no queue."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, NotRequired
 
 import numpy as np
@@ -13,7 +13,7 @@ from app.card import INPUT_NAMES, ImageInput, RowsInput
 from app.computation import GoOn
 from app.errors import InvalidRequest, NotFound
 from app.explanation_request import MOST_NAMED, Asked, Inputs, told_as_ours
-from app.feature_maps import tiled
+from app.feature_maps import MOST_PIXELS, MOST_TOGETHER, tiled
 from app.gradient_saliency import Gradients, gradients
 from app.images import Code
 from app.inside import BATCH, GraphLayer, Insides, rows_in
@@ -74,9 +74,10 @@ def explain(asked: Asked, insides: Insides, go_on: GoOn = lambda: None) -> Expla
     prediction = _prediction(model, inputs, noticed, wishes.top)
     index = None if prediction is None else prediction["index"] if asked.index is None else asked.index
     go_on()
+    wanted = _wanted(asked, insides)
+    pixels = min(MOST_PIXELS, MOST_TOGETHER // max(1, len(wanted))) if one or wishes.pictures else 0
     layers = [
-        layer_seen(layer, values, picture=one or wishes.pictures, numbers=one)
-        for layer, values in _seen(asked, inputs, insides, go_on)
+        layer_seen(layer, values, pixels, numbers=one) for layer, values in _seen(model, inputs, wanted, insides, go_on)
     ]
     return Explanation(
         model=model.name,
@@ -143,7 +144,7 @@ def draw(asked: Asked, insides: Insides, go_on: GoOn = lambda: None) -> bytes:
         raise InvalidRequest(f"a picture is of one layer: say which by ?layer=; there are: {names}")
     inputs, _ = _inputs(asked)
     go_on()
-    [(layer, values)] = _seen(asked, inputs, insides, go_on)
+    [(layer, values)] = _seen(asked.model, inputs, _wanted(asked, insides), insides, go_on)
     if not has_numbers(values):
         raise InvalidRequest(f"layer {layer.name!r} gives no numbers that could be drawn")
     return encode_gray(tiled(values.astype(np.float64)))
@@ -152,7 +153,7 @@ def draw(asked: Asked, insides: Insides, go_on: GoOn = lambda: None) -> bytes:
 def _inputs(asked: Asked) -> tuple[Inputs, tuple[Code, ...]]:
     """What the graph takes, one row, and what was noticed of the picture."""
     if isinstance(asked.read, Mapping):
-        return asked.read, ()
+        return asked.read, asked.noticed
     contract = asked.model.require_card().input
     assert isinstance(contract, ImageInput)
     pictures = fit_pictures([asked.read], contract)
@@ -164,13 +165,20 @@ def _names(model: Model, insides: Insides) -> str:
     return ", ".join(names[:MOST_NAMED]) + (", …" if len(names) > MOST_NAMED else "")
 
 
-def _seen(asked: Asked, inputs: Inputs, insides: Insides, go_on: GoOn) -> Iterator[tuple[GraphLayer, Array | None]]:
-    """The layers that are asked for and what they gave, a lone row without the axis that counts rows; None for what
-    NumPy has no type for. `go_on` is called before each. Raises NotFound."""
+def _wanted(asked: Asked, insides: Insides) -> list[GraphLayer]:
+    """Those that are to be told. Raises NotFound."""
     model, wanted = asked.model, asked.wishes.layer
     layers = [layer for layer in insides.table(model).layers if wanted in (None, layer.name)]
-    if not layers:
+    if wanted is not None and not layers:
         raise NotFound(f"model {model.name!r} has no layer {wanted!r}; there are: {_names(model, insides)}")
+    return layers
+
+
+def _seen(
+    model: Model, inputs: Inputs, layers: Sequence[GraphLayer], insides: Insides, go_on: GoOn
+) -> Iterator[tuple[GraphLayer, Array | None]]:
+    """The layers and what they gave, a lone row without the axis that counts rows; None for what NumPy has no type for.
+    `go_on` is called before each."""
     go_on()
     with told_as_ours(), refusals(model):
         given = insides.activations(model, inputs, layers)

@@ -1,25 +1,26 @@
 """A request that a model be explained: what is wished, one picture, row or text, or tensors for a model without a card,
 checked against what the model takes, and what answering it will cost. Knows models and no HTTP; computes nothing."""
 
-import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
+from app import explanation_cost as cost
 from app.card import INPUT_NAMES, Card, ImageInput
 from app.errors import BadRequest, ContentTooLarge, InvalidRequest, UnsupportedMediaType
-from app.gradient_saliency import PICTURES
-from app.inside import Insides
+from app.images import Code
+from app.inside import Insides, rows_in
 from app.model import Model
-from app.occlusion import Patches, patches_of
+from app.occlusion import Patches, changing, patches_of
 from app.open_inference import read_request
-from app.perturbation import deciding
-from app.pictures import Opened, open_pictures, undecoded_pixels
+from app.perturbation import deciding, words_of
+from app.pictures import Opened, fit_pictures, open_pictures, stack, undecoded_pixels
 from app.rows import quoted, read_batch, require_few_and_short, what_it_takes
-from app.service import PIXEL_SECONDS, UNMEASURED_SECONDS
+from app.service import PIXEL_SECONDS
 from app.settings import Settings
 from app.uploads import Upload
 
@@ -31,8 +32,6 @@ TENSORS = 'tensors: send JSON, {"inputs": […]}, as under /v2'
 MOST_ROWS = 64
 # Of more layers, or labels, no names are told in an error; and a class has no more digits.
 MOST_NAMED, MOST_DIGITS = 40, 9
-# What the layers' summaries and pictures take, roughly, and a session that is not open yet.
-TELLING_SECONDS, OPENING_SECONDS = 0.005, 0.01
 
 
 @dataclass(frozen=True)
@@ -55,6 +54,7 @@ class Asked:
     model: Model
     wishes: Wishes
     read: Opened | Inputs  # a picture that is perhaps not decoded yet, or what the graph takes
+    noticed: tuple[Code, ...]  # of a picture that is decoded
     index: int | None  # of the class that is explained; None is the answered one
     patches: Patches | None
     seconds: float
@@ -73,21 +73,53 @@ def body_of(model: Model, upload: Upload) -> bytes:
 
 
 def read_explanation(body: bytes, model: Model, insides: Insides, wishes: Wishes, settings: Settings) -> Asked:
-    """Only looks at a large picture; it is decoded where there is time."""
+    """A small picture is fitted, too; at a large one it only looks, and it is decoded where there is time."""
     index = None if wishes.label is None else class_index(model, wishes.label)
-    seconds = TELLING_SECONDS if insides.is_ready(model) else TELLING_SECONDS + OPENING_SECONDS
-    if model.card is None or not isinstance(model.card.input, ImageInput):
-        inputs = _tensors(body, model) if model.card is None else _batch(body, model.card)
-        require_few_and_short(inputs, settings.max_rows, settings.max_characters)
-        return Asked(model, wishes, inputs, index, None, seconds + _seconds(model, 2 * model.profile.weight(inputs)))
-    contract, patches = model.card.input, None
-    [opened] = open_pictures([body], settings.max_pixels)
+    if model.card is not None and isinstance(model.card.input, ImageInput):
+        return _picture(body, model, model.card.input, insides, wishes, index, settings.max_pixels)
+    inputs = _tensors(body, model) if model.card is None else _batch(body, model.card)
+    require_few_and_short(inputs, settings.max_rows, settings.max_characters)
+    weight = model.profile.weight(inputs)
+    seconds = _base(model, insides, wishes, rows_in(model, inputs), weight)
+    if model.card is not None:
+        seconds += cost.answering(model, weight)
+    if model.card is not None and wishes.occlusion:
+        [[one]] = inputs.values()
+        parts = len(words_of(one) if isinstance(one, str) else one)
+        seconds += cost.answering(model, (1 + parts) * weight)
+    return Asked(model, wishes, inputs, (), index, None, seconds)
+
+
+def _picture(
+    body: bytes, model: Model, contract: ImageInput, insides: Insides, wishes: Wishes, index: int | None, most: int
+) -> Asked:
+    read: Opened | Inputs
+    [read] = open_pictures([body], most)
+    noticed: tuple[Code, ...] = ()
+    patches, changed = None, 0
     if wishes.occlusion:
         patches = patches_of(contract.height, contract.width, wishes.patch, wishes.stride, wishes.fill)
-    # A gradient takes about as long as two runs.
-    rows = 2 + (patches.count if patches else 0) + (2 * PICTURES if wishes.gradients else 0)
-    seconds += undecoded_pixels([opened]) * PIXEL_SECONDS + _seconds(model, rows)
-    return Asked(model, wishes, opened, index, patches, seconds)
+        changed = patches.count
+    seconds = _base(model, insides, wishes, 1, 1) + cost.answering(model, 1)
+    if isinstance(read, np.ndarray):
+        [picture] = fit_pictures([read], contract)
+        read, noticed = {INPUT_NAMES["image"]: stack([picture])}, picture.warnings
+        changed = int(changing(picture.pixels, patches).sum()) if patches else 0
+    else:
+        seconds += undecoded_pixels([read]) * PIXEL_SECONDS
+    if patches:
+        seconds += cost.covering(model, changed, patches.count)
+    if wishes.gradients:
+        there, to_open = insides.saliency.announce(model)
+        # Twice the model's operations are in it.
+        seconds += cost.differentiating(model) * there + cost.opening(model, 2 * to_open)
+    return Asked(model, wishes, read, noticed, index, patches, seconds)
+
+
+def _base(model: Model, insides: Insides, wishes: Wishes, rows: int, weight: float) -> float:
+    """What every explanation takes: its layers, and opening what nobody has opened yet."""
+    seconds = cost.looking(model, insides, wishes.layer, wishes.pictures, rows, weight)
+    return cost.BASE_SECONDS + seconds + cost.opening(model, insides.announce(model))
 
 
 def class_index(model: Model, label: str) -> int:
@@ -107,11 +139,6 @@ def class_index(model: Model, label: str) -> int:
         return int(label)
     names = ", ".join(labels[:MOST_NAMED]) + (", …" if len(labels) > MOST_NAMED else "")
     raise InvalidRequest(f"class is {quoted(label)}; allowed is 0 to {len(labels) - 1}, or a label: {names}")
-
-
-def _seconds(model: Model, rows: float) -> float:
-    expected = model.profile.estimate(rows)
-    return expected if expected < math.inf else UNMEASURED_SECONDS
 
 
 def _batch(body: bytes, card: Card) -> Inputs:

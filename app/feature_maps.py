@@ -5,8 +5,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-# More pixels than this of one layer are not drawn.
-MOST_PIXELS = 400_000
+# More pixels than this of one layer are not drawn, nor of many layers together.
+MOST_PIXELS, MOST_TOGETHER = 400_000, 2_000_000
 GAP = 1  # between two maps
 
 Numbers = NDArray[np.float64]

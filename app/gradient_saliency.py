@@ -86,6 +86,11 @@ class SaliencyGraphs:
         except ArtifactRejected:
             return None
 
+    def announce(self, model: Model) -> tuple[bool, bool]:
+        """Whether there seems to be one, and whether who asks is to count that it is opened."""
+        there = self._sessions.known(model) is not None or _stamp(model) is not None
+        return there, there and self._sessions.announce(model)
+
 
 def _stamp(model: Model) -> tuple[int, int] | None:
     """Of the graph's file: another one has another."""

@@ -94,9 +94,10 @@ class Insides:
             self._sessions.of(model)  # the table is measured with it
         layers = self.table(model).layers
         wanted = layers if wanted is None else wanted
-        require_few_numbers(model, numbers_of(wanted, model, inputs), len(wanted))
+        rows, weight = rows_in(model, inputs), weight_of(model, inputs)
+        require_few_numbers(model, numbers_of(wanted, rows, weight), len(wanted))
         # A session computes all of its outputs, and keeps them until the end, whichever are fetched.
-        few = numbers_of(layers, model, inputs) <= MOST_NUMBERS
+        few = numbers_of(layers, rows, weight) <= MOST_NUMBERS
         session = self._sessions.of(model) if few else _session(model, [layer.name for layer in wanted])
         given = {node.name: node.type for node in session.get_outputs()}
         names = [layer.name for layer in wanted if given.get(layer.name) in READABLE]
@@ -105,9 +106,9 @@ class Insides:
         require_few_numbers(model, sum(array.size for array in arrays), len(wanted))
         return dict(zip(names, arrays, strict=True))
 
-    def is_ready(self, model: Model) -> bool:
-        """Whether the next activations need no new session."""
-        return self._sessions.known(model) is not None
+    def announce(self, model: Model) -> int:
+        """How many sessions who asks is to count that they will be opened: for the activations, and for the table."""
+        return self._sessions.announce(model) + self._tables.announce(model)
 
     def _read(self, model: Model) -> GraphTable:
         content = model.content()
@@ -117,11 +118,9 @@ class Insides:
         return found
 
 
-def numbers_of(layers: Iterable[GraphLayer], model: Model, inputs: Mapping[str, Array]) -> int:
-    """How many they give for these inputs, by their measured shapes: rows of more numbers than measured are taken to
-    give more everywhere, and an axis without a size counts as 1."""
-    rows = rows_in(model, inputs)
-    weight = rows if model.profile.text_base is not None else max(rows, model.profile.weight(inputs))
+def numbers_of(layers: Iterable[GraphLayer], rows: int, weight: float) -> int:
+    """How many they give for so many rows that weigh so much, by their measured shapes: an axis without a size counts
+    as 1."""
     count = 0.0
     for layer in layers:
         axes = layer.output_shape or []
@@ -132,6 +131,12 @@ def numbers_of(layers: Iterable[GraphLayer], model: Model, inputs: Mapping[str, 
 def rows_in(model: Model, inputs: Mapping[str, Array]) -> int:
     """1 for a model without a batch axis."""
     return max(1, *map(len, inputs.values())) if model.profile.batched else 1
+
+
+def weight_of(model: Model, inputs: Mapping[str, Array]) -> float:
+    """In rows of as many numbers as were measured: what a layer gives is taken to grow with them. Texts are rows."""
+    rows = rows_in(model, inputs)
+    return rows if model.profile.text_base is not None else max(rows, model.profile.weight(inputs))
 
 
 def require_few_numbers(model: Model, numbers: int, layers: int) -> None:

@@ -4,7 +4,7 @@ reasons where there can be none. Knows models, and not what is made of them."""
 import threading
 from collections.abc import Callable
 from typing import Generic, TypeVar
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
 from app.errors import AppError, ArtifactRejected, InvalidRequest
 from app.model import Model
@@ -30,11 +30,20 @@ class Kept(Generic[Value]):
         # Without the error itself: its traceback has the model, which would be held by it.
         self._refusals: WeakKeyDictionary[Model, tuple[object, type[AppError], str]] = WeakKeyDictionary()
         self._turns: WeakKeyDictionary[Model, threading.Lock] = WeakKeyDictionary()
-        self._lock = threading.Lock()  # of the three; nothing is made while it is held
+        self._announced: WeakSet[Model] = WeakSet()
+        self._lock = threading.Lock()  # of the four; nothing is made while it is held
 
     def known(self, model: Model) -> Value | None:
         """None if it is not kept. Waits for nobody."""
         return self._values.get(model)
+
+    def announce(self, model: Model) -> bool:
+        """Whether it is still to be made, and nobody has said before that it will be: who asks is to count it."""
+        with self._lock:
+            if model in self._values or model in self._refusals or model in self._announced:
+                return False
+            self._announced.add(model)
+            return True
 
     def of(self, model: Model) -> Value:
         """Raises what making it raises; a fault of the model's own is raised again without another try."""
@@ -62,8 +71,12 @@ class Kept(Generic[Value]):
         try:
             value = self._make(model)
         except LASTING as error:
-            self._refusals[model] = (seen, type(error), error.detail)
+            with self._lock:
+                self._refusals[model] = (seen, type(error), error.detail)
             raise
+        finally:
+            with self._lock:
+                self._announced.discard(model)
         with self._lock:
             self._values[model] = value
             while self._most is not None and len(self._values) > self._most:

@@ -47,8 +47,9 @@ class LayerSeen(TypedDict):
     ]
 
 
-def layer_seen(layer: GraphLayer, values: Array | None, picture: bool, numbers: bool) -> LayerSeen:
-    """`values` of one row are without the axis that counts rows; None for what NumPy has no type for."""
+def layer_seen(layer: GraphLayer, values: Array | None, pixels: int, numbers: bool) -> LayerSeen:
+    """`values` of one row are without the axis that counts rows; None for what NumPy has no type for. `pixels`
+    are the most of its picture, 0 for none."""
     low, high, mean, zeros = _figures(values)
     told = LayerSeen(
         name=layer.name,
@@ -59,8 +60,8 @@ def layer_seen(layer: GraphLayer, values: Array | None, picture: bool, numbers: 
         mean=mean,
         zeros=zeros,
     )
-    if picture:
-        told["picture"] = address(tiled(values.astype(np.float64))) if has_numbers(values) else None
+    if pixels:
+        told["picture"] = address(tiled(values.astype(np.float64), pixels)) if has_numbers(values) else None
     if numbers:
         told["numbers"] = None if values is None or values.size > MOST_NUMBERS else values.tolist()
     return told

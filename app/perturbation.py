@@ -14,7 +14,7 @@ from app.card import INPUT_NAMES, PROBABILITIES, RowsInput
 from app.feature_maps import gray
 from app.images import Gray
 from app.model import Model
-from app.occlusion import Patches, by_pixel, occluded
+from app.occlusion import Patches, by_pixel, changing, occluded
 from app.png import address
 
 Array = NDArray[Any]
@@ -24,8 +24,9 @@ GoOn = Callable[[], None]
 TOGETHER = 16
 # What is near or well known has less of these.
 LOWER_IS_BETTER = ("distance", "distances", "reconstruction_error")
-# Different ones that are left out in turn.
-MOST_WORDS = 100
+# Different ones that are left out in turn; of a long text fewer, so that all texts together have so many characters:
+# these take about a tenth of a second. So many run together: what divides words takes 24 bytes for each.
+MOST_WORDS, MOST_CHARACTERS, CHARACTERS_TOGETHER = 100, 2_000_000, 400_000
 FLOATS = ("tensor(float)", "tensor(double)", "tensor(float16)")
 
 
@@ -74,7 +75,8 @@ class Part(TypedDict):
 
 
 class Parts(TypedDict):
-    """Each part is left out in turn, and the model asked again; the parts that matter most come first."""
+    """Each part is left out in turn, and the model asked again; the parts that matter most come first. Of a text
+    they are the first 100 different words, fewer if it has more than 20,000 characters."""
 
     output: Annotated[
         str, Field(description="What falls: `probabilities`, or of a model that has none another output.")
@@ -107,8 +109,9 @@ def occlusion(model: Model, pixels: Gray, index: int, patches: Patches, go_on: G
     watched = deciding(model)
     if watched is None:
         return None
-    batch = np.concatenate([pixels[np.newaxis], occluded(pixels, patches)])
-    whole, falls = _falls(model, batch, watched, index, go_on)
+    changed, falls = changing(pixels, patches), np.zeros(patches.count)
+    batch = np.concatenate([pixels[np.newaxis], occluded(pixels, patches)[changed]])
+    whole, falls[changed] = _falls(model, batch, watched, index, go_on)
     return Occluded(
         patch=patches.side,
         stride=patches.stride,
@@ -139,16 +142,20 @@ def features_replaced(model: Model, row: Array, index: int, go_on: GoOn) -> Part
 
 
 def words_left_out(model: Model, text: str, index: int, go_on: GoOn) -> Parts | None:
-    """Of the first MOST_WORDS different words, wherever each stands."""
+    """Of the first different words, as `words_of` has it, wherever each stands."""
     watched = deciding(model)
     if watched is None:
         return None
-    every = text.split()
-    words = list(dict.fromkeys(every))[:MOST_WORDS]
+    every, words = text.split(), words_of(text)
     without = [" ".join(each for each in every if each != word) for word in words]
     whole, falls = _falls(model, np.array([text, *without], object), watched, index, go_on)
     parts = [Part(name=word, fall=float(fall)) for word, fall in zip(words, falls, strict=True)]
     return Parts(output=watched.output, value=whole, parts=_by_weight(parts))
+
+
+def words_of(text: str) -> list[str]:
+    """The first different ones that are left out: MOST_WORDS, fewer of a text of more than 20,000 characters."""
+    return list(dict.fromkeys(text.split()))[: min(MOST_WORDS, MOST_CHARACTERS // max(1, len(text)))]
 
 
 def _by_weight(parts: list[Part]) -> list[Part]:
@@ -158,9 +165,12 @@ def _by_weight(parts: list[Part]) -> list[Part]:
 def _falls(model: Model, batch: Array, watched: Deciding, index: int, go_on: GoOn) -> tuple[float, NDArray[np.float64]]:
     """The first one's value, and how much less that of each other one is."""
     name, values = INPUT_NAMES[model.require_card().input.kind], list[float]()
-    for start in range(0, len(batch), TOGETHER):
+    together = TOGETHER
+    if batch.dtype == object:
+        together = min(together, max(1, CHARACTERS_TOGETHER // max(1, *map(len, batch))))
+    for start in range(0, len(batch), together):
         go_on()
-        [rows] = model.run({name: batch[start : start + TOGETHER]}, [watched.output])
+        [rows] = model.run({name: batch[start : start + together]}, [watched.output])
         values += (rows[:, index] if watched.by_class else rows).astype(np.float64).tolist()
     whole, *others = values
     better = -1 if watched.output in LOWER_IS_BETTER else 1

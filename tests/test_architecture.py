@@ -28,6 +28,7 @@ FLOORS = [
     {"membership"},
     {"service"},
     {"computation", "protocol"},
+    {"explanation_cost"},
     {"explanation_request"},
     {"explanation_answer"},
     {"fit", "convolve", "explanation"},

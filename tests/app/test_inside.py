@@ -266,7 +266,7 @@ def test_nothing_is_kept_of_a_table_but_the_table() -> None:
     model, insides = committed("xor-mlp"), Insides()
 
     assert insides.table(model) is insides.table(model)
-    assert not insides.is_ready(model)
+    assert insides._sessions.known(model) is None
 
 
 def test_few_sessions_are_kept_the_last_ones_used() -> None:
@@ -276,9 +276,9 @@ def test_few_sessions_are_kept_the_last_ones_used() -> None:
         insides.activations(model, golden_row(model))
         insides.activations(first, golden_row(first))
 
-    assert [insides.is_ready(model) for model in (first, *others)] == [True, False, False] + [True] * (
-        MOST_SESSIONS - 1
-    )
+    assert [insides._sessions.known(model) is not None for model in (first, *others)] == [True, False, False] + [
+        True
+    ] * (MOST_SESSIONS - 1)
 
 
 def test_what_belongs_to_a_model_goes_with_it() -> None:

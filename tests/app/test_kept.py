@@ -104,6 +104,25 @@ def test_refusal_holds_as_long_as_what_was_seen_is_the_same(models: list[Model])
     assert kept.of(models[0]) == "it"
 
 
+def test_first_who_needs_it_is_told_to_count_it(models: list[Model]) -> None:
+    first, second, third = models
+
+    def make(each: Model) -> str:
+        if each is third:
+            raise InvalidRequest("damaged")
+        return each.name
+
+    kept = Kept(make, most=1)
+    assert [kept.announce(each) for each in (first, first, second)] == [True, False, True]
+    kept.of(first)
+    assert not kept.announce(first)
+    kept.of(second)  # the first is dropped
+    assert [kept.announce(each) for each in (first, second)] == [True, False]
+    with pytest.raises(InvalidRequest):
+        kept.of(third)
+    assert not kept.announce(third)
+
+
 def test_nothing_holds_a_model(tmp_path: Path) -> None:
     def make(each: Model) -> str:
         if each.name == "good":
@@ -113,9 +132,10 @@ def test_nothing_holds_a_model(tmp_path: Path) -> None:
     kept = Kept(make)
     good, bad = model(tmp_path, "good"), model(tmp_path, "bad")
     kept.of(good)
+    kept.announce(model(tmp_path, "other"))
     with pytest.raises(InvalidRequest):
         kept.of(bad)
     del good, bad
     gc.collect()
 
-    assert [len(each) for each in (kept._values, kept._refusals, kept._turns)] == [0, 0, 0]
+    assert [len(each) for each in (kept._values, kept._refusals, kept._turns, kept._announced)] == [0] * 4
