@@ -32,12 +32,17 @@ def tiled(numbers: Numbers, most: int = MOST_PIXELS) -> NDArray[np.uint8]:
     count, height, width = maps.shape
     columns = math.ceil(math.sqrt(count))
     rows = math.ceil(count / columns)
-    gap = GAP if height * width > 1 else 0
+    gap = _gap(height, width)
     places = np.zeros((rows * columns, height + gap, width + gap), np.uint8)
     places[:count, :height, :width] = gray(maps)
     side_by_side = places.reshape(rows, columns, height + gap, width + gap).swapaxes(1, 2)
     sheet: NDArray[np.uint8] = side_by_side.reshape(rows * (height + gap), columns * (width + gap))
     return sheet[: rows * (height + gap) - gap, : columns * (width + gap) - gap]
+
+
+def _gap(height: int, width: int) -> int:
+    """A vector's numbers have none."""
+    return GAP if height * width > 1 else 0
 
 
 def _maps(numbers: Numbers, most: int) -> Numbers:
@@ -48,4 +53,6 @@ def _maps(numbers: Numbers, most: int) -> Numbers:
     height, width = maps.shape[1:]
     step = max(1, math.ceil(math.sqrt(height * width / most)))
     maps = maps[:, ::step, ::step]
-    return maps[: max(1, most // max(1, (maps.shape[1] + GAP) * (maps.shape[2] + GAP)))]
+    height, width = maps.shape[1:]
+    gap = _gap(height, width)
+    return maps[: max(1, most // max(1, (height + gap) * (width + gap)))]

@@ -11,6 +11,7 @@ from app.errors import DeadlineExceeded, InvalidRequest, NotFound
 from app.explanation import drawing, explaining
 from app.explanation_answer import Explanation
 from app.explanation_request import MOST_ROWS, Wishes, body_of
+from app.feature_maps import MOST_TOGETHER
 from app.layer_summary import MOST_NUMBERS
 from app.model import Model
 from app.occlusion import MOST_POSITIONS
@@ -80,7 +81,9 @@ async def _wishes(
             f"these up to {MOST_NUMBERS:,}."
         ),
     ] = None,
-    pictures: Annotated[bool, Query(description="Whether every layer has its picture.")] = False,
+    pictures: Annotated[
+        bool, Query(description=f"Whether every layer has its picture, of {MOST_TOGETHER:,} pixels together at most.")
+    ] = False,
     gradients: Annotated[
         bool, Query(description="Whether the score's gradients by the pixels are told, of an image classifier of ours.")
     ] = True,

@@ -15,7 +15,7 @@ from torch import nn
 
 from app.card import read_golden
 from app.errors import InvalidRequest, NotReady
-from app.inside import MOST_SESSIONS, Insides
+from app.inside import MOST_SESSIONS, Insides, numbers_of, rows_in, weight_of
 from app.model import Model, load_model
 from app.runtime import CPU
 from app.store import load_store
@@ -96,6 +96,42 @@ def test_activations_of_the_toy_network_are_those_of_torch(toy: nn.Sequential, t
         value = module(value)
         assert given.shape == tuple(value.shape)
         assert given == pytest.approx(value.detach().numpy(), abs=1e-6)
+
+
+def test_only_the_layers_that_are_wanted_are_given(toy_model: Model) -> None:
+    insides, inputs = Insides(), {"x": np.ones((3, 3), np.float32)}
+    second = insides.table(toy_model).layers[1]
+    everything, one = insides.activations(toy_model, inputs), insides.activations(toy_model, inputs, [second])
+
+    assert list(one) == [second.name]
+    assert np.array_equal(one[second.name], everything[second.name])
+
+
+def test_numbers_are_those_of_the_shapes(tmp_path: Path) -> None:
+    """Of constants as many for any number of rows; of rows with more numbers than were measured more."""
+    made = graph_of(
+        [
+            helper.make_node("Constant", [], ["c"], value=onnx.numpy_helper.from_array(np.ones((5, 3), np.float32))),
+            helper.make_node("Relu", ["x"], ["h"]),
+            helper.make_node("Relu", ["h"], ["y"]),
+        ],
+        {"x": (TensorProto.FLOAT, ["batch", "wide"])},
+        {"y": (TensorProto.FLOAT, ["batch", "wide"])},
+    )
+    model, insides = loaded(tmp_path, made), Insides()
+    layers = insides.table(model).layers
+
+    assert [(layer.name, layer.output_shape) for layer in layers] == [
+        ("c", [5, 3]),
+        ("h", ["batch", 1]),
+        ("y", ["batch", 1]),
+    ]
+    for shape, numbers in (((1, 1), 15 + 2), ((4, 1), 15 + 8)):
+        inputs = {"x": np.ones(shape, np.float32)}
+        assert numbers_of(layers, rows_in(model, inputs), weight_of(model, inputs)) == numbers
+    wide = {"x": np.ones((2, 3_000_000), np.float32)}
+    with pytest.raises(InvalidRequest, match=r"together give 57,000,000 numbers .* at most 8,000,000"):
+        insides.activations(model, wide)
 
 
 # --- the committed models ---------------------------------------------------------------------------------------------

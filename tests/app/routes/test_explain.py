@@ -367,13 +367,13 @@ def test_is_counted_beside_the_models_predictions(client: TestClient) -> None:
 # --- other models -----------------------------------------------------------------------------------------------------
 
 
-def wide_graph() -> onnx.ModelProto:
-    """x [batch, 1] → a million times, four times over."""
-    names, floats = ["x", "h1", "h2", "h3", "y"], onnx.TensorProto.FLOAT
+def wide_graph(width: int = 1_000_000, layers: int = 3) -> onnx.ModelProto:
+    """x [batch, 1] → h1 [batch, width], the same everywhere, and so on to y."""
+    names, floats = [*(f"h{place}" for place in range(1, layers + 1)), "y"], onnx.TensorProto.FLOAT
     nodes = [onnx.helper.make_node("Expand", ["x", "shape"], ["h1"])]
-    nodes += [onnx.helper.make_node("Abs", [each], [following]) for each, following in pairwise(names[1:])]
-    shape = np.array([1, 1_000_000])
-    return graph_of(nodes, {"x": (floats, ["batch", 1])}, {"y": (floats, ["batch", 1_000_000])}, shape=shape)
+    nodes += [onnx.helper.make_node("Abs", [each], [following]) for each, following in pairwise(names)]
+    shape = np.array([1, width])
+    return graph_of(nodes, {"x": (floats, ["batch", 1])}, {"y": (floats, ["batch", width])}, shape=shape)
 
 
 def spread_graph() -> onnx.ModelProto:
@@ -397,6 +397,7 @@ def others(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     write_model(folder, toy_graph(), "toy")
     write_model(folder, addition_graph(), "addition")
     write_model(folder, wide_graph(), "wide")
+    write_model(folder, wide_graph(100_000, 40), "deep")
     write_model(folder, spread_graph(), "spread")
     with TestClient(create_app(Settings(artifacts=folder))) as client:
         yield client
@@ -534,6 +535,17 @@ def test_layers_of_a_large_model_are_told_one_by_one(others: TestClient) -> None
     assert assert_problem(too_many, 422) == f"that layer gives 9,000,000 numbers for this; {most}"
     few = others.post("/explain/wide", json={"inputs": [wide | {"shape": [2, 1], "data": [1, 2]}]}).json()
     assert [layer["max"] for layer in few["layers"]] == [2, 2, 2, 2]
+
+
+def test_pictures_of_many_layers_are_small(others: TestClient) -> None:
+    """Forty layers of 100,000 numbers share the pixels of five."""
+    entry = {"name": "x", "datatype": "FP32", "shape": [1, 1], "data": [1]}
+    layers = others.post("/explain/deep?pictures=true", json={"inputs": [entry]}).json()["layers"]
+    one = others.post("/explain/deep?layer=y", json={"inputs": [entry]}).json()["layers"][0]
+
+    assert len(layers) == 41
+    assert sum(pixels_of(layer["picture"]).size for layer in layers) <= 1.1 * 2_000_000
+    assert pixels_of(one["picture"]).size >= 100_000
 
 
 def test_numbers_that_no_shape_foretells_are_counted(others: TestClient) -> None:
