@@ -24,8 +24,8 @@ DRAWN_SECONDS, TOLD_SECONDS = 1e-7, 1e-7
 PATCH_SECONDS = 6e-6
 # A pass forwards and backwards, in runs of the model.
 RUNS_FOR_GRADIENT = 4.5
-# A session that is not open yet, and each byte of its file.
-OPENING_SECONDS, OPENING_BYTE_SECONDS = 0.0015, 3e-9
+# A session that is not open yet, its first run, and each byte of its file.
+OPENING_SECONDS, OPENING_BYTE_SECONDS = 0.0035, 3e-9
 
 
 def answering(model: Model, weight: float) -> float:
