@@ -150,9 +150,9 @@ def _tensors(body: bytes, model: Model) -> Inputs:
     """As the Open Inference Protocol writes them; of a model with a batch axis some rows."""
     with told_as_ours():
         inputs = read_request(body, None, model.signature).inputs
-    if not model.profile.batched:
+    if not model.profile.batched or not model.signature.required:
         return inputs
-    rows = sorted({len(array) for array in inputs.values()})
+    rows = sorted({len(inputs[name]) for name in model.signature.required})
     if len(rows) > 1:
         raise InvalidRequest(f"the inputs have {', '.join(map(str, rows))} rows; equally many are allowed in all")
     if rows == [0]:

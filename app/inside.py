@@ -129,8 +129,9 @@ def numbers_of(layers: Iterable[GraphLayer], rows: int, weight: float) -> int:
 
 
 def rows_in(model: Model, inputs: Mapping[str, Array]) -> int:
-    """1 for a model without a batch axis."""
-    return max(1, *map(len, inputs.values())) if model.profile.batched else 1
+    """1 for a model without a batch axis. Inputs that may be left out have none."""
+    required = model.signature.required
+    return max(1, len(inputs[required[0]])) if model.profile.batched and required else 1
 
 
 def weight_of(model: Model, inputs: Mapping[str, Array]) -> float:

@@ -518,6 +518,16 @@ def test_inputs_with_different_numbers_of_rows_are_told(others: TestClient) -> N
     assert "the inputs have 1, 2 rows; equally many are allowed in all" in assert_problem(answer, 422)
 
 
+def test_input_that_may_be_left_out_has_no_rows(others: TestClient) -> None:
+    entries = [
+        {"name": name, "datatype": "FP32", "shape": shape, "data": data}
+        for name, shape, data in (("a", [2, 2], [1] * 4), ("b", [2, 2], [2] * 4), ("bias", [1], [3]))
+    ]
+    layers = others.post("/explain/addition", json={"inputs": entries}).json()["layers"]
+
+    assert [(layer["shape"], layer["max"]) for layer in layers] == [([2, 2], 3), ([2, 2], 6), ([2, 2], 2)]
+
+
 def test_layers_of_a_large_model_are_told_one_by_one(others: TestClient) -> None:
     """Four layers of a million numbers in a row."""
     wide = {"name": "x", "datatype": "FP32", "shape": [3, 1], "data": [1, 2, 3]}
