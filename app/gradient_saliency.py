@@ -5,10 +5,8 @@ Each graph is opened when it is first asked for, in a session of its own, of whi
 """
 
 import hashlib
-import threading
 from collections.abc import Callable
 from typing import Annotated, Any
-from weakref import WeakKeyDictionary
 
 import numpy as np
 import onnxruntime as ort
@@ -18,11 +16,13 @@ from typing_extensions import TypedDict
 
 from app.errors import ArtifactRejected
 from app.images import Gray
+from app.kept import Kept
 from app.model import Model
 from app.png import address
 from app.runtime import CPU, open_session
 
 FILE, BELONGS_TO = "saliency.onnx", "percept.model_sha256"
+INPUTS = ["pixels", "index"]
 MOST_SESSIONS = 4
 # Smilkov et al. 2017: the noise's standard deviation as a share of what pixels span.
 NOISE, NOISY_PICTURES, SEED = 0.15, 16, 0
@@ -76,30 +76,43 @@ class SaliencyGraphs:
     """Of one worker's models. Safe in threads; what belongs to a model that nobody holds any more is freed with it."""
 
     def __init__(self) -> None:
-        self._sessions: WeakKeyDictionary[Model, ort.InferenceSession] = WeakKeyDictionary()
-        self._turn = threading.Lock()
+        self._sessions = Kept(_opened, MOST_SESSIONS, _stamp)
 
     def of(self, model: Model) -> ort.InferenceSession | None:
-        """None if there is no such graph beside the model, or one of another model. Raises NotReady if the model's
-        file has gone."""
-        with self._turn:
-            session = self._sessions.pop(model, None) or _opened(model)
-            if session is not None:
-                self._sessions[model] = session  # the last that was asked for
-                while len(self._sessions) > MOST_SESSIONS:
-                    del self._sessions[next(iter(self._sessions))]
-            return session
+        """None if there is no such graph beside the model, or one of another model, until another file is there. Raises
+        NotReady if the model's file has gone."""
+        try:
+            return self._sessions.of(model)
+        except ArtifactRejected:
+            return None
+
+    def announce(self, model: Model) -> tuple[bool, bool]:
+        """Whether there seems to be one, and whether who asks is to count that it is opened."""
+        there = self._sessions.known(model) is not None or _stamp(model) is not None
+        return there, there and self._sessions.announce(model)
 
 
-def _opened(model: Model) -> ort.InferenceSession | None:
+def _stamp(model: Model) -> tuple[int, int] | None:
+    """Of the graph's file: another one has another."""
+    try:
+        status = model.path.with_name(FILE).stat()
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_size
+
+
+def _opened(model: Model) -> ort.InferenceSession:
     try:
         session = open_session(model.path.with_name(FILE).read_bytes(), [CPU])
-    except (OSError, ArtifactRejected):
-        return None
-    if [node.name for node in session.get_inputs()] != ["pixels", "index"]:
-        return None
+    except OSError as error:
+        raise ArtifactRejected(f"cannot be read: {error.strerror}") from error
+    inputs = [node.name for node in session.get_inputs()]
+    if inputs != INPUTS:
+        raise ArtifactRejected(f"it takes {inputs}; {INPUTS} are given")
     belongs_to = session.get_modelmeta().custom_metadata_map.get(BELONGS_TO)
-    return session if belongs_to == hashlib.sha256(model.content()).hexdigest() else None
+    if belongs_to != hashlib.sha256(model.content()).hexdigest():
+        raise ArtifactRejected("it belongs to another model")
+    return session
 
 
 def gradients(session: ort.InferenceSession, pixels: Gray, index: int, go_on: GoOn = lambda: None) -> Gradients:

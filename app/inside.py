@@ -4,13 +4,12 @@ Nothing of this is there before it is asked for. Activations are intermediate te
 own on the CPU, of which the last few are kept. Knows no HTTP and no pictures.
 """
 
-import threading
+import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import numpy as np
 import onnxruntime as ort
@@ -20,6 +19,7 @@ from pydantic import BaseModel, Field
 from app.card import read_golden
 from app.errors import ArtifactRejected, InvalidRequest
 from app.gradient_saliency import SaliencyGraphs
+from app.kept import Kept
 from app.model import Model
 from app.onnx_graph import FLOAT, DamagedGraph, Graph, Initializer, Node, read_graph, with_outputs
 from app.profile import has_batch_axis, random_rows
@@ -31,6 +31,9 @@ Axis = int | str | None
 
 # Sessions with all activations that a worker keeps: each holds a model's weights once more.
 MOST_SESSIONS = 4
+# More numbers of the layers that are wanted, for all rows together, are not looked at: most are 4 bytes of memory, and
+# telling them takes some hundredths of a second.
+MOST_NUMBERS = 8_000_000
 BATCH = "batch"
 # Batches whose shapes are compared, to tell the axis that counts rows.
 SIZES = (1, 2)
@@ -78,51 +81,86 @@ class Insides:
     belongs to a model that nobody holds any more is freed with it."""
 
     def __init__(self) -> None:
-        self._tables: WeakKeyDictionary[Model, GraphTable] = WeakKeyDictionary()
-        self._sessions: WeakKeyDictionary[Model, ort.InferenceSession] = WeakKeyDictionary()
-        self._turn = threading.Lock()
+        self._tables = Kept(self._read)
+        self._sessions = Kept(_session, MOST_SESSIONS)
         self.saliency = SaliencyGraphs()
 
     def table(self, model: Model) -> GraphTable:
         """Raises InvalidRequest for a graph that cannot be read here, NotReady if the file has gone."""
-        known = self.known_table(model)
-        if known is not None:
-            return known
-        with self._turn:
-            found = self.known_table(model)
-            if found is None:
-                content = model.content()
-                # A session that is kept anyhow, or one that is closed again.
-                found = _table(model, _graph(model, content), content, self._sessions.get(model))
-                self._tables[model] = found
-                give_back_freed_memory()
-        return found
+        return self._tables.of(model)
 
     def known_table(self, model: Model) -> GraphTable | None:
         """None if it has not been asked for before. Waits for nobody."""
-        return self._tables.get(model)
+        return self._tables.known(model)
 
-    def activations(self, model: Model, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """By the names of the table's layers. Raises as `table` does, and InvalidRequest if onnxruntime refuses."""
-        session = self._session(model)
+    def activations(
+        self, model: Model, inputs: Mapping[str, Array], wanted: Sequence[GraphLayer] | None = None
+    ) -> dict[str, Array]:
+        """Of the layers that are wanted, by default all, by their names. Raises as `table` does, and InvalidRequest if
+        they give too many numbers, or if onnxruntime refuses."""
+        if self.known_table(model) is None:
+            self._sessions.of(model)  # the table is measured with it
+        layers = self.table(model).layers
+        wanted = layers if wanted is None else wanted
+        rows, weight = rows_in(model, inputs), weight_of(model, inputs)
+        require_few_numbers(model, numbers_of(wanted, rows, weight), len(wanted))
+        # A session computes all of its outputs, and keeps them until the end, whichever are fetched.
+        few = numbers_of(layers, rows, weight) <= MOST_NUMBERS
+        session = self._sessions.of(model) if few else _session(model, [layer.name for layer in wanted])
         given = {node.name: node.type for node in session.get_outputs()}
-        wanted = [layer.name for layer in self.table(model).layers if given.get(layer.name) in READABLE]
-        return dict(zip(wanted, session.run(wanted, dict(inputs)), strict=True))
+        names = [layer.name for layer in wanted if given.get(layer.name) in READABLE]
+        arrays = session.run(names, dict(inputs)) if names else []
+        # Of an axis that was not measured it is known only now.
+        require_few_numbers(model, sum(array.size for array in arrays), len(wanted))
+        return dict(zip(names, arrays, strict=True))
 
-    def is_ready(self, model: Model) -> bool:
-        """Whether the next activations need no new session."""
-        return model in self._sessions
+    def announce(self, model: Model) -> int:
+        """How many sessions who asks is to count that they will be opened: for the activations, and for the table."""
+        return self._sessions.announce(model) + self._tables.announce(model)
 
-    def _session(self, model: Model) -> ort.InferenceSession:
-        with self._turn:
-            session = self._sessions.pop(model, None)
-            if session is None:
-                content = model.content()
-                session = _open(model, _graph(model, content), content)
-            self._sessions[model] = session  # the last one used is the last one dropped
-            while len(self._sessions) > MOST_SESSIONS:
-                del self._sessions[next(iter(self._sessions))]
-        return session
+    def _read(self, model: Model) -> GraphTable:
+        content = model.content()
+        # A session that is kept anyhow, or one that is closed again.
+        found = _table(model, _graph(model, content), content, self._sessions.known(model))
+        give_back_freed_memory()
+        return found
+
+
+def numbers_of(layers: Iterable[GraphLayer], rows: int, weight: float) -> int:
+    """How many they give for so many rows that weigh so much, by their measured shapes: an axis without a size counts
+    as 1."""
+    count = 0.0
+    for layer in layers:
+        axes = layer.output_shape or []
+        count += math.prod(axis for axis in axes if isinstance(axis, int)) * weight / (1 if BATCH in axes else rows)
+    return math.ceil(count)
+
+
+def rows_in(model: Model, inputs: Mapping[str, Array]) -> int:
+    """1 for a model without a batch axis. Inputs that may be left out have none."""
+    required = model.signature.required
+    return max(1, len(inputs[required[0]])) if model.profile.batched and required else 1
+
+
+def weight_of(model: Model, inputs: Mapping[str, Array]) -> float:
+    """In rows of as many numbers as were measured: what a layer gives is taken to grow with them. Texts are rows."""
+    rows = rows_in(model, inputs)
+    return rows if model.profile.text_base is not None else max(rows, model.profile.weight(inputs))
+
+
+def require_few_numbers(model: Model, numbers: int, layers: int) -> None:
+    if numbers > MOST_NUMBERS:
+        which = "that layer gives" if layers == 1 else f"the {layers:,} layers of model {model.name!r} together give"
+        less = "" if layers == 1 else ", or ask for one layer by ?layer="
+        raise InvalidRequest(
+            f"{which} {numbers:,} numbers for this; at most {MOST_NUMBERS:,} are looked at: send fewer rows{less}"
+        )
+
+
+def _session(model: Model, names: Collection[str] | None = None) -> ort.InferenceSession:
+    """That gives these tensors of the graph, by default all."""
+    content = model.content()
+    return _open(model, _graph(model, content), content, names)
 
 
 def _graph(model: Model, content: bytes) -> Graph:
@@ -132,9 +170,10 @@ def _graph(model: Model, content: bytes) -> Graph:
         raise InvalidRequest(f"model {model.name!r} cannot be looked into: {error}") from None
 
 
-def _open(model: Model, graph: Graph, content: bytes) -> ort.InferenceSession:
+def _open(model: Model, graph: Graph, content: bytes, names: Collection[str] | None = None) -> ort.InferenceSession:
     served = {output.name for output in graph.outputs}
     hidden = [name for node in graph.nodes for name in node.outputs if name and name not in served]
+    hidden = [name for name in hidden if names is None or name in names]
     try:
         return open_session(with_outputs(content, hidden), [CPU])
     except ArtifactRejected as error:

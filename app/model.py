@@ -44,6 +44,7 @@ class Model:
     profile: Profile
     path: Path
     checksum: int  # CRC-32 of the file as it was loaded
+    size: int  # of the file, in bytes
 
     @property
     def provider(self) -> str:
@@ -121,7 +122,9 @@ def load_model(name: str, version: int, path: Path, providers: Providers) -> Mod
         check_card(name, card, session)
         examples = check_golden(card, golden, session)
     figures = {file.stem: file for file in sorted((path.parent / "figures").glob("*.png"))}
-    return Model(name, version, session, card, figures, measure(session, examples), path, zlib.crc32(content))
+    return Model(
+        name, version, session, card, figures, measure(session, examples), path, zlib.crc32(content), len(content)
+    )
 
 
 def measured(model: Model) -> Model:

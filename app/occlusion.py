@@ -80,6 +80,16 @@ def occluded(pixels: Pixels, patches: Patches) -> Pixels:
     return covered
 
 
+def changing(pixels: Pixels, patches: Patches) -> NDArray[np.bool_]:
+    """[positions]: whether the patch there covers anything that is not as it is already."""
+    other = np.zeros((patches.height + 1, patches.width + 1), np.int64)
+    other[1:, 1:] = (pixels != patches.fill).cumsum(0).cumsum(1)
+    tops, lefts = np.array(patches.tops)[:, np.newaxis], np.array(patches.lefts)
+    bottoms, rights = tops + patches.side, lefts + patches.side
+    inside = other[bottoms, rights] - other[tops, rights] - other[bottoms, lefts] + other[tops, lefts]
+    return np.asarray(inside.ravel() > 0)
+
+
 def by_pixel(falls: NDArray[np.float64], patches: Patches) -> NDArray[np.float64]:
     """[H, W]: of each pixel the mean of the falls of those patches that cover it."""
     total, count = np.zeros((2, patches.height, patches.width))

@@ -10,7 +10,8 @@ from fastapi.openapi.utils import get_openapi
 
 from app.card import CLUSTERING, INPUT_NAMES, RowsInput, read_golden
 from app.catalogue import catalogue, graph_of, model_page
-from app.explanation import Wishes, explaining
+from app.explanation import explaining
+from app.explanation_request import Wishes
 from app.inside import Insides
 from app.lab import (
     activation_answer,

@@ -6,10 +6,13 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from fastapi.openapi.models import Example
 
-from app.activations import MOST_NUMBERS
 from app.computation import TOO_LATE, compute, require_room_for
 from app.errors import DeadlineExceeded, InvalidRequest, NotFound
-from app.explanation import Explanation, Wishes, body_of, drawing, explaining
+from app.explanation import drawing, explaining
+from app.explanation_answer import Explanation
+from app.explanation_request import MOST_ROWS, Wishes, body_of
+from app.feature_maps import MOST_TOGETHER
+from app.layer_summary import MOST_NUMBERS
 from app.model import Model
 from app.occlusion import MOST_POSITIONS
 from app.problems import documented, documented_as, documented_overload
@@ -25,7 +28,8 @@ BODY = deepcopy(IMAGE_BODY)
 BODY["requestBody"]["content"]["application/json"]["schema"]["properties"]["inputs"] = {
     "type": "array",
     "items": {"type": "object"},
-    "description": "Tensors as under /v2, for a model without a card.",
+    "minItems": 1,
+    "description": f"Tensors as under /v2, of {MOST_ROWS} rows at most, for a model without a card.",
 }
 PICTURE: dict[int | str, dict[str, Any]] = {
     200: {
@@ -42,7 +46,7 @@ FAULTS = {
         ),
     ),
     422: (
-        "Readable, but not what can be explained: several pictures, no image, a patch out of range.",
+        "Readable, but not what can be explained: several pictures, no image, a patch out of range, no such class.",
         InvalidRequest("patch is 29; allowed is 1 to 28, the shorter side of what the model sees"),
     ),
     504: ("The time that X-Request-Timeout-Ms allows was over before the answer was.", DeadlineExceeded(TOO_LATE)),
@@ -62,6 +66,14 @@ async def _model(
 
 async def _wishes(
     top: Annotated[int | None, Query(ge=1, description="Only the most probable classes, in order.")] = None,
+    label: Annotated[
+        str | None,
+        Query(
+            alias="class",
+            description="The class that is explained: a label of the model's, or its index; the answered one unless "
+            "given. Of models that have a number for each class.",
+        ),
+    ] = None,
     layer: Annotated[
         str | None,
         Query(
@@ -69,7 +81,9 @@ async def _wishes(
             f"these up to {MOST_NUMBERS:,}."
         ),
     ] = None,
-    pictures: Annotated[bool, Query(description="Whether every layer has its picture.")] = False,
+    pictures: Annotated[
+        bool, Query(description=f"Whether every layer has its picture, of {MOST_TOGETHER:,} pixels together at most.")
+    ] = False,
     gradients: Annotated[
         bool, Query(description="Whether the score's gradients by the pixels are told, of an image classifier of ours.")
     ] = True,
@@ -89,7 +103,7 @@ async def _wishes(
     ] = None,
     fill: Annotated[int, Query(ge=0, le=255, description="The level of what is covered; 0 is the background.")] = 0,
 ) -> Wishes:
-    return Wishes(top, layer, pictures, gradients, occlusion, patch, stride, fill)
+    return Wishes(top, label, layer, pictures, gradients, occlusion, patch, stride, fill)
 
 
 @router.post(
@@ -107,11 +121,12 @@ async def explain(
     upload: UploadDep,
     service: ServiceDep,
 ) -> Response:
-    """Of one picture, row or text, or of tensors of one row as under /v2 for a model without a card: what the model saw
-    after the preprocessing, the prediction, every layer of the graph with the least, the greatest and the mean of what
-    it gave, and, of a picture, how much the answer's score changes with each pixel (gradient, gradient × input,
+    """Of one picture, row or text, or of tensors of some rows as under /v2 for a model without a card: what the model
+    saw after the preprocessing, the prediction, every layer of the graph with the least, the greatest and the mean of
+    what it gave, and, of a picture, how much the answer's score changes with each pixel (gradient, gradient × input,
     SmoothGrad, integrated gradients), and by how much its probability falls when a patch covers a part (occlusion), a
-    feature of a row has its usual value, or a word of a text is left out.
+    feature of a row has its usual value, or a word of a text is left out; all of it of the answered class, or that of
+    `?class=`: what speaks for a 1 where a 7 was answered?
     With `Accept: image/png` and `?layer=` that layer's maps side by side."""
     as_picture = wants(PNG, request.headers.get("accept", ""))
     work = (drawing if as_picture else explaining)(model, service.insides, wishes, service.settings)

@@ -49,3 +49,8 @@ def test_every_shape_has_a_picture(shape: tuple[int, ...], sheet: tuple[int, int
 @pytest.mark.parametrize("shape", [(5_000, 100, 100), (1, 4_000, 4_000), (2_000_000,)])
 def test_pictures_are_bounded(shape: tuple[int, ...]) -> None:
     assert tiled(np.zeros(shape)).size <= 1.1 * MOST_PIXELS
+
+
+@pytest.mark.parametrize("shape", [(100, 100, 100), (1, 900, 900), (70_000,)])
+def test_fewer_pixels_may_be_wanted(shape: tuple[int, ...]) -> None:
+    assert 0.4 * 50_000 <= tiled(np.zeros(shape), 50_000).size <= 1.1 * 50_000

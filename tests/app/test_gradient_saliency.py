@@ -54,6 +54,17 @@ def test_maps_are_those_of_autograd(client: TestClient, model: str) -> None:
     assert_near(found["integrated_gradients"], way.double().mean(0) * picture)
 
 
+def test_maps_of_another_class_are_those_of_autograd(client: TestClient) -> None:
+    """What of a 7 speaks for a 2."""
+    told = explained(client, "mnist-lenet", occlusion=False, **{"class": "2"})
+    found, picture = told["methods"]["gradients"], torch.from_numpy(pixels_of(told["input"]).copy())
+    [gradient], scores = autograd("mnist-lenet", picture[None], 2)
+
+    assert (found["index"], told["prediction"]["index"], told["explained"]["index"]) == (2, 7, 2)
+    assert found["score"] == pytest.approx(float(scores[0, 2]), abs=1e-4)
+    assert_near(found["gradient"], gradient)
+
+
 @pytest.mark.parametrize("model", CLASSIFIERS)
 def test_integrated_gradients_add_up_to_the_score(client: TestClient, model: str) -> None:
     told = explained(client, model, occlusion=False)["methods"]["gradients"]
@@ -104,3 +115,30 @@ def test_graph_with_other_inputs_is_not_used(tmp_path: Path) -> None:
     file.write_bytes(other.SerializeToString())
     with TestClient(create_app(Settings(artifacts=tmp_path))) as client:
         assert list(explained(client, "mnist-dnn", SEVEN)["methods"]) == ["occlusion"]
+
+
+def test_graph_that_is_wrong_is_read_once_until_another_is_there(tmp_path: Path) -> None:
+    copytree(ROOT / "artifacts" / "mnist-dnn", tmp_path / "mnist-dnn")
+    file = tmp_path / "mnist-dnn" / "1" / FILE
+    copy(ROOT / "artifacts" / "fashion-mlp" / "1" / FILE, file)
+    [model] = load_store(tmp_path, ["CPUExecutionProvider"]).newest()
+    graphs, content = SaliencyGraphs(), model.path.read_bytes()
+
+    assert graphs.of(model) is None
+    model.path.unlink()
+    assert graphs.of(model) is None  # reading would raise that the model's file has gone
+    model.path.write_bytes(content)
+    copy(ROOT / "artifacts" / "mnist-dnn" / "1" / FILE, file)
+    assert graphs.of(model) is not None
+
+
+def test_graph_that_is_not_there_may_come_later(tmp_path: Path) -> None:
+    copytree(ROOT / "artifacts" / "mnist-dnn", tmp_path / "mnist-dnn")
+    file = tmp_path / "mnist-dnn" / "1" / FILE
+    file.unlink()
+    [model] = load_store(tmp_path, ["CPUExecutionProvider"]).newest()
+    graphs = SaliencyGraphs()
+
+    assert graphs.of(model) is None
+    copy(ROOT / "artifacts" / "mnist-dnn" / "1" / FILE, file)
+    assert graphs.of(model) is not None

@@ -15,7 +15,7 @@ from torch import nn
 
 from app.card import read_golden
 from app.errors import InvalidRequest, NotReady
-from app.inside import MOST_SESSIONS, Insides
+from app.inside import MOST_SESSIONS, Insides, numbers_of, rows_in, weight_of
 from app.model import Model, load_model
 from app.runtime import CPU
 from app.store import load_store
@@ -97,6 +97,42 @@ def test_activations_of_the_toy_network_are_those_of_torch(toy: nn.Sequential, t
         value = module(value)
         assert given.shape == tuple(value.shape)
         assert given == pytest.approx(value.detach().numpy(), abs=1e-6)
+
+
+def test_only_the_layers_that_are_wanted_are_given(toy_model: Model) -> None:
+    insides, inputs = Insides(), {"x": np.ones((3, 3), np.float32)}
+    second = insides.table(toy_model).layers[1]
+    everything, one = insides.activations(toy_model, inputs), insides.activations(toy_model, inputs, [second])
+
+    assert list(one) == [second.name]
+    assert np.array_equal(one[second.name], everything[second.name])
+
+
+def test_numbers_are_those_of_the_shapes(tmp_path: Path) -> None:
+    """Of constants as many for any number of rows; of rows with more numbers than were measured more."""
+    made = graph_of(
+        [
+            helper.make_node("Constant", [], ["c"], value=onnx.numpy_helper.from_array(np.ones((5, 3), np.float32))),
+            helper.make_node("Relu", ["x"], ["h"]),
+            helper.make_node("Relu", ["h"], ["y"]),
+        ],
+        {"x": (TensorProto.FLOAT, ["batch", "wide"])},
+        {"y": (TensorProto.FLOAT, ["batch", "wide"])},
+    )
+    model, insides = loaded(tmp_path, made), Insides()
+    layers = insides.table(model).layers
+
+    assert [(layer.name, layer.output_shape) for layer in layers] == [
+        ("c", [5, 3]),
+        ("h", ["batch", 1]),
+        ("y", ["batch", 1]),
+    ]
+    for shape, numbers in (((1, 1), 15 + 2), ((4, 1), 15 + 8)):
+        inputs = {"x": np.ones(shape, np.float32)}
+        assert numbers_of(layers, rows_in(model, inputs), weight_of(model, inputs)) == numbers
+    wide = {"x": np.ones((2, 3_000_000), np.float32)}
+    with pytest.raises(InvalidRequest, match=r"together give 57,000,000 numbers .* at most 8,000,000"):
+        insides.activations(model, wide)
 
 
 # --- the committed models ---------------------------------------------------------------------------------------------
@@ -313,7 +349,7 @@ def test_nothing_is_kept_of_a_table_but_the_table() -> None:
     model, insides = committed("xor-mlp"), Insides()
 
     assert insides.table(model) is insides.table(model)
-    assert not insides.is_ready(model)
+    assert insides._sessions.known(model) is None
 
 
 def test_few_sessions_are_kept_the_last_ones_used() -> None:
@@ -323,20 +359,20 @@ def test_few_sessions_are_kept_the_last_ones_used() -> None:
         insides.activations(model, golden_row(model))
         insides.activations(first, golden_row(first))
 
-    assert [insides.is_ready(model) for model in (first, *others)] == [True, False, False] + [True] * (
-        MOST_SESSIONS - 1
-    )
+    assert [insides._sessions.known(model) is not None for model in (first, *others)] == [True, False, False] + [
+        True
+    ] * (MOST_SESSIONS - 1)
 
 
 def test_what_belongs_to_a_model_goes_with_it() -> None:
     model, insides = committed("xor-mlp"), Insides()
     insides.activations(model, golden_row(model))
-    session = weakref.ref(next(iter(insides._sessions.values())))
+    session = weakref.ref(insides._sessions.known(model))
     del model
     gc.collect()
 
     assert session() is None
-    assert len(insides._tables) == 0
+    assert len(insides._tables._values) == 0
 
 
 def test_file_that_has_changed_is_not_taken_for_the_model(tmp_path: Path) -> None:
@@ -361,3 +397,17 @@ def test_graph_that_is_not_read_here_is_told(tmp_path: Path) -> None:
         InvalidRequest, match="model 'odd' cannot be looked into: a field of wire type 3 is not read here"
     ):
         Insides().table(model)
+
+
+def test_graph_that_is_not_read_here_is_not_read_again(tmp_path: Path) -> None:
+    path = write_model(tmp_path, doubling_graph(), "odd")
+    path.write_bytes(path.read_bytes() + b"\xd3\x02\xd4\x02")
+    model, insides = load_model("odd", 1, path, [CPU]), Insides()
+    for ask in (insides.table, lambda model: insides.activations(model, {"x": np.ones((1, 3), np.float32)})):
+        with pytest.raises(InvalidRequest, match="wire type 3"):
+            ask(model)
+    path.unlink()
+
+    for ask in (insides.table, lambda model: insides.activations(model, {"x": np.ones((1, 3), np.float32)})):
+        with pytest.raises(InvalidRequest, match="wire type 3"):
+            ask(model)

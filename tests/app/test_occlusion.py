@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from app.errors import InvalidRequest
-from app.occlusion import MOST_POSITIONS, by_pixel, occluded, patches_of
+from app.occlusion import MOST_POSITIONS, by_pixel, changing, occluded, patches_of
 
 PIXELS = np.arange(1, 13, dtype=np.uint8).reshape(3, 4)
 
@@ -25,6 +25,19 @@ def test_each_picture_has_one_patch_covered() -> None:
         [[1, 2, 3, 4], [5, 6, 200, 200], [9, 10, 200, 200]],
     ]
     assert PIXELS.max() == 12
+
+
+@pytest.mark.parametrize("side", [1, 2, 3])
+@pytest.mark.parametrize("fill", [0, 7])
+def test_patches_that_change_something_are_those_whose_picture_is_another(side: int, fill: int) -> None:
+    pixels = np.zeros((6, 9), np.uint8)
+    pixels[2, 3:5] = 200
+    pixels[5, 8] = 7
+    patches = patches_of(6, 9, side, None, fill)
+    expected = (occluded(pixels, patches) != pixels).any((1, 2))
+
+    assert changing(pixels, patches).tolist() == expected.tolist()
+    assert expected.any() and not (expected.all() and fill == 0)
 
 
 def test_map_is_the_mean_of_the_patches_over_each_pixel() -> None:

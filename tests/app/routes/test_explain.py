@@ -4,6 +4,7 @@ and those of sessions made with the package `onnx`."""
 import base64
 import io
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,16 @@ from PIL import Image
 from app.main import create_app
 from app.settings import Settings
 from tests.conftest import MODELS, ROOT, SAMPLES
-from tests.onnx_models import doubling_graph, picking_graph, write_agreement, write_higher, write_model, write_negative
+from tests.onnx_models import (
+    addition_graph,
+    doubling_graph,
+    graph_of,
+    picking_graph,
+    write_agreement,
+    write_higher,
+    write_model,
+    write_negative,
+)
 from tests.problems import assert_problem
 
 SEVEN = (SAMPLES / "seven.png").read_bytes()
@@ -66,7 +76,7 @@ def test_prediction_is_that_of_predict(client: TestClient) -> None:
 
     assert [told["prediction"]] == predicted["predictions"]
     assert (told["model"], told["version"]) == (predicted["model"], predicted["version"])
-    assert list(told) == ["model", "version", "input", "prediction", "layers", "methods"]
+    assert list(told) == ["model", "version", "input", "prediction", "explained", "layers", "methods"]
 
 
 def test_picture_that_was_turned_round_is_told_as_the_model_saw_it(client: TestClient) -> None:
@@ -192,6 +202,104 @@ def test_raw_bytes_are_read_too(client: TestClient) -> None:
     assert answer.json()["prediction"]["label"] == "7"
 
 
+# --- another class than the answered one ------------------------------------------------------------------------------
+
+
+def test_another_class_is_explained_by_its_label_or_its_index(client: TestClient) -> None:
+    answered = explained(client, "mnist-cnn")
+    one = explained(client, "mnist-cnn", **{"class": "1"})
+    seen, patches = pixels_of(one["input"]), one["methods"]["occlusion"]
+    pictures = np.stack([seen] * (1 + 169))
+    for place, picture in enumerate(pictures[1:]):
+        top, left = patches["tops"][place // 13], patches["lefts"][place % 13]
+        picture[top : top + 4, left : left + 4] = 0
+    [whole, *covered] = probabilities(client, "mnist-cnn", pictures)[:, 1]
+
+    assert answered["explained"] == {"label": "7", "index": 7}
+    assert one["explained"] == {"label": "1", "index": 1}
+    assert one["prediction"] == answered["prediction"]
+    assert one["layers"] == answered["layers"]
+    assert patches["value"] == pytest.approx(whole, abs=1e-6)
+    assert np.array(patches["falls"]).ravel() == pytest.approx(whole - np.array(covered), abs=1e-6)
+    assert np.abs(patches["falls"]).max() > 1e-6
+    assert one["methods"]["gradients"]["index"] == 1
+
+
+def test_index_is_taken_where_no_label_is_called_so(client: TestClient) -> None:
+    shoe = (SAMPLES / "ankle-boot.png").read_bytes()
+    by_label, by_index = (explained(client, "clothing", shoe, **{"class": name}) for name in ("Sandal", "5"))
+
+    assert by_label == by_index
+    assert by_label["explained"] == {"label": "Sandal", "index": 5}
+    assert by_label["prediction"]["label"] == "Ankle boot"
+
+
+def test_features_and_words_are_of_the_class_that_is_asked_for(client: TestClient) -> None:
+    row, text = [6.9, 3.1, 5.4, 2.1], "The striker scored in the cup final."
+    of_row = client.post("/explain/iris-mlp?class=setosa", json={"rows": [row]}).json()
+    of_text = client.post("/explain/news-mlp?class=business", json={"texts": [text]}).json()
+    without = " ".join(word for word in text.split() if word != "striker")
+    by_text = client.post("/predict/news-mlp", json={"texts": [text, without]}).json()["predictions"]
+    petal = next(part for part in of_row["methods"]["features"]["parts"] if part["value"] == pytest.approx(5.4))
+    usual = [*row[:2], petal["replaced_by"], row[3]]
+    by_row = client.post("/predict/iris-mlp", json={"rows": [row, usual]}).json()["predictions"]
+    setosa = [answer["probabilities"][0] for answer in by_row]
+    words = {part["name"]: part["fall"] for part in of_text["methods"]["words"]["parts"]}
+
+    assert (of_row["explained"]["index"], of_row["prediction"]["index"]) == (0, 2)
+    assert of_row["methods"]["features"]["value"] == pytest.approx(setosa[0], abs=1e-6)
+    assert petal["fall"] == pytest.approx(setosa[0] - setosa[1], abs=1e-6)
+    assert (of_text["explained"]["label"], of_text["prediction"]["label"]) == ("business", "sport")
+    business = [answer["probabilities"][0] for answer in by_text]
+    assert words["striker"] == pytest.approx(business[0] - business[1], abs=1e-6)
+
+
+def test_another_cluster_is_explained_by_its_distance(client: TestClient) -> None:
+    told = client.post("/explain/tshirt-kmeans?class=XL", json={"rows": [[165, 58]]}).json()
+    entry = {"name": "rows", "datatype": "FP32", "shape": [1, 2], "data": [165, 58]}
+    asked = {"inputs": [entry], "outputs": [{"name": "distances"}]}
+    distances = client.post("/v2/models/tshirt-kmeans/infer", json=asked).json()["outputs"][0]["data"]
+
+    assert told["explained"]["label"] == "XL" != told["prediction"]["label"]
+    assert told["methods"]["features"]["value"] == pytest.approx(distances[told["explained"]["index"]], rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("model", "body", "name", "detail"),
+    [
+        ("mnist-cnn", SEVEN, "10", 'class is "10"; allowed is 0 to 9, or a label: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9'),
+        ("iris-mlp", [6, 3, 5, 2], "-1", 'class is "-1"; allowed is 0 to 2, or a label: setosa, versicolor, virginica'),
+        ("iris-mlp", [6, 3, 5, 2], "9" * 5_000, f'class is "{"9" * 39}…; allowed is 0 to 2'),
+        ("iris-mlp", [6, 3, 5, 2], "", 'class is ""; allowed is 0 to 2'),
+        ("mnist-kmeans", SEVEN, "0", None),
+        ("mnist-kmeans", SEVEN, "seven", "0 (cluster 0), "),
+        (
+            "mnist-autoencoder",
+            SEVEN,
+            "digit",
+            "class is \"digit\"; model 'mnist-autoencoder' has one number, reconstruction_error, for all of them: "
+            "leave class out, its answer is explained",
+        ),
+        ("blobs-svm", [0, 0], "1", "model 'blobs-svm' has one number, margin, for all of them"),
+    ],
+)
+def test_classes_that_there_are_not_are_told(
+    client: TestClient, model: str, body: Any, name: str, detail: str | None
+) -> None:
+    sent: Any = {"files": {"file": body}} if isinstance(body, bytes) else {"json": {"rows": [body]}}
+    answer = client.post(f"/explain/{model}", params={"class": name}, **sent)
+
+    if detail is None:
+        assert answer.json()["explained"]["index"] == 0
+    else:
+        assert detail in assert_problem(answer, 422)
+
+
+def test_model_without_classes_explains_its_answer(client: TestClient) -> None:
+    assert explained(client, "mnist-autoencoder")["explained"] is None
+    assert client.post("/explain/blobs-svm", json={"rows": [[0, 0]]}).json()["explained"] is None
+
+
 # --- what is wrong ----------------------------------------------------------------------------------------------------
 
 
@@ -259,6 +367,25 @@ def test_is_counted_beside_the_models_predictions(client: TestClient) -> None:
 # --- other models -----------------------------------------------------------------------------------------------------
 
 
+def wide_graph(width: int = 1_000_000, layers: int = 3) -> onnx.ModelProto:
+    """x [batch, 1] → h1 [batch, width], the same everywhere, and so on to y."""
+    names, floats = [*(f"h{place}" for place in range(1, layers + 1)), "y"], onnx.TensorProto.FLOAT
+    nodes = [onnx.helper.make_node("Expand", ["x", "shape"], ["h1"])]
+    nodes += [onnx.helper.make_node("Abs", [each], [following]) for each, following in pairwise(names)]
+    shape = np.array([1, width])
+    return graph_of(nodes, {"x": (floats, ["batch", 1])}, {"y": (floats, ["batch", width])}, shape=shape)
+
+
+def spread_graph() -> onnx.ModelProto:
+    """n [1] → so many ones, and their sum."""
+    one = onnx.numpy_helper.from_array(np.ones(1, np.float32))
+    nodes = [
+        onnx.helper.make_node("ConstantOfShape", ["n"], ["ones"], value=one),
+        onnx.helper.make_node("ReduceSum", ["ones"], ["y"], keepdims=0),
+    ]
+    return graph_of(nodes, {"n": (onnx.TensorProto.INT64, [1])}, {"y": (onnx.TensorProto.FLOAT, [])})
+
+
 @pytest.fixture(scope="module")
 def others(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     folder = tmp_path_factory.mktemp("artifacts")
@@ -267,6 +394,11 @@ def others(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     write_agreement(folder)
     write_model(folder, doubling_graph(), "bare")
     write_model(folder, picking_graph(), "picking")
+    write_model(folder, toy_graph(), "toy")
+    write_model(folder, addition_graph(), "addition")
+    write_model(folder, wide_graph(), "wide")
+    write_model(folder, wide_graph(100_000, 40), "deep")
+    write_model(folder, spread_graph(), "spread")
     with TestClient(create_app(Settings(artifacts=folder))) as client:
         yield client
 
@@ -292,7 +424,7 @@ def test_model_without_a_card_is_explained_by_tensors(others: TestClient) -> Non
     entry = {"name": "x", "datatype": "FP32", "shape": [1, 3], "data": [1, 2, -0.5]}
     told = others.post("/explain/bare?layer=y", json={"inputs": [entry]}).json()
 
-    assert (told["input"], told["prediction"], told["methods"]) == (None, None, {})
+    assert (told["input"], told["prediction"], told["explained"], told["methods"]) == (None, None, None, {})
     [layer] = told["layers"]
     assert (layer["shape"], layer["numbers"]) == ([3], [2.0, 4.0, -1.0])
     assert (layer["min"], layer["max"], layer["zeros"]) == (-1, 4, 0)
@@ -301,7 +433,7 @@ def test_model_without_a_card_is_explained_by_tensors(others: TestClient) -> Non
 @pytest.mark.parametrize(
     ("model", "entry", "detail"),
     [
-        ("bare", {"name": "x", "datatype": "FP32", "shape": [2, 3], "data": [1] * 6}, "the inputs have 2 rows; one is"),
+        ("bare", {"name": "x", "datatype": "FP32", "shape": [0, 3], "data": []}, "no rows; 1 to 64 are allowed"),
         ("bare", {"name": "x", "datatype": "FP32", "shape": [1, 4], "data": [1] * 4}, "input 'x' has shape [1, 4]"),
         ("bare", {"name": "z", "datatype": "FP32", "shape": [1, 3], "data": [1] * 3}, "'z'"),
         (
@@ -315,6 +447,130 @@ def test_tensors_that_do_not_fit_are_told(others: TestClient, model: str, entry:
     answer = others.post(f"/explain/{model}", json={"inputs": [entry]})
 
     assert detail in assert_problem(answer, 422)
+
+
+# The course's toy network: 3 → 2 ReLU → 3 ReLU → 4.
+SIZES = (3, 2, 3, 4)
+
+
+def toy_weights() -> list[tuple[NDArray[np.float32], NDArray[np.float32]]]:
+    generator = np.random.default_rng(0)
+    return [
+        (generator.normal(size=pair).astype("f4"), generator.normal(size=pair[1]).astype("f4"))
+        for pair in pairwise(SIZES)
+    ]
+
+
+def toy_graph() -> onnx.ModelProto:
+    """x [batch, 3] → linear, relu, linear_1, relu_1, y [batch, 4]."""
+    nodes, constants, last = [], dict[str, NDArray[np.float32]](), "x"
+    for place, (weight, bias) in enumerate(toy_weights()):
+        constants |= {f"w{place}": weight, f"b{place}": bias}
+        linear = ["linear", "linear_1", "y"][place]
+        nodes.append(onnx.helper.make_node("Gemm", [last, f"w{place}", f"b{place}"], [linear]))
+        if linear != "y":
+            last = linear.replace("linear", "relu")
+            nodes.append(onnx.helper.make_node("Relu", [linear], [last]))
+    floats = onnx.TensorProto.FLOAT
+    return graph_of(nodes, {"x": (floats, ["batch", 3])}, {"y": (floats, ["batch", 4])}, **constants)
+
+
+def test_toy_network_is_explained_for_several_rows(others: TestClient) -> None:
+    """Forwards through ones(3, 3), as NumPy does it; every layer keeps the axis that counts rows."""
+    entry = {"name": "x", "datatype": "FP32", "shape": [3, 3], "data": [1] * 9}
+    told = others.post("/explain/toy", json={"inputs": [entry]}).json()
+    value, expected = np.ones((3, 3), np.float32), {}
+    for place, (weight, bias) in enumerate(toy_weights()):
+        value = expected[["linear", "linear_1", "y"][place]] = value @ weight + bias
+        if place < 2:
+            value = expected[["relu", "relu_1"][place]] = np.maximum(value, 0)
+
+    assert (
+        [layer["name"] for layer in told["layers"]] == list(expected) == ["linear", "relu", "linear_1", "relu_1", "y"]
+    )
+    assert [layer["shape"] for layer in told["layers"]] == [[3, 2], [3, 2], [3, 3], [3, 3], [3, 4]]
+    for layer in told["layers"]:
+        values = expected[layer["name"]]
+        ends = [values.min(), values.max(), values.mean(), (values == 0).mean()]
+        assert [layer["min"], layer["max"], layer["mean"], layer["zeros"]] == pytest.approx(ends, abs=1e-6)
+        alone = others.post(f"/explain/toy?layer={layer['name']}", json={"inputs": [entry]}).json()
+        assert np.array(alone["layers"][0]["numbers"]) == pytest.approx(values, abs=1e-6)
+        assert pixels_of(alone["layers"][0]["picture"]).shape == values.shape
+
+
+@pytest.mark.parametrize(("rows", "status"), [(64, 200), (65, 413)])
+def test_rows_are_bounded(others: TestClient, rows: int, status: int) -> None:
+    entry = {"name": "x", "datatype": "FP32", "shape": [rows, 3], "data": [1] * 3 * rows}
+    answer = others.post("/explain/toy", json={"inputs": [entry]})
+
+    assert answer.status_code == status
+    if status == 413:
+        assert assert_problem(answer, 413) == "the inputs have 65 rows; at most 64 are explained at once"
+
+
+def test_inputs_with_different_numbers_of_rows_are_told(others: TestClient) -> None:
+    entries = [
+        {"name": name, "datatype": "FP32", "shape": [rows, 2], "data": [1] * 2 * rows}
+        for name, rows in (("a", 1), ("b", 2))
+    ]
+    answer = others.post("/explain/addition", json={"inputs": entries})
+
+    assert "the inputs have 1, 2 rows; equally many are allowed in all" in assert_problem(answer, 422)
+
+
+def test_input_that_may_be_left_out_has_no_rows(others: TestClient) -> None:
+    entries = [
+        {"name": name, "datatype": "FP32", "shape": shape, "data": data}
+        for name, shape, data in (("a", [2, 2], [1] * 4), ("b", [2, 2], [2] * 4), ("bias", [1], [3]))
+    ]
+    layers = others.post("/explain/addition", json={"inputs": entries}).json()["layers"]
+
+    assert [(layer["shape"], layer["max"]) for layer in layers] == [([2, 2], 3), ([2, 2], 6), ([2, 2], 2)]
+
+
+def test_layers_of_a_large_model_are_told_one_by_one(others: TestClient) -> None:
+    """Four layers of a million numbers in a row."""
+    wide = {"name": "x", "datatype": "FP32", "shape": [3, 1], "data": [1, 2, 3]}
+    most = "at most 8,000,000 are looked at: send fewer rows"
+    all_of_it = others.post("/explain/wide", json={"inputs": [wide]})
+    one = others.post("/explain/wide?layer=h2", json={"inputs": [wide]}).json()
+    many = wide | {"shape": [9, 1], "data": [1] * 9}
+    too_many = others.post("/explain/wide?layer=h2", json={"inputs": [many]})
+
+    assert assert_problem(all_of_it, 422) == (
+        f"the 4 layers of model 'wide' together give 12,000,000 numbers for this; {most}, "
+        "or ask for one layer by ?layer="
+    )
+    assert (one["layers"][0]["shape"], one["layers"][0]["mean"]) == ([3, 1_000_000], 2.0)
+    assert assert_problem(too_many, 422) == f"that layer gives 9,000,000 numbers for this; {most}"
+    few = others.post("/explain/wide", json={"inputs": [wide | {"shape": [2, 1], "data": [1, 2]}]}).json()
+    assert [layer["max"] for layer in few["layers"]] == [2, 2, 2, 2]
+
+
+def test_pictures_of_many_layers_are_small(others: TestClient) -> None:
+    """Forty layers of 100,000 numbers share the pixels of five."""
+    entry = {"name": "x", "datatype": "FP32", "shape": [1, 1], "data": [1]}
+    layers = others.post("/explain/deep?pictures=true", json={"inputs": [entry]}).json()["layers"]
+    one = others.post("/explain/deep?layer=y", json={"inputs": [entry]}).json()["layers"][0]
+
+    assert len(layers) == 41
+    assert sum(pixels_of(layer["picture"]).size for layer in layers) <= 1.1 * 2_000_000
+    assert pixels_of(one["picture"]).size >= 100_000
+
+
+def test_numbers_that_no_shape_foretells_are_counted(others: TestClient) -> None:
+    """As many as the input says, which is not known before the graph has run."""
+    entry = {"name": "n", "datatype": "INT64", "shape": [1], "data": [9_000_000]}
+    answer = others.post("/explain/spread", json={"inputs": [entry]})
+
+    assert "give 9,000,001 numbers for this" in assert_problem(answer, 422)
+
+
+def test_model_without_a_card_has_no_classes(others: TestClient) -> None:
+    entry = {"name": "x", "datatype": "FP32", "shape": [1, 3], "data": [1, 2, -0.5]}
+    answer = others.post("/explain/bare?class=0", json={"inputs": [entry]})
+
+    assert assert_problem(answer, 422) == "class is \"0\"; model 'bare' has no card, so no classes are known"
 
 
 def test_model_without_a_card_takes_no_pictures(others: TestClient) -> None:

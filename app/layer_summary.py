@@ -1,4 +1,4 @@
-"""What a layer gave, told: its shape, a few figures, its maps as a picture, its numbers. Pure."""
+"""What a layer gave, summarised: its shape, a few figures, its maps as a picture, its numbers. Pure."""
 
 from typing import Annotated, Any, NotRequired, TypeGuard
 
@@ -24,7 +24,9 @@ class LayerSeen(TypedDict):
 
     name: Annotated[str, Field(description="Of the tensor, as on the model's page.")]
     operation: Annotated[str, Field(description="As ONNX names it.", examples=["Conv"])]
-    shape: Annotated[list[int] | None, Field(description="Without the axis that counts rows.")]
+    shape: Annotated[
+        list[int] | None, Field(description="Without the axis that counts rows, unless several were sent.")
+    ]
     min: Annotated[float | None, Field(description="Null where a layer gives no numbers.")]
     max: float | None
     mean: float | None
@@ -45,8 +47,9 @@ class LayerSeen(TypedDict):
     ]
 
 
-def layer_seen(layer: GraphLayer, values: Array | None, picture: bool, numbers: bool) -> LayerSeen:
-    """`values` are without the axis that counts rows; None for what NumPy has no type for."""
+def layer_seen(layer: GraphLayer, values: Array | None, pixels: int, numbers: bool) -> LayerSeen:
+    """`values` of one row are without the axis that counts rows; None for what NumPy has no type for. `pixels`
+    are the most of its picture, 0 for none."""
     low, high, mean, zeros = _figures(values)
     told = LayerSeen(
         name=layer.name,
@@ -57,8 +60,8 @@ def layer_seen(layer: GraphLayer, values: Array | None, picture: bool, numbers: 
         mean=mean,
         zeros=zeros,
     )
-    if picture:
-        told["picture"] = address(tiled(values.astype(np.float64))) if has_numbers(values) else None
+    if pixels:
+        told["picture"] = address(tiled(values.astype(np.float64), pixels)) if has_numbers(values) else None
     if numbers:
         told["numbers"] = None if values is None or values.size > MOST_NUMBERS else values.tolist()
     return told
@@ -72,11 +75,12 @@ def _figures(values: Array | None) -> tuple[float | None, ...]:
     """The least, the greatest and the mean of what is finite, and the share of zeros."""
     if not has_numbers(values):
         return (None,) * 4
-    numbers = values.astype(np.float64)
-    known = numbers[np.isfinite(numbers)]
-    ends = (known.min(), known.max(), known.mean()) if known.size else (None,) * 3
-    return tuple(_told(each) for each in (*ends, np.mean(numbers == 0)))
+    known = values
+    if not np.isfinite(np.array([values.min(), values.max()], np.float64)).all():  # NaN is both
+        known = values[np.isfinite(values)]
+    ends = (known.min(), known.max(), known.mean(dtype=np.float64)) if known.size else (None,) * 3
+    return tuple(_told(each) for each in (*ends, (values.size - np.count_nonzero(values)) / values.size))
 
 
-def _told(value: "np.floating[Any] | None") -> float | None:
-    return None if value is None else float(f"{value:.{DIGITS}g}")
+def _told(value: Any) -> float | None:
+    return None if value is None else float(f"{float(value):.{DIGITS}g}")

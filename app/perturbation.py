@@ -1,8 +1,9 @@
-"""Occlusion of a model's picture: by how much the answer falls when a part of the picture is covered. Knows models, no
-HTTP and no queue; what is covered app/occlusion.py knows."""
+"""Attribution by perturbation: by how much an answer falls when a patch of a picture is covered, a feature of a row has
+its usual value, or a word of a text is left out. Knows models, no HTTP and no queue; app/occlusion.py knows patches.
+"""
 
 from collections.abc import Callable
-from typing import Annotated, Any, NotRequired
+from typing import Annotated, Any, NamedTuple, NotRequired
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,7 @@ from app.card import INPUT_NAMES, PROBABILITIES, RowsInput
 from app.feature_maps import gray
 from app.images import Gray
 from app.model import Model
-from app.occlusion import Patches, by_pixel, occluded
+from app.occlusion import Patches, by_pixel, changing, occluded
 from app.png import address
 
 Array = NDArray[Any]
@@ -23,8 +24,9 @@ GoOn = Callable[[], None]
 TOGETHER = 16
 # What is near or well known has less of these.
 LOWER_IS_BETTER = ("distance", "distances", "reconstruction_error")
-# Different ones that are left out in turn.
-MOST_WORDS = 100
+# Different ones that are left out in turn; of a long text fewer, so that all texts together have so many characters:
+# these take about a tenth of a second. So many run together: what divides words takes 24 bytes for each.
+MOST_WORDS, MOST_CHARACTERS, CHARACTERS_TOGETHER = 100, 2_000_000, 400_000
 FLOATS = ("tensor(float)", "tensor(double)", "tensor(float16)")
 
 
@@ -38,7 +40,7 @@ class Occluded(TypedDict):
         str,
         Field(description="What falls: `probabilities`, or of a model that has none another output of its card."),
     ]
-    value: Annotated[float, Field(description="That of the answered class with nothing covered.")]
+    value: Annotated[float, Field(description="That of the class that is explained with nothing covered.")]
     tops: Annotated[list[int], Field(description="The patch's first row, of each row of `falls`.")]
     lefts: Annotated[list[int], Field(description="The patch's first column, of each column of `falls`.")]
     falls: Annotated[
@@ -73,28 +75,48 @@ class Part(TypedDict):
 
 
 class Parts(TypedDict):
-    """Each part is left out in turn, and the model asked again; the parts that matter most come first."""
+    """Each part is left out in turn, and the model asked again; the parts that matter most come first. Of a text
+    they are the first 100 different words, fewer if it has more than 20,000 characters."""
 
     output: Annotated[
         str, Field(description="What falls: `probabilities`, or of a model that has none another output.")
     ]
-    value: Annotated[float, Field(description="That of the answered class with everything in its place.")]
+    value: Annotated[float, Field(description="That of the class that is explained with everything in its place.")]
     parts: list[Part]
 
 
+class Deciding(NamedTuple):
+    """The output that is watched."""
+
+    output: str
+    by_class: bool  # else it has a single number, which is of no class
+
+
+def deciding(model: Model) -> Deciding | None:
+    """An output with a number for each class; failing that, one with a single number."""
+    card = model.require_card()
+    if PROBABILITIES in card.outputs:
+        return Deciding(PROBABILITIES, by_class=True)
+    nodes = [node for node in model.session.get_outputs() if node.name in card.outputs and node.type in FLOATS]
+    by_class = [Deciding(node.name, True) for node in nodes if node.shape[1:] == [len(card.labels)]]
+    single = [Deciding(node.name, False) for node in nodes if len(node.shape) == 1]
+    return next(iter(by_class + single), None)
+
+
 def occlusion(model: Model, pixels: Gray, index: int, patches: Patches, go_on: GoOn) -> Occluded | None:
-    """Of the answer `index`. `go_on` is called before each batch, and what it raises ends it. None for a model that has
+    """Of the class `index`. `go_on` is called before each batch, and what it raises ends it. None for a model that has
     no number for its answer."""
-    output = _deciding(model)
-    if output is None:
+    watched = deciding(model)
+    if watched is None:
         return None
-    batch = np.concatenate([pixels[np.newaxis], occluded(pixels, patches)])
-    whole, falls = _falls(model, batch, output, index, go_on)
+    changed, falls = changing(pixels, patches), np.zeros(patches.count)
+    batch = np.concatenate([pixels[np.newaxis], occluded(pixels, patches)[changed]])
+    whole, falls[changed] = _falls(model, batch, watched, index, go_on)
     return Occluded(
         patch=patches.side,
         stride=patches.stride,
         fill=patches.fill,
-        output=output,
+        output=watched.output,
         value=whole,
         tops=patches.tops,
         lefts=patches.lefts,
@@ -105,55 +127,51 @@ def occlusion(model: Model, pixels: Gray, index: int, patches: Patches, go_on: G
 
 def features_replaced(model: Model, row: Array, index: int, go_on: GoOn) -> Parts | None:
     """Of a row [features], one feature after the other by its usual value."""
-    taken, output = model.require_card().input, _deciding(model)
+    taken, watched = model.require_card().input, deciding(model)
     assert isinstance(taken, RowsInput)
-    if output is None:
+    if watched is None:
         return None
     usual = np.array([feature.example for feature in taken.features], row.dtype)
     replaced = np.where(np.eye(len(row), dtype=bool), usual, row)
-    whole, falls = _falls(model, np.concatenate([row[np.newaxis], replaced]), output, index, go_on)
+    whole, falls = _falls(model, np.concatenate([row[np.newaxis], replaced]), watched, index, go_on)
     parts = [
         Part(name=feature.name, value=float(value), replaced_by=feature.example, fall=float(fall))
         for feature, value, fall in zip(taken.features, row, falls, strict=True)
     ]
-    return Parts(output=output, value=whole, parts=_by_weight(parts))
+    return Parts(output=watched.output, value=whole, parts=_by_weight(parts))
 
 
 def words_left_out(model: Model, text: str, index: int, go_on: GoOn) -> Parts | None:
-    """Of the first MOST_WORDS different words, wherever each stands."""
-    output = _deciding(model)
-    if output is None:
+    """Of the first different words, as `words_of` has it, wherever each stands."""
+    watched = deciding(model)
+    if watched is None:
         return None
-    every = text.split()
-    words = list(dict.fromkeys(every))[:MOST_WORDS]
+    every, words = text.split(), words_of(text)
     without = [" ".join(each for each in every if each != word) for word in words]
-    whole, falls = _falls(model, np.array([text, *without], object), output, index, go_on)
+    whole, falls = _falls(model, np.array([text, *without], object), watched, index, go_on)
     parts = [Part(name=word, fall=float(fall)) for word, fall in zip(words, falls, strict=True)]
-    return Parts(output=output, value=whole, parts=_by_weight(parts))
+    return Parts(output=watched.output, value=whole, parts=_by_weight(parts))
+
+
+def words_of(text: str) -> list[str]:
+    """The first different ones that are left out: MOST_WORDS, fewer of a text of more than 20,000 characters."""
+    return list(dict.fromkeys(text.split()))[: min(MOST_WORDS, MOST_CHARACTERS // max(1, len(text)))]
 
 
 def _by_weight(parts: list[Part]) -> list[Part]:
     return sorted(parts, key=lambda part: -abs(part["fall"]))
 
 
-def _falls(model: Model, batch: Array, output: str, index: int, go_on: GoOn) -> tuple[float, NDArray[np.float64]]:
+def _falls(model: Model, batch: Array, watched: Deciding, index: int, go_on: GoOn) -> tuple[float, NDArray[np.float64]]:
     """The first one's value, and how much less that of each other one is."""
     name, values = INPUT_NAMES[model.require_card().input.kind], list[float]()
-    for start in range(0, len(batch), TOGETHER):
+    together = TOGETHER
+    if batch.dtype == object:
+        together = min(together, max(1, CHARACTERS_TOGETHER // max(1, *map(len, batch))))
+    for start in range(0, len(batch), together):
         go_on()
-        [rows] = model.run({name: batch[start : start + TOGETHER]}, [output])
-        values += (rows[:, index] if rows.ndim > 1 else rows).astype(np.float64).tolist()
+        [rows] = model.run({name: batch[start : start + together]}, [watched.output])
+        values += (rows[:, index] if watched.by_class else rows).astype(np.float64).tolist()
     whole, *others = values
-    better = -1 if output in LOWER_IS_BETTER else 1
+    better = -1 if watched.output in LOWER_IS_BETTER else 1
     return whole, better * np.array([whole - value for value in others])
-
-
-def _deciding(model: Model) -> str | None:
-    """An output with a number for each class; failing that, one with a single number."""
-    card = model.require_card()
-    if PROBABILITIES in card.outputs:
-        return PROBABILITIES
-    nodes = [node for node in model.session.get_outputs() if node.name in card.outputs and node.type in FLOATS]
-    by_class = [node.name for node in nodes if node.shape[1:] == [len(card.labels)]]
-    single = [node.name for node in nodes if len(node.shape) == 1]
-    return next(iter(by_class + single), None)

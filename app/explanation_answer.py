@@ -1,0 +1,192 @@
+"""The answer to a request that a model be explained: what it saw, its prediction, what every layer gave, and what the
+answer rests on. Work of a thread: knows models and arrays, no HTTP and no queue."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any, NotRequired
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+from typing_extensions import TypedDict
+
+from app.card import INPUT_NAMES, ImageInput, RowsInput
+from app.computation import GoOn
+from app.errors import InvalidRequest, NotFound
+from app.explanation_request import MOST_NAMED, Asked, Inputs, told_as_ours
+from app.feature_maps import MOST_PIXELS, MOST_TOGETHER, tiled
+from app.gradient_saliency import Gradients, gradients
+from app.images import Code
+from app.inside import BATCH, GraphLayer, Insides, rows_in
+from app.layer_summary import LayerSeen, has_numbers, layer_seen
+from app.model import Model
+from app.perturbation import Occluded, Parts, deciding, features_replaced, occlusion, words_left_out
+from app.pictures import fit_pictures, stack
+from app.png import address, encode_gray
+from app.prediction import Prediction, predictions_of, told_as
+from app.protocol import refusals
+from app.rows import require_finite
+
+Array = NDArray[Any]
+
+
+class ExplainedClass(TypedDict):
+    label: str
+    index: Annotated[int, Field(description="Its place among the model's labels.")]
+
+
+class Methods(TypedDict):
+    """Ways to tell on which parts of a picture the answer rests."""
+
+    gradients: NotRequired[Annotated[Gradients, Field(description="Where a graph of them lies beside the model.")]]
+    occlusion: NotRequired[Occluded]
+    features: NotRequired[Annotated[Parts, Field(description="Of a row: each feature by its usual value.")]]
+    words: NotRequired[Annotated[Parts, Field(description="Of a text: each word left out.")]]
+
+
+class Explanation(TypedDict):
+    model: str
+    version: str
+    input: Annotated[
+        Any,
+        Field(
+            description="What the model saw: a row, a text, or, preprocessed, the address of a PNG; null for tensors."
+        ),
+    ]
+    prediction: Annotated[
+        Prediction | None, Field(description="As `/predict` answers; null for a model without a card.")
+    ]
+    explained: Annotated[
+        ExplainedClass | None,
+        Field(
+            description="The class that `methods` speak of: that of `?class=`, else the answered one. Null where a "
+            "model has no number for each class."
+        ),
+    ]
+    layers: Annotated[list[LayerSeen], Field(description="Every tensor that the graph computes, in order.")]
+    methods: Annotated[Methods, Field(description="What the answer rests on; empty for tensors.")]
+
+
+def explain(asked: Asked, insides: Insides, go_on: GoOn = lambda: None) -> Explanation:
+    """`go_on` is called before each piece of work, and what it raises ends it."""
+    model, wishes, one = asked.model, asked.wishes, asked.wishes.layer is not None
+    inputs, noticed = _inputs(asked)
+    go_on()
+    prediction = _prediction(model, inputs, noticed, wishes.top)
+    index = None if prediction is None else prediction["index"] if asked.index is None else asked.index
+    go_on()
+    wanted = _wanted(asked, insides)
+    pixels = min(MOST_PIXELS, MOST_TOGETHER // max(1, len(wanted))) if one or wishes.pictures else 0
+    layers = [
+        layer_seen(layer, values, pixels, numbers=one) for layer, values in _seen(model, inputs, wanted, insides, go_on)
+    ]
+    return Explanation(
+        model=model.name,
+        version=str(model.version),
+        input=_input(model, inputs),
+        prediction=prediction,
+        explained=None if index is None else _explained(model, index),
+        layers=layers,
+        methods=Methods() if index is None else _methods(asked, inputs, index, insides, go_on),
+    )
+
+
+def _explained(model: Model, index: int) -> ExplainedClass | None:
+    watched = deciding(model)
+    by_class = watched is not None and watched.by_class
+    return ExplainedClass(label=model.require_card().labels[index], index=index) if by_class else None
+
+
+def _methods(asked: Asked, inputs: Inputs, index: int, insides: Insides, go_on: GoOn) -> Methods:
+    """What the kind of input has."""
+    model, methods, taken = asked.model, Methods(), asked.model.require_card().input
+    [[one]] = inputs.values()
+    if not isinstance(taken, ImageInput):
+        if not asked.wishes.occlusion:
+            return methods
+        rows = isinstance(taken, RowsInput)
+        parts = features_replaced(model, one, index, go_on) if rows else words_left_out(model, one, index, go_on)
+        if parts and rows:
+            methods["features"] = parts
+        elif parts:
+            methods["words"] = parts
+        return methods
+    pixels = one
+    if asked.wishes.gradients and (graph := insides.saliency.of(model)):
+        methods["gradients"] = gradients(graph, pixels, index, go_on)
+    if asked.patches and (found := occlusion(model, pixels, index, asked.patches, go_on)):
+        methods["occlusion"] = found
+    return methods
+
+
+def _prediction(model: Model, inputs: Inputs, noticed: tuple[Code, ...], top: int | None) -> Prediction | None:
+    card = model.card
+    if card is None:
+        return None
+    outputs = dict(zip(card.asked, model.run(inputs, card.asked), strict=True))
+    if not isinstance(card.input, ImageInput):
+        require_finite(outputs)
+    [prediction] = predictions_of(card, outputs, [noticed], top)
+    return prediction
+
+
+def _input(model: Model, inputs: Inputs) -> Any:
+    """What the model saw, told; None for tensors, which the caller knows."""
+    if model.card is None:
+        return None
+    [[seen]] = inputs.values()
+    return address(seen) if isinstance(model.card.input, ImageInput) else told_as(np.array([seen]))[0]
+
+
+def draw(asked: Asked, insides: Insides, go_on: GoOn = lambda: None) -> bytes:
+    """One layer as a PNG. Raises InvalidRequest if none is named, or if it has no numbers."""
+    if asked.wishes.layer is None:
+        names = _names(asked.model, insides)
+        raise InvalidRequest(f"a picture is of one layer: say which by ?layer=; there are: {names}")
+    inputs, _ = _inputs(asked)
+    go_on()
+    [(layer, values)] = _seen(asked.model, inputs, _wanted(asked, insides), insides, go_on)
+    if not has_numbers(values):
+        raise InvalidRequest(f"layer {layer.name!r} gives no numbers that could be drawn")
+    return encode_gray(tiled(values.astype(np.float64)))
+
+
+def _inputs(asked: Asked) -> tuple[Inputs, tuple[Code, ...]]:
+    """What the graph takes, one row, and what was noticed of the picture."""
+    if isinstance(asked.read, Mapping):
+        return asked.read, asked.noticed
+    contract = asked.model.require_card().input
+    assert isinstance(contract, ImageInput)
+    pictures = fit_pictures([asked.read], contract)
+    return {INPUT_NAMES["image"]: stack(pictures)}, pictures[0].warnings
+
+
+def _names(model: Model, insides: Insides) -> str:
+    names = [layer.name for layer in insides.table(model).layers]
+    return ", ".join(names[:MOST_NAMED]) + (", …" if len(names) > MOST_NAMED else "")
+
+
+def _wanted(asked: Asked, insides: Insides) -> list[GraphLayer]:
+    """Those that are to be told. Raises NotFound."""
+    model, wanted = asked.model, asked.wishes.layer
+    layers = [layer for layer in insides.table(model).layers if wanted in (None, layer.name)]
+    if wanted is not None and not layers:
+        raise NotFound(f"model {model.name!r} has no layer {wanted!r}; there are: {_names(model, insides)}")
+    return layers
+
+
+def _seen(
+    model: Model, inputs: Inputs, layers: Sequence[GraphLayer], insides: Insides, go_on: GoOn
+) -> Iterator[tuple[GraphLayer, Array | None]]:
+    """The layers and what they gave, a lone row without the axis that counts rows; None for what NumPy has no type for.
+    `go_on` is called before each."""
+    go_on()
+    with told_as_ours(), refusals(model):
+        given = insides.activations(model, inputs, layers)
+    lone = rows_in(model, inputs) == 1
+    for layer in layers:
+        go_on()
+        values = given.pop(layer.name, None)
+        counts_rows = layer.output_shape is not None and layer.output_shape[:1] == [BATCH]
+        # An axis that depends on the numbers may be another size than the batch.
+        alone = lone and counts_rows and values is not None and len(values) == 1
+        yield layer, values[0, ...] if values is not None and alone else values

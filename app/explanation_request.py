@@ -1,0 +1,171 @@
+"""A request that a model be explained: what is wished, one picture, row or text, or tensors for a model without a card,
+checked against what the model takes, and what answering it will cost. Knows models and no HTTP; computes nothing."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app import explanation_cost as cost
+from app.card import INPUT_NAMES, Card, ImageInput
+from app.errors import BadRequest, ContentTooLarge, InvalidRequest, UnsupportedMediaType
+from app.images import Code
+from app.inside import Insides, rows_in
+from app.model import Model
+from app.occlusion import Patches, changing, patches_of
+from app.open_inference import read_request
+from app.perturbation import deciding, words_of
+from app.pictures import Opened, fit_pictures, open_pictures, stack, undecoded_pixels
+from app.rows import quoted, read_batch, require_few_and_short, what_it_takes
+from app.service import PIXEL_SECONDS
+from app.settings import Settings
+from app.uploads import Upload
+
+Array = NDArray[Any]
+Inputs = Mapping[str, Array]  # of a graph, by name
+
+TENSORS = 'tensors: send JSON, {"inputs": […]}, as under /v2'
+# Of tensors; a row or text of a model with a card is explained alone.
+MOST_ROWS = 64
+# Of more layers, or labels, no names are told in an error; and a class has no more digits.
+MOST_NAMED, MOST_DIGITS = 40, 9
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What is to be told beside the prediction and the layers' summaries."""
+
+    top: int | None = None
+    label: str | None = None  # of the class that is explained, or its index; None is the answered one
+    layer: str | None = None  # only this one, with its numbers and its picture
+    pictures: bool = False  # of all layers
+    gradients: bool = True
+    occlusion: bool = True
+    patch: int | None = None
+    stride: int | None = None
+    fill: int = 0
+
+
+@dataclass(frozen=True)
+class Asked:
+    model: Model
+    wishes: Wishes
+    read: Opened | Inputs  # a picture that is perhaps not decoded yet, or what the graph takes
+    noticed: tuple[Code, ...]  # of a picture that is decoded
+    index: int | None  # of the class that is explained; None is the answered one
+    patches: Patches | None
+    seconds: float
+
+
+def body_of(model: Model, upload: Upload) -> bytes:
+    """What came for it. Raises UnsupportedMediaType, or InvalidRequest for several files."""
+    takes_pictures = model.card is not None and isinstance(model.card.input, ImageInput)
+    if takes_pictures != (upload.document is None):
+        raise UnsupportedMediaType(f"model {model.name!r} takes {what_it_takes(model.card) if model.card else TENSORS}")
+    if upload.document is not None:
+        return upload.document
+    if len(upload.files) != 1:
+        raise InvalidRequest(f"the form has {len(upload.files)} files; one picture is explained at a time")
+    return upload.files[0]
+
+
+def read_explanation(body: bytes, model: Model, insides: Insides, wishes: Wishes, settings: Settings) -> Asked:
+    """A small picture is fitted, too; at a large one it only looks, and it is decoded where there is time."""
+    index = None if wishes.label is None else class_index(model, wishes.label)
+    if model.card is not None and isinstance(model.card.input, ImageInput):
+        return _picture(body, model, model.card.input, insides, wishes, index, settings.max_pixels)
+    inputs = _tensors(body, model) if model.card is None else _batch(body, model.card)
+    require_few_and_short(inputs, settings.max_rows, settings.max_characters)
+    weight = model.profile.weight(inputs)
+    seconds = _base(model, insides, wishes, rows_in(model, inputs), weight)
+    if model.card is not None:
+        seconds += cost.answering(model, weight)
+    if model.card is not None and wishes.occlusion:
+        [[one]] = inputs.values()
+        parts = len(words_of(one) if isinstance(one, str) else one)
+        seconds += cost.answering(model, (1 + parts) * weight)
+    return Asked(model, wishes, inputs, (), index, None, seconds)
+
+
+def _picture(
+    body: bytes, model: Model, contract: ImageInput, insides: Insides, wishes: Wishes, index: int | None, most: int
+) -> Asked:
+    read: Opened | Inputs
+    [read] = open_pictures([body], most)
+    noticed: tuple[Code, ...] = ()
+    patches, changed = None, 0
+    if wishes.occlusion:
+        patches = patches_of(contract.height, contract.width, wishes.patch, wishes.stride, wishes.fill)
+        changed = patches.count
+    seconds = _base(model, insides, wishes, 1, 1) + cost.answering(model, 1)
+    if isinstance(read, np.ndarray):
+        [picture] = fit_pictures([read], contract)
+        read, noticed = {INPUT_NAMES["image"]: stack([picture])}, picture.warnings
+        changed = int(changing(picture.pixels, patches).sum()) if patches else 0
+    else:
+        seconds += undecoded_pixels([read]) * PIXEL_SECONDS
+    if patches:
+        seconds += cost.covering(model, changed, patches.count)
+    if wishes.gradients:
+        there, to_open = insides.saliency.announce(model)
+        # Twice the model's operations are in it.
+        seconds += cost.differentiating(model) * there + cost.opening(model, 2 * to_open)
+    return Asked(model, wishes, read, noticed, index, patches, seconds)
+
+
+def _base(model: Model, insides: Insides, wishes: Wishes, rows: int, weight: float) -> float:
+    """What every explanation takes: its layers, and opening what nobody has opened yet."""
+    seconds = cost.looking(model, insides, wishes.layer, wishes.pictures, rows, weight)
+    return cost.BASE_SECONDS + seconds + cost.opening(model, insides.announce(model))
+
+
+def class_index(model: Model, label: str) -> int:
+    """Of a label of the card, or of a whole number that is none. Raises InvalidRequest with what is allowed."""
+    if model.card is None:
+        raise InvalidRequest(f"class is {quoted(label)}; model {model.name!r} has no card, so no classes are known")
+    watched = deciding(model)
+    if watched is None or not watched.by_class:
+        has = f"one number, {watched.output}, for all of them" if watched else "no number for any"
+        raise InvalidRequest(
+            f"class is {quoted(label)}; model {model.name!r} has {has}: leave class out, its answer is explained"
+        )
+    labels = model.card.labels
+    if label in labels:
+        return labels.index(label)
+    if label.isascii() and label.isdecimal() and len(label) <= MOST_DIGITS and int(label) < len(labels):
+        return int(label)
+    names = ", ".join(labels[:MOST_NAMED]) + (", …" if len(labels) > MOST_NAMED else "")
+    raise InvalidRequest(f"class is {quoted(label)}; allowed is 0 to {len(labels) - 1}, or a label: {names}")
+
+
+def _batch(body: bytes, card: Card) -> Inputs:
+    """One row or text."""
+    return {INPUT_NAMES[card.input.kind]: read_batch(body, card, 1)}
+
+
+def _tensors(body: bytes, model: Model) -> Inputs:
+    """As the Open Inference Protocol writes them; of a model with a batch axis some rows."""
+    with told_as_ours():
+        inputs = read_request(body, None, model.signature).inputs
+    if not model.profile.batched or not model.signature.required:
+        return inputs
+    rows = sorted({len(inputs[name]) for name in model.signature.required})
+    if len(rows) > 1:
+        raise InvalidRequest(f"the inputs have {', '.join(map(str, rows))} rows; equally many are allowed in all")
+    if rows == [0]:
+        raise InvalidRequest(f"the inputs have no rows; 1 to {MOST_ROWS} are allowed")
+    if rows[0] > MOST_ROWS:
+        raise ContentTooLarge(f"the inputs have {rows[0]:,} rows; at most {MOST_ROWS} are explained at once")
+    return inputs
+
+
+@contextmanager
+def told_as_ours() -> Iterator[None]:
+    """Faults of tensors have another status where the protocol is not spoken."""
+    try:
+        yield
+    except BadRequest as error:
+        raise InvalidRequest(error.detail) from error
