@@ -7,21 +7,22 @@ from fastapi import APIRouter, Depends, Path, Request, Response
 from fastapi.openapi.models import Example
 from pydantic import TypeAdapter
 
-from app.computation import TOO_LATE, Work, compute, require_room_for
+from app.computation import TOO_LATE, Telling, Work, compute, require_room_for, stream
 from app.errors import ContentTooLarge, DeadlineExceeded, InvalidRequest, NotFound, UnsupportedMediaType
+from app.events import MEDIA_TYPE as EVENTS
 from app.lab.descent import Graphs
-from app.lab.descent_answer import Descent, Lessons, answer, events, lessons
+from app.lab.descent_answer import Descent, Lessons, answer, lessons, tell
 from app.lab.descent_request import MOST_BYTES, Asked, DescentRequest, read_descent, require_problem
 from app.problems import documented, documented_as, documented_overload
 from app.routes.accepted import JSON, wants
 from app.routes.callers import gone
 from app.routes.dependencies import DeadlineDep, ServiceDep
+from app.routes.streams import EventStream
 from app.uploads import read_json
 
 router = APIRouter(tags=["gradients"])
 
 COUNTED_AS = "train/problem"
-EVENTS = "text/event-stream"
 NAMES: dict[str, Example] = {name: {"value": name} for name in ("rosenbrock", "xor", "iris")}
 BODY: dict[str, Any] = {
     "requestBody": {"required": True, "content": {JSON: {"schema": TypeAdapter(DescentRequest).json_schema()}}}
@@ -55,6 +56,12 @@ FAULTS = {
 
 def _work(graphs: Graphs, problem: str) -> Work[Asked]:
     return Work(COUNTED_AS, partial(_read, problem, graphs), lambda asked, go_on: answer(asked, graphs, go_on))
+
+
+def _telling(graphs: Graphs, problem: str) -> Telling[Asked]:
+    return Telling(
+        COUNTED_AS, partial(_read, problem, graphs), lambda asked, go_on, send: tell(asked, graphs, go_on, send)
+    )
 
 
 def _read(problem: str, graphs: Graphs, body: bytes) -> Asked:
@@ -92,16 +99,14 @@ async def descend(
 ) -> Response:
     """Loss, accuracy, gradient norms and weights before the first step and after each. Both the gradients and the step
     are graphs exported from PyTorch, in float64. Nothing is kept here: the answer has what goes on from where it ends.
-    With `Accept: text/event-stream` each step is an event; all are computed before the first is sent."""
+    With `Accept: text/event-stream` each step is an event, `step`, sent as it is taken; then comes `end` with the rest,
+    or `problem` in the place of it if the steps could not go on."""
     problem, body = asked
-    work = _work(service.lab.descent, problem)
-    wants_events = wants(EVENTS, request.headers.get("accept", ""))
-    if wants_events:
-        work = Work(work.counted_as, work.read, work.answer, _events)
-    told = await compute(service, work, body, deadline, lambda: gone(request.receive))
+    graphs = service.lab.descent
+    if wants(EVENTS, request.headers.get("accept", "")):
+        return EventStream(
+            await stream(service, _telling(graphs, problem), body, deadline, lambda: gone(request.receive))
+        )
+    told = await compute(service, _work(graphs, problem), body, deadline, lambda: gone(request.receive))
     headers = {"Server-Timing": told.timings.header(), "Vary": "Accept"}
-    return Response(told.body, media_type=EVENTS if wants_events else JSON, headers=headers)
-
-
-def _events(told: Any) -> bytes:
-    return events(told)
+    return Response(told.body, media_type=JSON, headers=headers)

@@ -1,9 +1,8 @@
-"""GET /train and POST /train/{problem}: steps that go on from where others ended, events, and what is refused."""
+"""GET /train and POST /train/{problem}: steps that go on from where others ended, and what is refused."""
 
 import math
 from typing import Any
 
-import orjson
 import pytest
 from fastapi.testclient import TestClient
 
@@ -96,18 +95,6 @@ def test_divergence_ends_it_and_is_told(client: TestClient) -> None:
     assert told["stopped"]["code"] == "diverged"
     assert len(told["steps"]) < 20
     assert told["steps"][-1]["loss"] is None
-
-
-def test_steps_as_events(client: TestClient) -> None:
-    settings = {"optimiser": "adam", "steps": 3}
-    answer = client.post("/train/rosenbrock", json=settings, headers={"Accept": "text/event-stream"})
-    events = [dict(line.split(": ", 1) for line in event.split("\n")) for event in answer.text.strip().split("\n\n")]
-    told = train(client, "rosenbrock", **settings)
-
-    assert answer.headers["content-type"] == "text/event-stream; charset=utf-8"
-    assert [event["event"] for event in events] == ["step"] * 4 + ["end"]
-    assert [orjson.loads(event["data"]) for event in events[:-1]] == told["steps"]
-    assert orjson.loads(events[-1]["data"]) == {name: each for name, each in told.items() if name != "steps"}
 
 
 def test_lessons_list_what_can_be_sent(client: TestClient) -> None:
