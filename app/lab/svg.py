@@ -4,6 +4,8 @@ import math
 from collections.abc import Iterable
 from html import escape
 
+# Of these sizes numbers of an axis are written out; of more digits than these only rounding tells anything.
+LEAST_PLAIN, PLAIN, DIGITS = 1e-5, 1e7, 12
 # Ink, what is less important, what belongs to gradients.
 BLACK, GRAY, RED = "#1b1f24", "#57606a", "#b3261e"
 STYLE = f"""
@@ -24,7 +26,19 @@ def picture(title: str, width: float, height: float, style: str, parts: Iterable
 
 
 def number(value: float | None) -> str:
-    """Three digits; what is undefined is a question mark."""
+    """Three digits, for reading beside others; what is undefined is a question mark."""
     if value is None or math.isnan(value):
         return "?"
     return ("∞" if value > 0 else "−∞") if math.isinf(value) else f"{value:.3g}".replace("-", "−")
+
+
+def tick(value: float) -> str:
+    """A round number of an axis, with all of its digits: its neighbours may differ in the last. Where there are very
+    many it is written as 2.5e−7."""
+    if value == 0 or LEAST_PLAIN <= abs(value) < PLAIN:
+        text = f"{value:,.{DIGITS}f}" if abs(value) < 1 else f"{value:,.{DIGITS}g}"
+        text = text.rstrip("0").rstrip(".") if "." in text else text
+    else:
+        digits, exponent = f"{value:.{DIGITS - 1}e}".split("e")
+        text = f"{digits.rstrip('0').rstrip('.')}e{int(exponent)}"
+    return text.replace("-", "−")
