@@ -22,7 +22,8 @@ class LayerTold(TypedDict):
     flat: Annotated[
         float,
         Field(
-            description=f"Share of samples and units whose derivative is below {SATURATED:.0%} of the greatest there is."
+            description=f"Share of samples and units whose derivative is below {SATURATED:.0%} of the greatest there "
+            "is."
         ),
     ]
     dead: Annotated[
