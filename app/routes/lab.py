@@ -40,8 +40,7 @@ def gives_too(media_type: str, description: str, schema: dict[str, Any]) -> Resp
 
 
 def faults(named: Mapping[int, Fault]) -> Responses:
-    """The `responses` of a route that reads a body, or only waits for its turn, and refuses like this; beyond the time
-    that is allowed it does so in any case."""
+    """The `responses` of a route that refuses like this, and in any case when too much waits or the time is over."""
     return documented_as({**named, 504: named.get(504, LATE)}) | documented_overload()
 
 
