@@ -1,11 +1,13 @@
-"""The way of a request to the lab: admitted, read, computed in a thread, told. Knows no HTTP; app/lab computes."""
+"""The way of a request to the lab: admitted, read, computed in a thread, told, at once or piece by piece. Knows no
+HTTP; app/lab computes."""
 
 import asyncio
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Generic, NamedTuple, Protocol, TypeVar
+from collections import deque
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, replace
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import orjson
 
@@ -25,6 +27,8 @@ class Estimated(Protocol):
 A = TypeVar("A", bound=Estimated)
 # Called before each piece of work; raises if it is not wanted any more.
 GoOn = Callable[[], None]
+# Takes a piece of an answer, from the thread that computes it.
+Send = Callable[[bytes], None]
 
 
 @dataclass(frozen=True)
@@ -38,13 +42,31 @@ class Work(Generic[A]):
     written: Callable[[object], bytes] = orjson.dumps
 
 
+@dataclass(frozen=True)
+class Telling(Generic[A]):
+    """Work whose answer is told while it is computed: `tell` sends its pieces."""
+
+    counted_as: str
+    read: Callable[[bytes], A]
+    tell: Callable[[A, GoOn, Send], None]
+
+
+def drawn(work: Work[A], draw: Callable[[Any], str]) -> Work[A]:
+    """The same, told as a picture, SVG."""
+    return replace(
+        work,
+        answer=lambda asked, go_on: draw(work.answer(asked, go_on)),
+        written=lambda picture: str(picture).encode(),
+    )
+
+
 class _Computed(NamedTuple):
     body: bytes
     started: float
     ended: float
 
 
-def require_room_for(service: Service, work: Work[A]) -> None:
+def require_room_for(service: Service, work: Work[A] | Telling[A]) -> None:
     """Before a body is read. Raises Overloaded."""
     service.scheduler.require_room(_metrics(service, work))
 
@@ -85,6 +107,71 @@ async def compute(
     return Answer(computed.body, Timings(read - admission.started, queue_seconds, seconds))
 
 
+class Pieces:
+    """An asynchronous iterator of an answer that is being computed: whatever has come since it was last asked. It ends
+    with the computation, and raises what ended that.
+
+    The thread waits for no reader, so that a slow one holds up neither it nor other callers. What nobody has taken yet
+    is kept; it is no more than the whole answer, which the limits of a request bound."""
+
+    def __init__(self, computation: Callable[[Send], Coroutine[Any, Any, Answer]]) -> None:
+        self._loop, self._news = asyncio.get_running_loop(), asyncio.Event()
+        self._kept: deque[bytes] = deque()
+        self._computing = asyncio.ensure_future(computation(self._send))
+        self._computing.add_done_callback(self._end)
+
+    def __aiter__(self) -> "Pieces":
+        return self
+
+    async def __anext__(self) -> bytes:
+        while not self._kept:
+            if self._computing.done():
+                self._computing.result()
+                raise StopAsyncIteration
+            self._news.clear()
+            await self._news.wait()
+        return b"".join([self._kept.popleft() for _ in range(len(self._kept))])
+
+    async def begin(self) -> None:
+        """Waits until there is something to take, or raises what ended the computation before."""
+        self._kept.appendleft(await anext(self, b""))
+
+    async def aclose(self) -> None:
+        """Nobody wants more: the thread stops before its next piece of work."""
+        self._computing.cancel()
+
+    def _send(self, piece: bytes) -> None:
+        """In the thread."""
+        self._kept.append(piece)
+        self._loop.call_soon_threadsafe(self._news.set)
+
+    def _end(self, computing: "asyncio.Future[Answer]") -> None:
+        self._news.set()
+        if not computing.cancelled():
+            computing.exception()  # whoever takes the pieces is told; asyncio is not to say that nobody was
+
+
+async def stream(
+    service: Service, telling: Telling[A], body: bytes, deadline: float | None, gone: Gone | None = None
+) -> Pieces:
+    """As `compute`, whose way it goes. What is wrong before the first piece is raised here, what is later by the
+    pieces."""
+
+    def computation(send: Send) -> Coroutine[Any, Any, Answer]:
+        work: Work[A] = Work(
+            telling.counted_as, telling.read, lambda asked, go_on: telling.tell(asked, go_on, send), lambda _: b""
+        )
+        return compute(service, work, body, deadline, gone)
+
+    pieces = Pieces(computation)
+    try:
+        await pieces.begin()
+    except BaseException:
+        await pieces.aclose()
+        raise
+    return pieces
+
+
 async def _read(service: Service, work: Work[A], body: bytes, gone: Gone | None) -> A:
     """A long body in a thread, which does not begin when nobody waits any more."""
     if len(body) <= INLINE_BYTES:
@@ -98,5 +185,5 @@ def _computed(work: Work[A], asked: A, go_on: GoOn) -> _Computed:
     return _Computed(body, started, time.perf_counter())
 
 
-def _metrics(service: Service, work: Work[A]) -> ModelMetrics:
+def _metrics(service: Service, work: Work[A] | Telling[A]) -> ModelMetrics:
     return service.worker.model(work.counted_as, "")

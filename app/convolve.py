@@ -48,22 +48,28 @@ class AskedOfPicture:
         return Asked(self.layer, reduced(decode_picture(self.picture), MOST_SIDE).astype(np.float64))
 
 
-def work_on(body: bytes | Picture, address: InAddress, max_pixels: int, drawn: bool) -> tuple[Work[Any], bytes]:
-    """What is to be done, and with which bytes. Raises InvalidRequest for parameters that say nothing there."""
+Read = Callable[[bytes], Asked | AskedOfPicture]
+
+
+def reading(body: bytes | Picture, address: InAddress, max_pixels: int) -> tuple[Read, bytes]:
+    """How it is to be read, and which bytes. Raises InvalidRequest for parameters that say nothing there."""
     if isinstance(body, Picture):
         layer = read_layer(members(address))
-        return work_by(lambda file: _look_at(file, layer, max_pixels), drawn), body.file
+        return lambda file: _look_at(file, layer, max_pixels), body.file
     for name, value in address._asdict().items():
         if value is not None:
             raise InvalidRequest(f"{name} is in the address; with JSON it is a member of the body")
-    return work_by(read_convolution, drawn), body
+    return read_convolution, body
 
 
-def work_by(read: Callable[[bytes], Asked | AskedOfPicture], drawn: bool) -> Work[Any]:
-    """To be told as JSON, or the last stage as a PNG."""
-    if drawn:
-        return Work(CONVOLUTION, read, lambda asked, go_on: encode_gray(shades(_stages(asked, go_on).last)), _as_it_is)
+def telling(read: Read) -> Work[Any]:
+    """Every stage, as JSON."""
     return Work(CONVOLUTION, read, lambda asked, go_on: told(_stages(asked, go_on)))
+
+
+def drawing(read: Read) -> Work[Any]:
+    """The last stage, as a PNG."""
+    return Work(CONVOLUTION, read, lambda asked, go_on: encode_gray(shades(_stages(asked, go_on).last)), _as_it_is)
 
 
 def members(address: InAddress) -> dict[str, Any]:
@@ -107,4 +113,4 @@ def _as_it_is(png: object) -> bytes:
     return png
 
 
-OF_MATRIX = work_by(read_convolution, drawn=False)
+OF_MATRIX = telling(read_convolution)

@@ -161,7 +161,9 @@ def examples(store: Store, lab: LabGraphs, insides: Insides) -> dict[tuple[str, 
         ),
         (ACTIVATIONS, "post"): activation_answer.answer(read_activation(orjson.dumps(ACTIVATIONS_EXAMPLE))),
         (CONVOLUTION, "get"): kernel_list(),
-        (CONVOLUTION, "post"): told(stages(read_convolution(orjson.dumps(CONVOLUTION_EXAMPLE)))),
+        (CONVOLUTION, "post"): orjson.loads(
+            orjson.dumps(told(stages(read_convolution(orjson.dumps(CONVOLUTION_EXAMPLE)))))
+        ),
         (EXPRESSION, "post"): expression_answer.answer(read_expression(orjson.dumps(demo_answer.EXPRESSION))),
         ("/gradients/flow", "post"): flow_answer.answer(read_flow(orjson.dumps(FLOW_EXAMPLE))),
         ("/gradients/approximation", "post"): approximation_answer.answer(

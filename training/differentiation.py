@@ -16,11 +16,12 @@ from torch.fx.experimental.proxy_tensor import make_fx
 aten = torch.ops.aten
 
 
-def traced(function: Callable[..., tuple[Tensor, ...]], examples: tuple[Tensor, ...]) -> GraphModule:
+def traced(function: Callable[..., tuple[Tensor, ...]], examples: tuple[Tensor, ...], core: bool = True) -> GraphModule:
     """The function's operations, those of `torch.autograd.grad` inside it too. Sizes stay open, unless the function
-    itself fixes them; parameters that it closes over must not require gradients."""
+    itself fixes them; parameters that it closes over must not require gradients. Operations are taken apart into those
+    of PyTorch's core; unless `core`, those that ONNX has too stay whole, and round as they do in PyTorch."""
     table: dict[Any, Callable[..., Any]] = {
-        **core_aten_decompositions(),
+        **(core_aten_decompositions() if core else {}),
         aten.convolution_backward.default: _convolution_backward,
         aten.max_pool2d_with_indices_backward.default: _max_pool_backward,
     }

@@ -11,7 +11,6 @@ import onnx
 import torch
 from torch import Tensor
 from torch.autograd.graph import Node
-from torch.fx.experimental.proxy_tensor import make_fx
 
 from app.card import (
     Axis,
@@ -25,6 +24,7 @@ from app.card import (
     write_demo,
 )
 from training import export
+from training.differentiation import traced
 
 
 class Computed(NamedTuple):
@@ -78,10 +78,10 @@ def program_of(demo: Demo) -> bytes:
     # Several numbers along each axis, and not equally many, so that none is taken for fixed or for another.
     sizes = {name: 3 + place for place, name in enumerate(demo.axes)}
     examples = tuple(_example(each, sizes) for each in demo.inputs)
-    traced = make_fx(outputs, tracing_mode="symbolic" if demo.axes else "real")(*examples)
+    module = traced(outputs, examples, core=False)
     dims = {name: torch.export.Dim(name) for name in demo.axes}
     shapes = tuple({place: dims[axis] for place, axis in enumerate(each.shape)} for each in demo.inputs)
-    graph = export.graph_of(traced, examples, [each.name for each in demo.inputs], names, shapes)
+    graph = export.graph_of(module, examples, [each.name for each in demo.inputs], names, shapes)
     model = onnx.load_from_string(graph)
     onnx.helper.set_model_props(model, write_demo(card_of(demo)))
     return bytes(model.SerializeToString())

@@ -28,6 +28,10 @@ class Activation:
     default: float = 0.0
     at_zero: Callable[[Parameters], float] | None = None  # what is taken for the derivative, if there is a kink
 
+    @property
+    def by_default(self) -> Parameters:
+        return {} if self.parameter is None else {self.parameter: self.default}
+
 
 ACTIVATIONS: Mapping[str, Activation] = {
     "step": Activation("x > 0", lambda given: 0, at_zero=lambda given: 0),
@@ -59,7 +63,7 @@ def curve(activation: Activation, x: Floats, given: Parameters) -> Curve:
     at = variable(x)
     result = _computed(activation, at, given)
     [derivatives] = gradients(result, np.ones(x.shape), [at])
-    return Curve(result.value, derivatives, _saturated(derivatives, activation.steepest(given)))
+    return Curve(result.value, derivatives, saturated(derivatives, activation.steepest(given)))
 
 
 def softmax(x: Floats) -> Curve:
@@ -68,7 +72,7 @@ def softmax(x: Floats) -> Curve:
     result = _computed(ACTIVATIONS[SOFTMAX], at, {})
     [full] = jacobian(result, [at])
     own = np.diagonal(full)
-    return Curve(result.value, own, _saturated(own, ACTIVATIONS[SOFTMAX].steepest({})), full)
+    return Curve(result.value, own, saturated(own, ACTIVATIONS[SOFTMAX].steepest({})), full)
 
 
 def _computed(activation: Activation, at: Result, given: Parameters) -> Result:
@@ -76,6 +80,7 @@ def _computed(activation: Activation, at: Result, given: Parameters) -> Result:
     return run(read_formula(activation.expression, ["x", *given]), {"x": at, **parameters})[-1]
 
 
-def _saturated(derivatives: Floats, steepest: float) -> Mask:
+def saturated(derivatives: Floats, steepest: float) -> Mask:
+    """`steepest` is the greatest derivative that the function has anywhere."""
     flat: Mask = (derivatives == 0) | (np.abs(derivatives) < SATURATED * steepest)
     return flat

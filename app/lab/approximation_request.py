@@ -1,6 +1,5 @@
 """What a caller asks of networks that follow a curve, out of JSON, within limits. Knows no HTTP."""
 
-import math
 from dataclasses import dataclass
 from typing import Annotated, Any, NotRequired
 
@@ -10,7 +9,7 @@ from typing_extensions import TypedDict
 
 from app.errors import InvalidRequest
 from app.lab.approximation import Floats, Samples
-from app.lab.document import read_object, whole
+from app.lab.document import number, read_object, whole
 from app.lab.formula import Formula, read_formula, run
 from app.lab.tape import variable
 from app.rows import quoted
@@ -93,11 +92,11 @@ def read_approximation(body: bytes) -> Asked:
     if not isinstance(curve, str):
         raise InvalidRequest(f"curve is {quoted(curve)}; allowed is a formula of x")
     formula = read_formula(curve, ["x"])
-    low = _number(document, "low", LOW, -MOST_VALUE, MOST_VALUE)
-    high = _number(document, "high", HIGH, -MOST_VALUE, MOST_VALUE)
+    low = number(document, "low", LOW, -MOST_VALUE, MOST_VALUE)
+    high = number(document, "high", HIGH, -MOST_VALUE, MOST_VALUE)
     if not high - low >= NARROWEST * max(1.0, abs(low), abs(high)):
         raise InvalidRequest(f"high is {high:g}; allowed is more than low, {low:g}")
-    noise = _number(document, "noise", NOISE, 0, MOST_NOISE)
+    noise = number(document, "noise", NOISE, 0, MOST_NOISE)
     points = whole(document, "points", POINTS, FEWEST_POINTS, MOST_POINTS)
     seed = whole(document, "seed", 0, 0, MOST_SEED)
     clean, exact = (_on(formula, np.linspace(low, high, count)) for count in (GRID, points))
@@ -127,13 +126,6 @@ def _on(formula: Formula, x: Floats) -> Samples:
             f"{MOST_VALUE**2:g} everywhere from low to high"
         )
     return Samples(x, y)
-
-
-def _number(document: dict[str, Any], name: str, default: float, least: float, most: float) -> float:
-    value = document.get(name, default)
-    if type(value) not in (int, float) or not math.isfinite(value) or not least <= value <= most:
-        raise InvalidRequest(f"{name} is {quoted(value)}; allowed is a number of {least:g} to {most:g}")
-    return float(value)
 
 
 def _units(value: Any) -> tuple[int, ...]:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from app.lab import svg
 from app.lab.curves import Axis, are_equal, ticks
 
-WIDTH, HEIGHT, LEFT, LEGEND, HEAD, BETWEEN, FOOT = 560, 220, 76, 170, 44, 60, 44
+WIDTH, HEIGHT, LEFT, LEGEND, HEAD, BETWEEN, FOOT = 560, 220, 92, 170, 44, 60, 44
 ROOM = 0.06  # of the height, above and below
 COLOURS = ("#0969da", "#b3261e", "#1a7f37", "#8250df", "#bf8700", "#57606a")
 STYLE = """
@@ -52,10 +52,10 @@ def _panel(panel: Panel, top: float) -> Iterator[str]:
     for value in ticks(across.least, across.greatest):
         place = across(value)
         yield f'<line class="grid" x1="{place:g}" y1="{top:g}" x2="{place:g}" y2="{bottom:g}"/>'
-        yield f'<text class="text" x="{place:g}" y="{bottom + 16:g}" text-anchor="middle">{svg.number(value)}</text>'
+        yield f'<text class="text" x="{place:g}" y="{bottom + 16:g}" text-anchor="middle">{svg.tick(value)}</text>'
     for value in ticks(up.least, up.greatest, whole=panel.powers):
         place = up(value)
-        shown = f"10^{svg.number(value)}" if panel.powers else svg.number(value)
+        shown = f"10^{svg.tick(value)}" if panel.powers else svg.tick(value)
         yield f'<line class="grid" x1="{LEFT}" y1="{place:g}" x2="{LEFT + WIDTH}" y2="{place:g}"/>'
         yield f'<text class="text" x="{LEFT - 8}" y="{place + 4:g}" text-anchor="end">{shown}</text>'
     if panel.dots:

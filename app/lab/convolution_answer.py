@@ -2,9 +2,11 @@
 no HTTP."""
 
 from collections.abc import Callable
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
+import orjson
+from numpy.typing import NDArray
 from pydantic import Field
 from typing_extensions import TypedDict
 
@@ -118,6 +120,7 @@ def stages(asked: Asked, go_on: Callable[[], None] = lambda: None) -> Stages:
 
 
 def told(found: Stages) -> Convolved:
+    """To be written by orjson, which takes the matrices as they are."""
     layer, convolved, pooled = found.asked.layer, found.convolved, found.pooled
     return Convolved(
         input=_numbers(found.asked.matrix),
@@ -158,7 +161,7 @@ def _pooling(pooling: Pooling, pooled: Pooled) -> PoolingTold:
         kind=pooling.kind,
         size=pooling.size,
         stride=pooling.stride,
-        winners=None if pooled.winners is None else np.moveaxis(pooled.winners, 0, -1).tolist(),
+        winners=None if pooled.winners is None else _rows(np.moveaxis(pooled.winners, 0, -1)),
     )
 
 
@@ -176,8 +179,14 @@ def _require_fit(
 
 def _numbers(values: Floats) -> NumbersTold:
     return NumbersTold(
-        shape=list(values.shape), least=float(values.min()), greatest=float(values.max()), values=values.tolist()
+        shape=list(values.shape), least=float(values.min()), greatest=float(values.max()), values=_rows(values)
     )
+
+
+def _rows(numbers: NDArray[Any]) -> Any:
+    """As JSON already, a matrix at a time: lists of hundreds of thousands of numbers would hold up all other threads
+    while they are made."""
+    return orjson.Fragment(orjson.dumps(np.ascontiguousarray(numbers), option=orjson.OPT_SERIALIZE_NUMPY))
 
 
 def _padding(padding: Padding) -> PaddingTold:

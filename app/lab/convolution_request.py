@@ -76,7 +76,7 @@ class Layer:
     pooling: Pooling | None
 
     def seconds(self, elements: int) -> float:
-        products = (self.kernel.values.size if self.kernel else 0) + (8 * self.pooling.size**2 if self.pooling else 0)
+        products = (self.kernel.values.size if self.kernel else 0) + (16 * self.pooling.size if self.pooling else 0)
         return elements * (NUMBER_SECONDS + PRODUCT_SECONDS * products)
 
 

@@ -11,7 +11,7 @@ from app.lab import svg
 from app.lab.activation_answer import Activated
 from app.lab.activations import SATURATED, SOFTMAX
 
-WIDTH, HEIGHT, LEFT, RIGHT, HEAD, BETWEEN, FOOT = 640, 200, 64, 24, 64, 48, 40
+WIDTH, HEIGHT, LEFT, RIGHT, HEAD, BETWEEN, FOOT = 640, 200, 92, 24, 64, 48, 40
 ROOM = 0.08  # of the height, above and below a curve
 TICKS = 6
 ROUNDING, SMALLEST = 1e-12, 1e-300
@@ -82,11 +82,11 @@ def _panel(title: str, values: Sequence[float], points: Points, across: Axis, to
         place = across(value)
         line = "grid" if as_bars else _line(value)  # a bar's place is no number
         yield f'<line class="{line}" x1="{place:g}" y1="{top:g}" x2="{place:g}" y2="{bottom:g}"/>'
-        yield f'<text class="text" x="{place:g}" y="{bottom + 16:g}" text-anchor="middle">{svg.number(value)}</text>'
+        yield f'<text class="text" x="{place:g}" y="{bottom + 16:g}" text-anchor="middle">{svg.tick(value)}</text>'
     for value in ticks(up.least, up.greatest):
         place = up(value)
         yield f'<line class="{_line(value)}" x1="{LEFT}" y1="{place:g}" x2="{LEFT + WIDTH}" y2="{place:g}"/>'
-        yield f'<text class="text" x="{LEFT - 8}" y="{place + 4:g}" text-anchor="end">{svg.number(value)}</text>'
+        yield f'<text class="text" x="{LEFT - 8}" y="{place + 4:g}" text-anchor="end">{svg.tick(value)}</text>'
     if as_bars:
         yield from _bars(points.x, values, across, up, kind)
     else:

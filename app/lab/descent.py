@@ -13,8 +13,6 @@ from numpy.typing import NDArray
 
 FOLDER = Path(__file__).parent / "descent"
 LOSS, ACCURACY, GRADIENT, NEXT = "loss", "accuracy", "gradient_", "next_"
-# So many steps between two looks whether they are still wanted.
-STRETCH = 50
 
 Floats = NDArray[np.float64]
 Weights = Mapping[str, Floats]
@@ -185,11 +183,10 @@ def descend(
     go_on: Callable[[], None] = lambda: None,
 ) -> Iterator[tuple[Position, Seen]]:
     """The start and what is seen there, then the same after each step; ends before that where a number becomes infinite
-    or undefined."""
+    or undefined. `go_on` is called before each."""
     position = start
     for taken in range(steps + 1):
-        if taken % STRETCH == 0:
-            go_on()
+        go_on()
         seen = look(problem, position.weights)
         yield position, seen
         if taken == steps or not is_finite(seen):

@@ -1,5 +1,5 @@
-"""What a caller of a descent is answered: each step, and where to go on from; as JSON or as server-sent events. Knows
-no HTTP."""
+"""What a caller of a descent is answered: each step, and where to go on from; whole, or as events while it is
+computed. Knows no HTTP."""
 
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -9,6 +9,7 @@ import orjson
 from pydantic import Field
 from typing_extensions import TypedDict
 
+from app.events import event
 from app.lab.descent import OPTIMISERS, PROBLEMS, Graphs, Position, Seen, descend, is_finite, settings_for
 from app.lab.descent_request import Asked
 
@@ -101,30 +102,39 @@ def lessons(graphs: Graphs) -> Lessons:
 
 
 def answer(asked: Asked, graphs: Graphs, go_on: Callable[[], None] = lambda: None) -> Descent:
-    """`go_on` is called now and then, and what it raises ends it."""
+    """`go_on` is called before each step, and what it raises ends it."""
+    steps: list[StepTold] = []
+    told = _descended(asked, graphs, go_on, steps.append)
+    told["steps"] = steps
+    return told
+
+
+def tell(asked: Asked, graphs: Graphs, go_on: Callable[[], None], send: Callable[[bytes], None]) -> None:
+    """As server-sent events, each as soon as it is known: a `step` for each step, then an `end` with the rest."""
+    told = _descended(asked, graphs, go_on, lambda step: send(event("step", orjson.dumps(step))))
+    rest = {name: value for name, value in told.items() if name != "steps"}
+    send(event("end", orjson.dumps(rest)))
+
+
+def _descended(asked: Asked, graphs: Graphs, go_on: Callable[[], None], each: Callable[[StepTold], None]) -> Descent:
+    """Without the steps, of which `each` is told."""
     optimiser = graphs.optimiser(asked.optimiser)
     with np.errstate(all="ignore"):  # what diverges is told
-        way = list(descend(asked.problem, optimiser, asked.facts, asked.start, asked.settings, asked.steps, go_on))
-        steps = [_told(position, each, asked.tell_weights) for position, each in way]
-    last, seen = way[-1]
+        for last, seen in descend(
+            asked.problem, optimiser, asked.facts, asked.start, asked.settings, asked.steps, go_on
+        ):
+            each(_told(last, seen, asked.tell_weights))
     code = "steps" if is_finite(seen) else "diverged"
     return Descent(
         problem=asked.name,
         optimiser=asked.optimiser,
         settings=dict(asked.settings),
-        steps=steps,
+        steps=[],
         weights=_weights(last),
-        state={name: each.tolist() for name, each in last.state.items()},
+        state={name: value.tolist() for name, value in last.state.items()},
         steps_so_far=last.steps,
         stopped=Stopped(code=code, message=MESSAGES[code]),
     )
-
-
-def events(told: Descent) -> bytes:
-    """As server-sent events (HTML standard, section 9.2): a `step` for each, then an `end` with the rest."""
-    rest = {name: value for name, value in told.items() if name != "steps"}
-    parts = [*(("step", each) for each in told["steps"]), ("end", rest)]
-    return b"".join(b"event: %b\ndata: %b\n\n" % (kind.encode(), orjson.dumps(data)) for kind, data in parts)
 
 
 def _told(position: Position, seen: Seen, tell_weights: bool) -> StepTold:

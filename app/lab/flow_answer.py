@@ -8,9 +8,10 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from app.lab import charts
+from app.lab.activations import SATURATED
 from app.lab.charts import Line
 from app.lab.flow_request import Asked
-from app.lab.gradient_flow import FLAT, Layer, flow, network
+from app.lab.gradient_flow import Layer, flow, network
 
 
 class LayerTold(TypedDict):
@@ -20,7 +21,10 @@ class LayerTold(TypedDict):
     deviation: Annotated[float, Field(description="Its standard deviation.")]
     flat: Annotated[
         float,
-        Field(description=f"Share of samples and units whose derivative is below {FLAT:.0%} of the greatest there is."),
+        Field(
+            description=f"Share of samples and units whose derivative is below {SATURATED:.0%} of the greatest there "
+            "is."
+        ),
     ]
     dead: Annotated[
         int, Field(description="Units that are flat for all samples: a step changes next to nothing before them.")

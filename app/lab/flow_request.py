@@ -8,7 +8,7 @@ from typing_extensions import TypedDict
 
 from app.errors import InvalidRequest
 from app.lab.document import read_object, whole
-from app.lab.gradient_flow import ACTIVATIONS, STARTS
+from app.lab.gradient_flow import LAYERS, STARTS
 from app.rows import quoted
 
 MOST_BYTES = 10_000  # who reads the body sees to it
@@ -25,7 +25,7 @@ class FlowRequest(TypedDict):
     activations: NotRequired[
         Annotated[
             list[Literal["sigmoid", "tanh", "relu"]],
-            Field(description="Which; all of them if it is left out.", min_length=1, max_length=len(ACTIVATIONS)),
+            Field(description="Which; all of them if it is left out.", min_length=1, max_length=len(LAYERS)),
         ]
     ]
     depth: NotRequired[Annotated[int, Field(description="Hidden layers.", default=DEPTH, ge=1, le=MOST_DEPTH)]]
@@ -70,7 +70,7 @@ def read_flow(body: bytes) -> Asked:
     if not isinstance(start, str) or start not in STARTS:
         raise InvalidRequest(f"start is {quoted(start)}; allowed is one of {', '.join(STARTS)}")
     return Asked(
-        _activations(document.get("activations", list(ACTIVATIONS))),
+        _activations(document.get("activations", list(LAYERS))),
         whole(document, "depth", DEPTH, 1, MOST_DEPTH),
         whole(document, "width", WIDTH, 1, MOST_WIDTH),
         whole(document, "samples", SAMPLES, 1, MOST_SAMPLES),
@@ -80,9 +80,9 @@ def read_flow(body: bytes) -> Asked:
 
 
 def _activations(value: Any) -> tuple[str, ...]:
-    known = isinstance(value, list) and all(isinstance(each, str) and each in ACTIVATIONS for each in value)
+    known = isinstance(value, list) and all(isinstance(each, str) and each in LAYERS for each in value)
     if not known or not value or len(set(value)) != len(value):
         raise InvalidRequest(
-            f"activations is {quoted(value)}; allowed is a list of {', '.join(ACTIVATIONS)}, each once at most"
+            f"activations is {quoted(value)}; allowed is a list of {', '.join(LAYERS)}, each once at most"
         )
     return tuple(value)

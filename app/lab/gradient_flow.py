@@ -9,15 +9,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from app.lab.activations import ACTIVATIONS, saturated
 from app.lab.chain_rule import backward, each_use
 from app.lab.operations import RELU, SIGMOID, TANH, matmul, multiply, subtract, sum_
 from app.lab.tape import Floats, Mask, Operation, Result, apply, constant, variable
 
-ACTIVATIONS: Mapping[str, Operation] = {"sigmoid": SIGMOID, "tanh": TANH, "relu": RELU}
-# The greatest derivative that each has.
-STEEPEST = {"sigmoid": 0.25, "tanh": 1.0, "relu": 1.0}
-# A unit whose derivative is below this share of the greatest lets next to nothing through.
-FLAT = 0.01
+# Those of app/lab/activations.py that a layer can have here, with their defaults.
+LAYERS: Mapping[str, Operation] = {"sigmoid": SIGMOID, "tanh": TANH, "relu": RELU}
 # Standard deviation of a weight between so many inputs and outputs: Glorot and Bengio 2010, He et al. 2015.
 STARTS: Mapping[str, Callable[[int, int], float]] = {
     "xavier": lambda inputs, outputs: (2 / (inputs + outputs)) ** 0.5,
@@ -41,7 +39,7 @@ class Layer(NamedTuple):
     gradient_norm: float  # of the loss by the layer's weights
     mean: float  # of what it gives, over samples and units
     deviation: float
-    flat: float  # share of samples and units with a derivative below FLAT of the steepest; 0 for the output
+    flat: float  # share of samples and units for which the activation is saturated; 0 for the output
     dead: int  # units that are so for all samples
 
 
@@ -58,14 +56,15 @@ def network(depth: int, width: int, samples: int, start: str, seed: int) -> Netw
 
 def flow(network: Network, activation: str, go_on: Callable[[], None] = lambda: None) -> tuple[float, list[Layer]]:
     """The loss, and each layer from the first hidden one to the output. `go_on` is called before each layer."""
+    facts = ACTIVATIONS[activation]
+    steepest = facts.steepest(facts.by_default)
     weights = [variable(each) for each in network.weights]
     hidden, outputs, flat = constant(network.inputs), list[Result](), list[Mask]()
     for weight in weights[:-1]:
         go_on()
-        hidden = apply(ACTIVATIONS[activation], matmul(hidden, weight))
+        hidden = apply(LAYERS[activation], matmul(hidden, weight))
         outputs.append(hidden)
-        derivative = np.abs(each_use(hidden, 0, constant(np.ones(hidden.shape))).value)
-        flat.append(derivative < FLAT * STEEPEST[activation])
+        flat.append(saturated(each_use(hidden, 0, constant(np.ones(hidden.shape))).value, steepest))
     output = matmul(hidden, weights[-1])
     difference = subtract(output, constant(network.targets))
     loss = multiply(sum_(multiply(difference, difference)), constant(1 / len(network.targets)))

@@ -1,22 +1,24 @@
 """POST /cluster/{model}: pictures or rows in, clusters out. POST /cluster/fit: k-means on the caller's own points."""
 
 from copy import deepcopy
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from fastapi.openapi.models import Example
-from pydantic import BaseModel, TypeAdapter
+from pydantic import BaseModel
 
-from app.computation import TOO_LATE, compute, require_room_for
-from app.errors import ContentTooLarge, DeadlineExceeded, InvalidRequest, UnsupportedMediaType
+from app.computation import TOO_LATE, require_room_for
+from app.errors import ContentTooLarge, DeadlineExceeded, InvalidRequest
 from app.fit import fit_by
 from app.lab.fit_answer import Fit
 from app.lab.fit_request import MOST_BYTES, FitRequest
 from app.membership import Membership
 from app.model import Model
 from app.problems import documented, documented_as, documented_overload
+from app.routes.accepted import JSON
 from app.routes.callers import gone
 from app.routes.dependencies import DeadlineDep, ServiceDep, StoreDep, UploadDep
+from app.routes.lab import faults, not_json, respond, takes
 from app.routes.predict import IMAGE_BODY
 from app.uploads import read_json
 
@@ -24,14 +26,6 @@ router = APIRouter(tags=["cluster"])
 
 # The first is what Swagger UI fills in.
 NAMES: dict[str, Example] = {name: {"value": name} for name in ("players-kmeans", "mnist-kmeans")}
-
-
-FIT_BODY: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {"application/json": {"schema": TypeAdapter(FitRequest).json_schema()}},
-    }
-}
 
 
 # What is wrong here is other than with pictures.
@@ -49,10 +43,7 @@ NO_FIT = {
         "More bytes, points or numbers than are allowed.",
         ContentTooLarge("points has 10,001 rows; at most 10,000 are allowed"),
     ),
-    415: (
-        "Something else than JSON.",
-        UnsupportedMediaType("content type 'text/csv' is not read here: send points as application/json"),
-    ),
+    415: not_json("points", sent="text/csv"),
     422: (
         "Readable, but nothing that can be fitted: rows of several lengths, no number, a parameter out of range.",
         InvalidRequest("points: row 2 has 1 number, row 1 has 2; allowed are rows of one length"),
@@ -91,9 +82,9 @@ async def _points(request: Request, service: ServiceDep) -> bytes:
 @router.post(
     "/cluster/fit",
     summary="k-means on your own points, round by round",
-    responses=documented(408) | documented_as(NO_FIT) | documented_overload(),
+    responses=documented(408) | faults(NO_FIT),
     response_model=Fit,
-    openapi_extra=FIT_BODY,
+    openapi_extra=takes(FitRequest),
 )
 async def fit(
     request: Request, deadline: DeadlineDep, points: Annotated[bytes, Depends(_points)], service: ServiceDep
@@ -102,8 +93,7 @@ async def fit(
     the rounds ended and where. In float64; distances are Euclidean, with the numbers as they are given: scale them if
     their units differ. A cluster that no point is nearest to gets the point farthest from its own centroid. The same
     request has the same answer. `X-Request-Timeout-Ms` ends the rounds, too."""
-    answer = await compute(service, fit_by(service.lab.lloyd), points, deadline, lambda: gone(request.receive))
-    return Response(answer.body, media_type="application/json", headers={"Server-Timing": answer.timings.header()})
+    return await respond(request, service, {JSON: fit_by(service.lab.lloyd)}, points, deadline)
 
 
 @router.post(

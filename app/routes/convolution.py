@@ -1,14 +1,13 @@
 """POST /convolution: a matrix or a picture under a kernel, as numbers or a picture. GET /convolution: the kernels."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import orjson
 from fastapi import APIRouter, Depends, Query, Request, Response
-from pydantic import TypeAdapter
 
-from app.computation import TOO_LATE, compute, require_room_for
-from app.convolve import OF_MATRIX, InAddress, work_on
-from app.errors import ContentTooLarge, DeadlineExceeded, InvalidRequest, UnsupportedMediaType
+from app.computation import require_room_for
+from app.convolve import OF_MATRIX, InAddress, drawing, reading, telling
+from app.errors import ContentTooLarge, InvalidRequest, UnsupportedMediaType
 from app.lab.convolution_answer import Convolved, KernelList, kernel_list
 from app.lab.convolution_request import (
     KERNEL,
@@ -20,34 +19,26 @@ from app.lab.convolution_request import (
     STRIDE,
     ConvolutionRequest,
 )
-from app.problems import documented, documented_as, documented_overload
-from app.routes.accepted import JSON, PNG, wants
-from app.routes.callers import gone
+from app.problems import documented
+from app.routes.accepted import JSON, PNG
 from app.routes.dependencies import DeadlineDep, ServiceDep
+from app.routes.lab import faults, gives_too, respond, takes
 from app.uploads import Picture, read_json_or_picture
 
 router = APIRouter(tags=["convolution"])
 
 BINARY = {"type": "string", "format": "binary"}
-BODY: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            JSON: {"schema": TypeAdapter(ConvolutionRequest).json_schema()},
-            "multipart/form-data": {
-                "schema": {"type": "object", "required": ["file"], "properties": {"file": BINARY}},
-            },
-            "image/*": {"schema": BINARY},
-        },
-    }
+BODY = takes(ConvolutionRequest)
+BODY["requestBody"]["content"] |= {
+    "multipart/form-data": {"schema": {"type": "object", "required": ["file"], "properties": {"file": BINARY}}},
+    "image/*": {"schema": BINARY},
 }
-PICTURE: dict[int | str, dict[str, Any]] = {
-    200: {
-        "description": "As JSON, or the last stage as a gray picture for who asks for it, `Accept: image/png`: a pixel "
-        "for each number, the least of them black, the greatest white, evenly between.",
-        "content": {PNG: {"schema": BINARY}},
-    }
-}
+PICTURE = gives_too(
+    PNG,
+    "As JSON, or the last stage as a gray picture for who asks for it, `Accept: image/png`: a pixel for each number, "
+    "the least of them black, the greatest white, evenly between.",
+    BINARY,
+)
 FAULTS = {
     413: (
         "More bytes, numbers or pixels than are allowed.",
@@ -65,7 +56,6 @@ FAULTS = {
         "range.",
         InvalidRequest("the kernel has 3 × 3 numbers and what it goes over 2 × 2; allowed is one that fits in it"),
     ),
-    504: ("The time that X-Request-Timeout-Ms allows was over before the answer was.", DeadlineExceeded(TOO_LATE)),
 }
 
 
@@ -100,7 +90,7 @@ async def list_kernels() -> Response:
 @router.post(
     "/convolution",
     summary="Convolve and pool a matrix or a picture of your own",
-    responses=documented(408) | documented_as(FAULTS) | documented_overload() | PICTURE,
+    responses=documented(408) | faults(FAULTS) | PICTURE,
     response_model=Convolved,
     openapi_extra=BODY,
 )
@@ -114,8 +104,5 @@ async def convolve(
     """What a layer of a convolutional network does, with a kernel of your own or one that has a name, in float64: every
     number of the convolution, and of the pooling after it. A picture is made gray, 0 to 255, and reduced to at most 256
     pixels on the longer side. Kernels are not turned round: it is a cross-correlation, as PyTorch's."""
-    drawn = wants(PNG, request.headers.get("accept", ""))
-    work, sent = work_on(body, address, service.settings.max_pixels, drawn)
-    told = await compute(service, work, sent, deadline, lambda: gone(request.receive))
-    headers = {"Server-Timing": told.timings.header(), "Vary": "Accept"}
-    return Response(told.body, media_type=PNG if drawn else JSON, headers=headers)
+    read, sent = reading(body, address, service.settings.max_pixels)
+    return await respond(request, service, {JSON: telling(read), PNG: drawing(read)}, sent, deadline)

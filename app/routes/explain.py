@@ -1,13 +1,13 @@
 """POST /explain/{model}: what a model saw, what every layer gave, and which parts of a picture the answer rests on."""
 
 from copy import deepcopy
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from fastapi.openapi.models import Example
 
-from app.computation import TOO_LATE, compute, require_room_for
-from app.errors import DeadlineExceeded, InvalidRequest, NotFound
+from app.computation import require_room_for
+from app.errors import InvalidRequest, NotFound
 from app.explanation import drawing, explaining
 from app.explanation_answer import Explanation
 from app.explanation_request import MOST_ROWS, Wishes, body_of
@@ -15,10 +15,10 @@ from app.feature_maps import MOST_TOGETHER
 from app.layer_summary import MOST_NUMBERS
 from app.model import Model
 from app.occlusion import MOST_POSITIONS
-from app.problems import documented, documented_as, documented_overload
-from app.routes.accepted import PNG, wants
-from app.routes.callers import gone
+from app.problems import documented
+from app.routes.accepted import JSON, PNG
 from app.routes.dependencies import DeadlineDep, ServiceDep, StoreDep, UploadDep
+from app.routes.lab import Forms, faults, gives_too, respond
 from app.routes.predict import IMAGE_BODY
 
 router = APIRouter(tags=["explain"])
@@ -31,12 +31,11 @@ BODY["requestBody"]["content"]["application/json"]["schema"]["properties"]["inpu
     "minItems": 1,
     "description": f"Tensors as under /v2, of {MOST_ROWS} rows at most, for a model without a card.",
 }
-PICTURE: dict[int | str, dict[str, Any]] = {
-    200: {
-        "description": f"As JSON, or one layer as a picture for who asks for it: `Accept: {PNG}` and `?layer=`.",
-        "content": {PNG: {"schema": {"type": "string", "format": "binary"}}},
-    }
-}
+PICTURE = gives_too(
+    PNG,
+    f"As JSON, or one layer as a picture for who asks for it: `Accept: {PNG}` and `?layer=`.",
+    {"type": "string", "format": "binary"},
+)
 FAULTS = {
     404: (
         "No such model, version or layer.",
@@ -49,7 +48,6 @@ FAULTS = {
         "Readable, but not what can be explained: several pictures, no image, a patch out of range, no such class.",
         InvalidRequest("patch is 29; allowed is 1 to 28, the shorter side of what the model sees"),
     ),
-    504: ("The time that X-Request-Timeout-Ms allows was over before the answer was.", DeadlineExceeded(TOO_LATE)),
 }
 
 
@@ -109,7 +107,7 @@ async def _wishes(
 @router.post(
     "/explain/{model}",
     summary="Look inside a model at work",
-    responses=documented(408, 413, 415) | documented_as(FAULTS) | documented_overload() | PICTURE,
+    responses=documented(408, 413, 415) | faults(FAULTS) | PICTURE,
     response_model=Explanation,
     openapi_extra=BODY,
 )
@@ -128,8 +126,6 @@ async def explain(
     feature of a row has its usual value, or a word of a text is left out; all of it of the answered class, or that of
     `?class=`: what speaks for a 1 where a 7 was answered?
     With `Accept: image/png` and `?layer=` that layer's maps side by side."""
-    as_picture = wants(PNG, request.headers.get("accept", ""))
-    work = (drawing if as_picture else explaining)(model, service.insides, wishes, service.settings)
-    told = await compute(service, work, body_of(model, upload), deadline, lambda: gone(request.receive))
-    headers = {"Server-Timing": told.timings.header(), "Vary": "Accept"}
-    return Response(told.body, media_type=PNG if as_picture else "application/json", headers=headers)
+    asked = (model, service.insides, wishes, service.settings)
+    forms: Forms = {JSON: explaining(*asked), PNG: drawing(*asked)}
+    return await respond(request, service, forms, body_of(model, upload), deadline)

@@ -1,74 +1,48 @@
 """GET /gradients: the demos; POST /gradients/{demo}: one of them. POST /gradients/expression: a formula of the caller's
 own, its value, its gradients and how they came about."""
 
-from typing import Annotated, Any
+from dataclasses import replace
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Request, Response
 from fastapi.openapi.models import Example
-from pydantic import TypeAdapter
 
-from app.computation import TOO_LATE, Work, compute, require_room_for
-from app.errors import ContentTooLarge, DeadlineExceeded, InvalidRequest, NotFound, UnsupportedMediaType
+from app.computation import Work, drawn, require_room_for
+from app.errors import ContentTooLarge, InvalidRequest, NotFound
 from app.lab import demo_answer, demo_request
 from app.lab.demo_answer import DemoAnswer, DemosListed
 from app.lab.demo_request import DemoRequest, read_demo_request
 from app.lab.drawing import draw
 from app.lab.expression_answer import Differentiated, answer
 from app.lab.expression_request import MOST_BYTES, Asked, ExpressionRequest, read_expression
-from app.problems import documented, documented_as, documented_overload
-from app.routes.accepted import JSON, SVG, wants
-from app.routes.callers import gone
+from app.problems import documented
+from app.routes.accepted import JSON, SVG
 from app.routes.dependencies import DeadlineDep, ServiceDep
+from app.routes.lab import body_of, faults, gives_too, not_json, respond, takes
 from app.uploads import read_json
 
 router = APIRouter(tags=["gradients"])
 
-COUNTED_AS = "gradients/expression"
-TOLD: Work[Asked] = Work(COUNTED_AS, read_expression, answer)
-DRAWN: Work[Asked] = Work(
-    COUNTED_AS,
-    lambda body: read_expression(body).to_draw(),
-    lambda asked, go_on: draw(answer(asked, go_on)),
-    lambda picture: str(picture).encode(),
+TOLD: Work[Asked] = Work("gradients/expression", read_expression, answer)
+DRAWN = drawn(replace(TOLD, read=lambda body: read_expression(body).to_draw()), draw)
+PICTURE = gives_too(
+    SVG, "As JSON, or the graph as a picture for who asks for it: `Accept: image/svg+xml`.", {"type": "string"}
 )
-
-BODY: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {JSON: {"schema": TypeAdapter(ExpressionRequest).json_schema()}},
-    }
-}
-PICTURE: dict[int | str, dict[str, Any]] = {
-    200: {
-        "description": "As JSON, or the graph as a picture for who asks for it: `Accept: image/svg+xml`.",
-        "content": {SVG: {"schema": {"type": "string"}}},
-    }
-}
 FAULTS = {
     413: (
         "More bytes, numbers or passes than are allowed.",
         ContentTooLarge("input 'x' has 40,000 numbers; at most 10,000 are allowed"),
     ),
-    415: (
-        "Something else than JSON.",
-        UnsupportedMediaType("content type 'text/plain' is not read here: send an expression as application/json"),
-    ),
+    415: not_json("an expression"),
     422: (
         "Readable, but no formula that can be computed: what is wrong with it, where, and what is allowed.",
         InvalidRequest("expression: 9**9**9: an exponent is 3.8742e+08; at most 1,000 is allowed"),
     ),
-    504: ("The time that X-Request-Timeout-Ms allows was over before the answer was.", DeadlineExceeded(TOO_LATE)),
 }
 
 
 # The first is what Swagger UI fills in.
 NAMES: dict[str, Example] = {name: {"value": name} for name in ("first-backward-pass", "control-flow", "perceptron")}
-DEMO_BODY: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {JSON: {"schema": TypeAdapter(DemoRequest).json_schema()}},
-    }
-}
 DEMO_FAULTS = {
     404: (
         "No such demo.",
@@ -82,15 +56,11 @@ DEMO_FAULTS = {
         "More bytes or numbers than are allowed.",
         ContentTooLarge("input 'x' has 500 numbers; at most 400 are allowed"),
     ),
-    415: (
-        "Something else than JSON.",
-        UnsupportedMediaType("content type 'text/plain' is not read here: send a demo's inputs as application/json"),
-    ),
+    415: not_json("a demo's inputs"),
     422: (
         "Readable, but not what the demo takes: another input, another shape, a number out of bounds.",
         InvalidRequest("input 'x' has 2e+06 in it; allowed is -1e+06 to 1e+06"),
     ),
-    504: FAULTS[504],
 }
 
 
@@ -99,7 +69,6 @@ LIST_FAULTS = {
         "A header that cannot be read.",
         InvalidRequest("X-Request-Timeout-Ms is 'soon'; allowed is a whole number, 1 and more"),
     ),
-    504: FAULTS[504],
 }
 LISTING = "gradients/list"
 
@@ -107,7 +76,7 @@ LISTING = "gradients/list"
 @router.get(
     "/gradients",
     summary="The gradient lab",
-    responses=documented_as(LIST_FAULTS) | documented_overload(),
+    responses=faults(LIST_FAULTS),
     response_model=DemosListed,
 )
 async def list_demos(request: Request, deadline: DeadlineDep, service: ServiceDep) -> Response:
@@ -115,33 +84,27 @@ async def list_demos(request: Request, deadline: DeadlineDep, service: ServiceDe
     PyTorch has differentiated, exported as a graph."""
     base_url = str(request.base_url).rstrip("/")
     work = Work(LISTING, read_demo_request, lambda _asked, _go_on: demo_answer.listed(service.lab.demos, base_url))
-    told = await compute(service, work, b"{}", deadline, lambda: gone(request.receive))
-    return Response(told.body, media_type=JSON, headers={"Server-Timing": told.timings.header()})
-
-
-async def _expression(request: Request, service: ServiceDep) -> bytes:
-    require_room_for(service, TOLD)
-    return await read_json(request, service.settings.max_body_bytes, "an expression", MOST_BYTES)
+    return await respond(request, service, {JSON: work}, b"{}", deadline)
 
 
 @router.post(
     "/gradients/expression",
     summary="Differentiate a formula of your own",
-    responses=documented(408) | documented_as(FAULTS) | documented_overload() | PICTURE,
+    responses=documented(408) | faults(FAULTS) | PICTURE,
     response_model=Differentiated,
-    openapi_extra=BODY,
+    openapi_extra=takes(ExpressionRequest),
 )
 async def differentiate(
-    request: Request, deadline: DeadlineDep, expression: Annotated[bytes, Depends(_expression)], service: ServiceDep
+    request: Request,
+    deadline: DeadlineDep,
+    expression: Annotated[bytes, Depends(body_of(TOLD, "an expression", MOST_BYTES))],
+    service: ServiceDep,
 ) -> Response:
     """The value of the formula, the gradient of every input, every step of the computation with the chain rule's
     numbers (upstream gradient × local gradient = downstream gradient), and a check by differences of the value; in
     float64. It is read by an allow-list and never run as code. Where there is no derivative `notes` says what was taken
     for it. With `Accept: image/svg+xml` the graph is drawn."""
-    work, media_type = (DRAWN, SVG) if wants(SVG, request.headers.get("accept", "")) else (TOLD, JSON)
-    told = await compute(service, work, expression, deadline, lambda: gone(request.receive))
-    headers = {"Server-Timing": told.timings.header(), "Vary": "Accept"}
-    return Response(told.body, media_type=media_type, headers=headers)
+    return await respond(request, service, {JSON: TOLD, SVG: DRAWN}, expression, deadline)
 
 
 async def _demo(
@@ -169,9 +132,9 @@ async def _inputs(request: Request, work: DemoDep, service: ServiceDep) -> bytes
 @router.post(
     "/gradients/{demo}",
     summary="Gradients that PyTorch exported",
-    responses=documented(408) | documented_as(DEMO_FAULTS) | documented_overload(),
+    responses=documented(408) | faults(DEMO_FAULTS),
     response_model=DemoAnswer,
-    openapi_extra=DEMO_BODY,
+    openapi_extra=takes(DemoRequest),
 )
 async def run_demo(
     request: Request,
@@ -182,5 +145,4 @@ async def run_demo(
 ) -> Response:
     """Numbers of your own, or `{}` for the defaults, through a function and its derivatives: every value on the way and
     every gradient, in float64, and what PyTorch recorded about the tensors."""
-    told = await compute(service, work, inputs, deadline, lambda: gone(request.receive))
-    return Response(told.body, media_type=JSON, headers={"Server-Timing": told.timings.header()})
+    return await respond(request, service, {JSON: work}, inputs, deadline)

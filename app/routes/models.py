@@ -5,13 +5,14 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Request, Response
 
 from app.catalogue import Catalogue, ModelPage, catalogue, model_page
-from app.computation import TOO_LATE, compute
-from app.errors import DeadlineExceeded, InvalidRequest
+from app.computation import compute
+from app.errors import InvalidRequest
 from app.model_graph import drawing, reading
-from app.problems import documented, documented_as, documented_overload
+from app.problems import documented
 from app.routes.accepted import SVG
 from app.routes.callers import gone
 from app.routes.dependencies import DeadlineDep, ServiceDep, StoreDep
+from app.routes.lab import faults, respond
 
 router = APIRouter(tags=["models"])
 
@@ -32,15 +33,13 @@ GRAPH_FAULTS = {
         "A file that onnxruntime reads and that cannot be looked into here.",
         InvalidRequest("model 'odd' cannot be looked into: a field of wire type 3 is not read here"),
     ),
-    504: ("The time that X-Request-Timeout-Ms allows was over before the answer was.", DeadlineExceeded(TOO_LATE)),
 }
-FAULTS = {504: GRAPH_FAULTS[504]}
 
 
 @router.get(
     "/models/{model}",
     summary="One model",
-    responses=documented(404, 422) | documented_as(FAULTS) | documented_overload(),
+    responses=documented(404, 422) | faults({}),
 )
 async def show_model(
     model: Name, store: StoreDep, service: ServiceDep, request: Request, deadline: DeadlineDep, version: Version = None
@@ -59,8 +58,7 @@ async def show_model(
     response_class=Response,
     responses={200: {"content": {SVG: {"schema": {"type": "string"}}}, "description": "The picture."}}
     | documented(404)
-    | documented_as(GRAPH_FAULTS)
-    | documented_overload(),
+    | faults(GRAPH_FAULTS),
 )
 async def show_graph(
     model: Name, store: StoreDep, service: ServiceDep, request: Request, deadline: DeadlineDep, version: Version = None
@@ -69,9 +67,7 @@ async def show_graph(
     it gives, its shape and its parameters, and an edge for each tensor that goes from one to another; more where a
     pointer rests. Also of a file without a card. As numbers it is under `graph` on the model's page."""
     found = store.find(model, version)
-    work = drawing(found, service.insides)
-    told = await compute(service, work, b"", deadline, lambda: gone(request.receive))
-    return Response(told.body, media_type=SVG, headers={"Server-Timing": told.timings.header()})
+    return await respond(request, service, {SVG: drawing(found, service.insides)}, b"", deadline)
 
 
 @router.get(

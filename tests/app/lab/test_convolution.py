@@ -1,6 +1,10 @@
 """Convolution and pooling against PyTorch's layers, known pictures by hand, hostile requests refused."""
 
 import re
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -11,10 +15,11 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
+from app.convolve import OF_MATRIX
 from app.errors import AppError
 from app.lab.convolution_answer import kernel_list, shades, stages
 from app.lab.convolution_answer import told as told_of
-from app.lab.convolution_request import read_convolution
+from app.lab.convolution_request import MOST_BYTES, MOST_SIDE, read_convolution
 from app.lab.kernels import kernels
 
 
@@ -260,3 +265,67 @@ def test_whatever_comes_is_refused_or_answered_with_numbers(members: dict[str, A
         return
     for stage in told.values():
         assert stage is None or all(isinstance(each, float) for row in stage["values"] for each in row)
+
+
+def largest(**members: Any) -> bytes:
+    """With numbers of so many digits that the body is almost as long as it may be."""
+    numbers = np.random.default_rng(0).uniform(1, 9, (MOST_SIDE, MOST_SIDE))
+    matrix = ",".join(f"[{','.join(f'{number:.26f}' for number in row)}]" for row in numbers)
+    return b'{"matrix":[%b],%b' % (matrix.encode(), orjson.dumps(members)[1:])
+
+
+KERNEL = np.random.default_rng(1).normal(size=(15, 15)).tolist()
+WORST = {
+    "pooling alone": largest(pooling={"kind": "max", "size": 1}),
+    "most numbers": largest(kernel=[[0.3]], padding=16, pooling={"kind": "max", "size": 1}),
+    "most numbers, averaged": largest(kernel=[[0.3]], padding=16, pooling={"kind": "average", "size": 1}),
+    "most work": largest(kernel=KERNEL, padding=16, pooling={"kind": "max", "size": 8, "stride": 1}),
+    "most work, averaged": largest(kernel=KERNEL, padding=16, pooling={"kind": "average", "size": 8, "stride": 1}),
+}
+
+
+def answer(body: bytes) -> bytes:
+    """All that a thread does."""
+    return OF_MATRIX.written(OF_MATRIX.answer(OF_MATRIX.read(body), lambda: None))
+
+
+@pytest.mark.parametrize("body", WORST.values(), ids=WORST)
+def test_largest_request_takes_hundredths_of_a_second(body: bytes) -> None:
+    """The processor's, of the quickest of some: the machine does other things too."""
+    taken = []
+    for _ in range(5):
+        start = time.thread_time()
+        told = answer(body)
+        taken.append(time.thread_time() - start)
+
+    assert 1_700_000 < len(body) <= MOST_BYTES
+    assert len(orjson.loads(told)["pooling"]["values"]) >= 256
+    assert min(taken) <= 0.05
+
+
+@pytest.mark.parametrize("body", WORST.values(), ids=WORST)
+def test_largest_request_lets_other_threads_go_on(body: bytes) -> None:
+    """The event loop is one. No more than a few of the turns that Python's threads take, each of 5 ms."""
+    assert min(longest_pause_beside(lambda: answer(body)) for _ in range(7)) <= 0.02
+
+
+def longest_pause_beside(work: Callable[[], object]) -> float:
+    """Seconds between two looks at the clock, by a thread that wants to look all the time."""
+    pauses, begun, ended = [0.0], threading.Event(), threading.Event()
+
+    def look() -> None:
+        last = time.perf_counter()
+        while not ended.is_set():
+            time.sleep(0.0002)
+            now = time.perf_counter()
+            pauses.append(now - last)
+            last = now
+            begun.set()
+
+    with ThreadPoolExecutor(1) as looking:
+        looked = looking.submit(look)
+        assert begun.wait(10)
+        work()
+        ended.set()
+        looked.result(10)
+    return max(pauses)

@@ -4,11 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from app.lab.gradient_flow import ACTIVATIONS, STARTS, flow, network
+from app.lab.activations import ACTIVATIONS, curve
+from app.lab.chain_rule import gradients
+from app.lab.gradient_flow import LAYERS, STARTS, Network, flow, network
+from app.lab.tape import apply, variable
 
 
 @pytest.mark.parametrize("start", sorted(STARTS))
-@pytest.mark.parametrize("activation", sorted(ACTIVATIONS))
+@pytest.mark.parametrize("activation", sorted(LAYERS))
 def test_norms_are_torchs(activation: str, start: str) -> None:
     asked = network(depth=7, width=12, samples=20, start=start, seed=3)
     loss, layers = flow(asked, activation)
@@ -30,6 +33,21 @@ def test_norms_are_torchs(activation: str, start: str) -> None:
     assert [layer.deviation for layer in layers] == pytest.approx(
         [each.std(correction=0).item() for each in given], rel=1e-10
     )
+
+
+@pytest.mark.parametrize("activation", sorted(LAYERS))
+def test_layers_have_the_activation_functions_of_the_lab(activation: str) -> None:
+    """And a unit is flat where the lab calls them saturated."""
+    x = np.linspace(-8, 8, 201)
+    facts = ACTIVATIONS[activation]
+    told = curve(facts, x, facts.by_default)
+    at = variable(x)
+    given = apply(LAYERS[activation], at)
+    one_layer = Network(x[:, None], np.zeros((201, 1)), (np.ones((1, 1)), np.ones((1, 1))))
+
+    assert given.value == pytest.approx(told.values, rel=1e-15)
+    assert gradients(given, np.ones(x.shape), [at])[0] == pytest.approx(told.derivatives, rel=1e-15)
+    assert flow(one_layer, activation)[1][0].flat == told.saturated.mean() > 0
 
 
 def test_sigmoid_vanishes_and_relu_does_not() -> None:

@@ -64,8 +64,8 @@ def test_what_is_saturated_is_shaded(client: TestClient) -> None:
     picture = drawn(client, function="sigmoid", **{"from": -10, "to": 10, "points": 21})
     bands = [(float(each.get("x", "")), float(each.get("width", ""))) for each in of_class(picture, "saturated")]
 
-    # Of -10 to 10 on 640 pixels, from 64 on, what is beyond 5.5: at 6 it is saturated, at 5 not.
-    assert bands == [(64, 144), (560, 144)] * 2
+    # Of -10 to 10 on 640 pixels, from 92 on, what is beyond 5.5: at 6 it is saturated, at 5 not.
+    assert bands == [(92, 144), (588, 144)] * 2
 
 
 def test_where_nothing_is_saturated_nothing_is_shaded(client: TestClient) -> None:
