@@ -1,0 +1,270 @@
+"""Batches of digits made to look as if people had uploaded them: other pens, coarse scans, blur, uneven paper, noise,
+stray lines. Pure: takes and gives a batch, randomness is an argument.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image, ImageDraw
+from torch import Tensor
+
+WHITE = 255.0
+# A drawn stroke's strongest ink after erosion or a coarse scan is made full again; what is fainter than this is not.
+FAINTEST = 0.2
+STRAY_LINES = 2000
+STRAY_SIDE = 84  # drawn three times larger, and reduced
+
+Change = Callable[[Tensor, torch.Generator], Tensor]  # [n, H, W] of 0 to 1 → the same, changed
+
+
+@dataclass(frozen=True)
+class UploadLike:
+    """So large a share of each batch, picked at random, as uploads look; of the rest only the affine and elastic
+    differences of one hand from another."""
+
+    share: float = 0.5
+
+    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        chosen = torch.rand(len(images), generator=generator, device=images.device) < self.share
+        pictures = images / WHITE
+        changed = torch.empty_like(pictures)
+        changed[~chosen] = warped(pictures[~chosen], HAND, generator)
+        changed[chosen] = as_uploads_look(pictures[chosen], generator)
+        return changed.clamp(0, 1) * WHITE
+
+    def __str__(self) -> str:
+        return (
+            f"affine and elastic; {self.share:.0%} of the pictures more, and with "
+            f"{', '.join(change.__name__.replace('_', ' ') for _, change in CHANGES)}"
+        )
+
+
+@dataclass(frozen=True)
+class Warp:
+    """How far pictures are moved: half of each amount is a usual one for degrees, each is the largest for the rest."""
+
+    degrees: float
+    slant: float  # tangent
+    scale: float  # logarithm
+    stretch: float  # logarithm of width over height, halved
+    shift: float  # pixels
+    elastic: float = 0.0  # pixels
+
+
+HAND = Warp(degrees=12, slant=0.12, scale=0.1, stretch=0.1, shift=1.6, elastic=1.2)
+ANOTHER_HAND = Warp(degrees=18, slant=0.25, scale=0.15, stretch=0.18, shift=1.6, elastic=2.0)
+MISPLACED = Warp(degrees=34, slant=0.4, scale=0.4, stretch=0.1, shift=4.5)
+ELASTIC_CELLS = 5
+
+
+def warped(images: Tensor, warp: Warp, generator: torch.Generator) -> Tensor:
+    """An affine map and a smooth displacement for each picture, [n, H, W], in one bilinear resampling; what comes in
+    from outside is 0."""
+    rows, height, width = images.shape
+    if not rows:
+        return images
+    angle = torch.randn(rows, generator=generator).clamp(-2, 2) / 2 * math.radians(warp.degrees)
+    scale, stretch = _draw(rows, warp.scale, generator).exp(), _draw(rows, warp.stretch, generator).exp()
+    slant = _draw(rows, warp.slant, generator)
+    wide, high = scale * stretch, scale / stretch
+    across = [wide * angle.cos(), wide * (slant - angle.sin()), _draw(rows, 2 * warp.shift / width, generator)]
+    down = [high * angle.sin(), high * angle.cos(), _draw(rows, 2 * warp.shift / height, generator)]
+    theta = torch.stack([torch.stack(across, 1), torch.stack(down, 1)], 1)
+    grid = F.affine_grid(theta, [rows, 1, height, width], align_corners=False)
+    if warp.elastic:
+        push = torch.randn(rows, 2, ELASTIC_CELLS, ELASTIC_CELLS, generator=generator)
+        push = push * (2 * warp.elastic / width) * torch.rand(rows, 1, 1, 1, generator=generator)
+        smooth = F.interpolate(push, (height, width), mode="bicubic", align_corners=True)
+        grid = grid + smooth.permute(0, 2, 3, 1)
+    return F.grid_sample(images[:, None], grid.to(images.device), align_corners=False)[:, 0]
+
+
+def as_uploads_look(images: Tensor, generator: torch.Generator) -> Tensor:
+    """[n, H, W] of 0 to 1. Each change happens to its share of the pictures, in turn, so that some have several."""
+    pictures = warped(images, ANOTHER_HAND, generator)
+    for share, change in CHANGES:
+        [chosen] = (torch.rand(len(pictures), generator=generator) < share).nonzero(as_tuple=True)
+        if len(chosen):
+            pictures[chosen] = change(pictures[chosen], generator).clamp(0, 1)
+    return pictures
+
+
+# --- the changes -----------------------------------------------------------------------------------------------------
+
+
+def misplaced(pictures: Tensor, generator: torch.Generator) -> Tensor:
+    return warped(pictures, MISPLACED, generator)
+
+
+def thick_pens(pictures: Tensor, generator: torch.Generator) -> Tensor:
+    wider = F.max_pool2d(pictures[:, None], 3, 1, 1)[:, 0]
+    return pictures + _amount(pictures, 0, 1, generator) * (wider - pictures)
+
+
+def thin_pens(pictures: Tensor, generator: torch.Generator) -> Tensor:
+    finer = F.interpolate(pictures[:, None], scale_factor=2, mode="bilinear")
+    thinner = -F.max_pool2d(-finer, 3, 1, 1)
+    mixed = finer + _amount(pictures, 0, 1, generator)[:, None] * (thinner - finer)
+    return _full(F.avg_pool2d(mixed, 2)[:, 0])
+
+
+def coarse_scans(pictures: Tensor, generator: torch.Generator) -> Tensor:
+    """One resolution for all of the batch."""
+    side = int(torch.randint(7, 15, (1,), generator=generator))
+    smooth = bool(torch.rand(1, generator=generator) < 0.6)
+    coarse = F.adaptive_avg_pool2d(pictures[:, None], side)
+    size = pictures.shape[1:]
+    return _full(F.interpolate(coarse, size, mode="bicubic" if smooth else "nearest").clamp(0, 1)[:, 0])
+
+
+def blur(pictures: Tensor, generator: torch.Generator) -> Tensor:
+    """By a Gaussian, one for all of the batch."""
+    deviation = 0.4 + 0.9 * float(torch.rand(1, generator=generator))
+    line = torch.exp(-(torch.arange(-2.0, 3.0) ** 2) / (2 * deviation**2))
+    kernel = torch.outer(line, line) / line.sum() ** 2
+    return F.conv2d(pictures[:, None], kernel[None, None].to(pictures.device), padding=2)[:, 0]
+
+
+def hard_edges(pictures: Tensor, generator: torch.Generator) -> Tensor:
+    threshold, slope = _amount(pictures, 0.2, 0.6, generator), _amount(pictures, 2, 20, generator)
+    return (pictures - threshold) * slope + 0.5
+
+
+def faint_and_heavy_ink(pictures: Tensor, generator: torch.Generator) -> Tensor:
+    return pictures ** _amount(pictures, -0.9, 0.9, generator).exp()
+
+
+def stray_lines(pictures: Tensor, generator: torch.Generator) -> Tensor:
+    return torch.maximum(pictures, _stray(pictures, generator) * _amount(pictures, 0.5, 1, generator))
+
+
+def crossing_out(pictures: Tensor, generator: torch.Generator) -> Tensor:
+    """Lines that are dark where they cross ink."""
+    return (pictures - _stray(pictures, generator)).abs()
+
+
+def uneven_paper(pictures: Tensor, generator: torch.Generator) -> Tensor:
+    cells = torch.rand(len(pictures), 1, 4, 4, generator=generator)
+    shade = F.interpolate(cells, pictures.shape[1:], mode="bicubic", align_corners=True)[:, 0].to(pictures.device)
+    amount = _amount(pictures, 0, 0.6, generator)
+    return pictures * (1 - amount / 2) + amount * shade
+
+
+def gray_paper(pictures: Tensor, generator: torch.Generator) -> Tensor:
+    return pictures * _amount(pictures, 0.4, 1, generator) + _amount(pictures, 0, 0.5, generator)
+
+
+def noise(pictures: Tensor, generator: torch.Generator) -> Tensor:
+    normal = torch.randn(pictures.shape, generator=generator).to(pictures.device)
+    return pictures + normal * _amount(pictures, 0, 0.35, generator)
+
+
+def salt_and_pepper(pictures: Tensor, generator: torch.Generator) -> Tensor:
+    draw = torch.rand(pictures.shape, generator=generator).to(pictures.device)
+    share = _amount(pictures, 0, 0.15, generator)
+    peppered = torch.where(draw < share, 0.0, pictures)
+    return torch.where(draw > 1 - share, 1.0, peppered)
+
+
+def outlines(pictures: Tensor, generator: torch.Generator) -> Tensor:
+    edges = F.max_pool2d(pictures[:, None], 3, 1, 1) + F.max_pool2d(-pictures[:, None], 3, 1, 1)
+    return edges[:, 0] * _amount(pictures, 1, 3, generator)
+
+
+def negatives(pictures: Tensor, generator: torch.Generator) -> Tensor:
+    return 1 - pictures
+
+
+# What share of the pictures that are to look like uploads each happens to.
+CHANGES: tuple[tuple[float, Change], ...] = (
+    (0.12, misplaced),
+    (0.30, thick_pens),
+    (0.25, thin_pens),
+    (0.15, coarse_scans),
+    (0.15, blur),
+    (0.20, hard_edges),
+    (0.20, faint_and_heavy_ink),
+    (0.15, stray_lines),
+    (0.04, crossing_out),
+    (0.10, uneven_paper),
+    (0.06, gray_paper),
+    (0.10, noise),
+    (0.06, salt_and_pepper),
+    (0.06, outlines),
+    (0.04, negatives),
+)
+
+
+def _draw(rows: int, largest: float, generator: torch.Generator) -> Tensor:
+    return (2 * torch.rand(rows, generator=generator) - 1) * largest
+
+
+def _amount(pictures: Tensor, least: float, most: float, generator: torch.Generator) -> Tensor:
+    """One for each picture, [n, 1, 1]."""
+    amounts = least + (most - least) * torch.rand(len(pictures), 1, 1, generator=generator)
+    return amounts.to(pictures.device)
+
+
+def _full(pictures: Tensor) -> Tensor:
+    """Each with its strongest ink at 1."""
+    return pictures / pictures.amax((1, 2), keepdim=True).clamp_min(FAINTEST)
+
+
+def _stray(pictures: Tensor, generator: torch.Generator) -> Tensor:
+    lines = _stray_lines(pictures.shape[1])
+    return lines[torch.randint(len(lines), (len(pictures),), generator=generator)].to(pictures.device)
+
+
+@cache
+def _stray_lines(side: int) -> Tensor:
+    """[STRAY_LINES, side, side] of 0 to 1: straight lines, zigzags, dotted lines, spots."""
+    rng = np.random.default_rng(5)
+    kinds = (_straight, _zigzag, _dotted, _spots)
+    sheets = []
+    for _ in range(STRAY_LINES):
+        sheet = Image.new("L", (STRAY_SIDE, STRAY_SIDE))
+        kinds[rng.integers(len(kinds))](ImageDraw.Draw(sheet), rng)
+        sheets.append(np.asarray(sheet.resize((side, side), Image.Resampling.BOX)))
+    return torch.from_numpy(np.stack(sheets)).float() / WHITE
+
+
+def _ends(rng: np.random.Generator) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
+    return rng.uniform(0, STRAY_SIDE, (2, 2))
+
+
+def _straight(draw: ImageDraw.ImageDraw, rng: np.random.Generator) -> None:
+    draw.line([(x, y) for x, y in _ends(rng)], fill=255, width=int(rng.integers(2, 6)))
+
+
+def _zigzag(draw: ImageDraw.ImageDraw, rng: np.random.Generator) -> None:
+    start, end = _ends(rng)
+    corners = int(rng.integers(5, 12))
+    along = end - start
+    across = np.array([-along[1], along[0]]) / (np.hypot(*along) + 1e-6) * rng.uniform(2, 9)
+    sides = np.where(np.arange(corners) % 2, 1, -1)[:, np.newaxis]
+    points = start + along * np.linspace(0, 1, corners)[:, np.newaxis] + sides * across
+    draw.line([(x, y) for x, y in points], fill=255, width=int(rng.integers(2, 6)))
+
+
+def _dotted(draw: ImageDraw.ImageDraw, rng: np.random.Generator) -> None:
+    start, end = _ends(rng)
+    radius = rng.uniform(2, 5)
+    for place in np.linspace(0, 1, int(rng.integers(6, 20))):
+        _disc(draw, start + (end - start) * place, radius, 255)
+
+
+def _spots(draw: ImageDraw.ImageDraw, rng: np.random.Generator) -> None:
+    for _ in range(int(rng.integers(3, 15))):
+        _disc(draw, rng.uniform(0, STRAY_SIDE, 2), rng.uniform(1, 5), int(rng.integers(100, 255)))
+
+
+def _disc(
+    draw: ImageDraw.ImageDraw, middle: np.ndarray[tuple[int], np.dtype[np.float64]], radius: float, level: int
+) -> None:
+    x, y = middle
+    draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=level)
