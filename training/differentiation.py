@@ -43,11 +43,16 @@ def _convolution_backward(
     groups: int,
     output_mask: list[bool],
 ) -> tuple[Tensor | None, None, None]:
-    if output_mask[1] or output_mask[2] or transposed or set(stride) != {1}:
-        raise NotImplementedError(
-            "only gradients of a convolution by its input are traced, of one that goes in steps of 1"
+    if output_mask[1] or output_mask[2] or transposed:
+        raise NotImplementedError("only gradients of a convolution by its input are traced")
+    # Places at the far edge that a step of more than 1 leaves out.
+    left_over = [
+        size + 2 * pad - spread * (kernel - 1) - 1 - step * (steps - 1)
+        for size, kernel, steps, step, pad, spread in zip(
+            inputs.shape[2:], weight.shape[2:], upstream.shape[2:], stride, padding, dilation, strict=True
         )
-    by_input = aten.convolution.default(upstream, weight, None, stride, padding, dilation, True, output_padding, groups)
+    ]
+    by_input = aten.convolution.default(upstream, weight, None, stride, padding, dilation, True, left_over, groups)
     return by_input, None, None
 
 

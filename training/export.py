@@ -202,7 +202,7 @@ def layer_table(network: nn.Module, body: nn.Module, example: TorchTensor) -> li
 
     handles: list[torch.utils.hooks.RemovableHandle] = []
     for name, module in body.named_modules():
-        if not list(module.children()):
+        if not list(module.children()) and not isinstance(module, nn.Identity):
             note(name, module)
     network.eval()(example)
     for handle in handles:

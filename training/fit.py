@@ -8,10 +8,13 @@ import os
 import sys
 import time
 from dataclasses import dataclass
+from functools import partial
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from app.card import Epoch
@@ -20,6 +23,7 @@ from training.data import Dataset, Split
 from training.memory import keep_freed_memory
 from training.one_cycle import Cycle, descend
 from training.recipe import Recipe
+from training.residual import folded
 
 EVALUATION_BATCH = 250  # activations stay below what glibc maps anew (training/memory.py)
 
@@ -79,9 +83,12 @@ def fit(recipe: Recipe, dataset: Dataset, device: torch.device, variant: str | N
             logits = network(images)
         right.add_((logits.argmax(1) == labels).sum())
         bar.update()
-        return F.cross_entropy(logits.float(), labels)
+        return F.cross_entropy(logits.float(), labels, label_smoothing=recipe.label_smoothing)
 
-    losses = descend(list(network.parameters()), loss_of, len(train), cycle, generator)
+    average = moving_average(network, recipe.averaging) if recipe.averaging else None
+    judged = cast(ImageClassifier, average.module) if average else network
+    follow = partial(average.update_parameters, network) if average else nothing
+    losses = descend(list(network.parameters()), loss_of, len(train), cycle, generator, follow)
     history: list[Epoch] = []
     start = time.perf_counter()
     for number in range(1, recipe.epochs + 1):
@@ -89,7 +96,7 @@ def fit(recipe: Recipe, dataset: Dataset, device: torch.device, variant: str | N
             network.train()
             right.zero_()
             loss = next(losses)
-            validation_loss, validation_accuracy = evaluate(network, validation)
+            validation_loss, validation_accuracy = evaluate(judged, validation)
             history.append(
                 Epoch(
                     epoch=number,
@@ -104,7 +111,17 @@ def fit(recipe: Recipe, dataset: Dataset, device: torch.device, variant: str | N
             bar.set_postfix_str(
                 f"loss {loss:.4f}, validation {validation_accuracy:.4f}, {tqdm.format_interval(left)} left"
             )
-    return Fitted(network.eval().cpu(), history, time.perf_counter() - start)
+    judged.body = folded(judged.body)
+    return Fitted(judged.eval().cpu(), history, time.perf_counter() - start)
+
+
+def moving_average(network: ImageClassifier, decay: float) -> AveragedModel:
+    """Of all weights and statistics (Polyak and Juditsky 1992), as they are after each step."""
+    return AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
+
+
+def nothing() -> None:
+    """What follows a step if no average is kept."""
 
 
 @torch.inference_mode()

@@ -26,9 +26,11 @@ def descend(
     rows: int,
     cycle: Cycle,
     generator: torch.Generator | None = None,
+    after_step: Callable[[], object] = lambda: None,
 ) -> Iterator[float]:
     """After each epoch, the mean of its losses. `loss_of` takes the numbers of a batch's rows, on the parameters'
-    device, and gives their mean loss. The order of the rows is the generator's, of that device, else PyTorch's own."""
+    device, and gives their mean loss. The order of the rows is the generator's, of that device, else PyTorch's own.
+    `after_step` is called when the parameters have changed."""
     steps = cycle.epochs * -(-rows // cycle.batch)
     optimizer = torch.optim.AdamW(parameters, weight_decay=cycle.weight_decay, fused=cycle.fused)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, cycle.rate, total_steps=steps, pct_start=WARM_UP)
@@ -41,5 +43,6 @@ def descend(
             loss.backward()
             optimizer.step()
             schedule.step()
+            after_step()
             losses += loss.detach() * len(numbers)
         yield losses.item() / rows

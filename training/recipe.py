@@ -28,6 +28,8 @@ class Recipe:
     learning_rate: float = 2e-3  # the peak of the one-cycle schedule
     weight_decay: float = 1e-2
     augmentation: Augmentation = NO_JITTER  # of each batch while training
+    label_smoothing: float = 0.0  # so much of each label is spread over all classes
+    averaging: float | None = None  # decay of the moving average of all weights, which then is the network
     precision: Literal["float32", "bfloat16"] = "float32"
     variants: Mapping[str, Callable[[], nn.Module]] = field(default_factory=dict)  # compared with `body` on the card
 

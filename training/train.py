@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import ClassVar
 
@@ -11,10 +11,12 @@ import torch
 
 from app.card import Card, Comparison, Training
 from training import export, figures
-from training.classifier import OUTPUTS, ImageClassifier, exportable
+from training.classifier import ImageClassifier, exportable
 from training.data import Dataset, Split
+from training.export import Exportable
 from training.fit import Fitted, fit
 from training.recipe import Recipe
+from training.residual import folded
 from training.saliency import Scores, saliency_graph
 from training.system import Trained, Workplace, current_commit, dataset_facts, device_name, libraries
 
@@ -42,22 +44,25 @@ class ImageSystem:
         return test_figures(graph, workplace.test(self.recipe.source))
 
     def scores(self, graph: bytes) -> Scores:
-        """Of pixels, by the weights of an exported graph."""
-        network, prefix = ImageClassifier(self.recipe.body(), 0.0, 1.0), "classifier."
-        weights = export.weights_in(graph).items()
-        network.load_state_dict({name.removeprefix(prefix): each for name, each in weights if name.startswith(prefix)})
-        return network.eval().requires_grad_(False)
+        return scores_by(self.recipe, graph)
 
     def train(self, workplace: Workplace) -> Trained:
-        recipe = self.recipe
-        if workplace.epochs is not None:
-            recipe = replace(recipe, epochs=workplace.epochs)
-        if workplace.seed is not None:
-            recipe = replace(recipe, seed=workplace.seed)
-        dataset = workplace.dataset(recipe.source)
-        if workplace.dry_run:
-            recipe = replace(recipe, epochs=1)
-        return train(recipe, dataset, partial(workplace.test, recipe.source), workplace.device)
+        recipe = as_asked(self.recipe, workplace)
+        return train(recipe, workplace.dataset(recipe.source), partial(workplace.test, recipe.source), workplace.device)
+
+
+def as_asked(recipe: Recipe, workplace: Workplace) -> Recipe:
+    """With the workplace's number of epochs and seed, if it has any."""
+    epochs = 1 if workplace.dry_run else workplace.epochs or recipe.epochs
+    return replace(recipe, epochs=epochs, seed=recipe.seed if workplace.seed is None else workplace.seed)
+
+
+def scores_by(recipe: Recipe, graph: bytes) -> Scores:
+    """Of pixels, by the weights of an exported graph."""
+    network, prefix = ImageClassifier(folded(recipe.body()), 0.0, 1.0), "classifier."
+    weights = export.weights_in(graph).items()
+    network.load_state_dict({name.removeprefix(prefix): each for name, each in weights if name.startswith(prefix)})
+    return network.eval().requires_grad_(False)
 
 
 def train(recipe: Recipe, dataset: Dataset, read_test: Callable[[], Split], device: torch.device) -> Trained:
@@ -66,15 +71,39 @@ def train(recipe: Recipe, dataset: Dataset, read_test: Callable[[], Split], devi
     fitted = fit(recipe, dataset, device)
     comparisons = [_compare(recipe, fitted, dataset, device, variant) for variant in recipe.variants]
     seconds = time.perf_counter() - start
-    what = exportable(fitted.network)
+    facts = Facts(recipe, dataset, fitted, device, seconds, comparisons=comparisons)
+    return trained(facts, exportable(fitted.network), read_test, test_figures)
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Of a training that is over: what its card tells beside the figures."""
+
+    recipe: Recipe
+    dataset: Dataset
+    fitted: Fitted
+    device: torch.device
+    seconds: float
+    floor: Mapping[str, float] = field(default_factory=dict)  # of figures, beside that of the test accuracy
+    comparisons: list[Comparison] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def trained(
+    facts: Facts,
+    what: Exportable,
+    read_test: Callable[[], Split],
+    figures_of: Callable[[bytes, Split], Mapping[str, float]],
+) -> Trained:
+    """The graph, measured on the test split, described and drawn. Raises ExportError."""
+    recipe, dataset, fitted = facts.recipe, facts.dataset, facts.fitted
     graph = export.to_onnx(what, torch.zeros(2, recipe.input.height, recipe.input.width, dtype=torch.uint8))
     difference = export.check_parity(what, graph, dataset.validation.images)
-
     test = read_test()
     probabilities = export.run(graph, test.images.numpy())["probabilities"]
     truth = test.labels.numpy()
     last = fitted.history[-1]
-    metrics = test_figures(graph, test) | {
+    metrics = dict(figures_of(graph, test)) | {
         "validation_accuracy": last.validation_accuracy,
         "train_accuracy": last.accuracy,
         "onnx_max_difference": difference,
@@ -82,7 +111,7 @@ def train(recipe: Recipe, dataset: Dataset, read_test: Callable[[], Split], devi
     names, pictures = recipe.source.labels, test.images.numpy()
     return Trained(
         graph,
-        describe(recipe, dataset, len(test), fitted, seconds, device, metrics, comparisons),
+        describe(facts, what, len(test), metrics),
         export.golden_rows(what, dataset.validation.images),
         {
             "training": figures.learning_curves(fitted.history, recipe.floor),
@@ -110,16 +139,8 @@ def first_layer_filters(fitted: Fitted) -> np.ndarray[tuple[int, int, int], np.d
     return weight.reshape(len(weight), side, side)[:64].numpy()
 
 
-def describe(
-    recipe: Recipe,
-    dataset: Dataset,
-    test_rows: int,
-    fitted: Fitted,
-    seconds: float,
-    device: torch.device,
-    metrics: dict[str, float],
-    comparisons: list[Comparison],
-) -> Card:
+def describe(facts: Facts, what: Exportable, test_rows: int, metrics: dict[str, float]) -> Card:
+    recipe, dataset, fitted, device = facts.recipe, facts.dataset, facts.fitted, facts.device
     source = recipe.source
     blank = torch.zeros(1, recipe.input.height, recipe.input.width, dtype=torch.uint8)
     return Card(
@@ -129,12 +150,13 @@ def describe(
         task="classification",
         subject=recipe.subject,
         input=recipe.input,
-        outputs=OUTPUTS,
+        outputs=dict(what.outputs),
+        notes=facts.notes,
         labels=list(source.labels),
-        parameters=recipe.parameters,
+        parameters=sum(parameter.numel() for parameter in fitted.network.body.parameters()),
         layers=export.layer_table(fitted.network, fitted.network.body, blank),
         metrics=metrics,
-        floor={"test_accuracy": recipe.floor},
+        floor={"test_accuracy": recipe.floor, **facts.floor},
         dataset=dataset_facts(source, len(dataset.train), len(dataset.validation), test_rows),
         training=Training(
             command=f"percept train {recipe.name} --epochs {recipe.epochs} --seed {recipe.seed}",
@@ -147,12 +169,12 @@ def describe(
             augmentation=str(recipe.augmentation),
             precision=recipe.precision,
             device=device_name(device),
-            seconds=round(seconds, 1),
+            seconds=round(facts.seconds, 1),
             commit=current_commit(),
             libraries=libraries(),
             history=fitted.history,
         ),
-        comparisons=comparisons,
+        comparisons=facts.comparisons,
     )
 
 

@@ -10,14 +10,15 @@ from functools import cache
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image, ImageDraw
 from torch import Tensor
+
+from training import stray_lines
 
 WHITE = 255.0
 # A drawn stroke's strongest ink after erosion or a coarse scan is made full again; what is fainter than this is not.
 FAINTEST = 0.2
-STRAY_LINES = 2000
-STRAY_SIDE = 84  # drawn three times larger, and reduced
+STRAYS, SEED = 2000, 5
+KINDS = (stray_lines.straight, stray_lines.zigzag, stray_lines.dotted, stray_lines.spots)
 
 Change = Callable[[Tensor, torch.Generator], Tensor]  # [n, H, W] of 0 to 1 → the same, changed
 
@@ -139,13 +140,28 @@ def faint_and_heavy_ink(pictures: Tensor, generator: torch.Generator) -> Tensor:
     return pictures ** _amount(pictures, -0.9, 0.9, generator).exp()
 
 
-def stray_lines(pictures: Tensor, generator: torch.Generator) -> Tensor:
+def lines_across(pictures: Tensor, generator: torch.Generator) -> Tensor:
     return torch.maximum(pictures, _stray(pictures, generator) * _amount(pictures, 0.5, 1, generator))
 
 
 def crossing_out(pictures: Tensor, generator: torch.Generator) -> Tensor:
     """Lines that are dark where they cross ink."""
     return (pictures - _stray(pictures, generator)).abs()
+
+
+def ruled_paper(pictures: Tensor, generator: torch.Generator) -> Tensor:
+    """One line across, or several at equal distances, one or two pixels wide; lighter than ink or as strong, over the
+    ink or under it."""
+    count, height = len(pictures), pictures.shape[1]
+    rows = torch.arange(height).expand(count, height)
+    distance = torch.randint(6, 2 * height, (count, 1), generator=generator)
+    width, first = (
+        torch.randint(least, most, (count, 1), generator=generator) for least, most in ((1, 3), (0, height))
+    )
+    on_line = (((rows - first) % distance) < width)[:, :, None].to(pictures.device)
+    lined = torch.where(on_line, _amount(pictures, 0.2, 1, generator), 0.0)
+    over = (_amount(pictures, 0, 1, generator) < 0.3) & on_line
+    return torch.where(over, (pictures - lined).abs(), torch.maximum(pictures, lined))
 
 
 def uneven_paper(pictures: Tensor, generator: torch.Generator) -> Tensor:
@@ -189,8 +205,9 @@ CHANGES: tuple[tuple[float, Change], ...] = (
     (0.15, blur),
     (0.20, hard_edges),
     (0.20, faint_and_heavy_ink),
-    (0.15, stray_lines),
+    (0.15, lines_across),
     (0.04, crossing_out),
+    (0.06, ruled_paper),
     (0.10, uneven_paper),
     (0.06, gray_paper),
     (0.10, noise),
@@ -216,55 +233,13 @@ def _full(pictures: Tensor) -> Tensor:
 
 
 def _stray(pictures: Tensor, generator: torch.Generator) -> Tensor:
-    lines = _stray_lines(pictures.shape[1])
+    lines = _strays(pictures.shape[1])
     return lines[torch.randint(len(lines), (len(pictures),), generator=generator)].to(pictures.device)
 
 
 @cache
-def _stray_lines(side: int) -> Tensor:
-    """[STRAY_LINES, side, side] of 0 to 1: straight lines, zigzags, dotted lines, spots."""
-    rng = np.random.default_rng(5)
-    kinds = (_straight, _zigzag, _dotted, _spots)
-    sheets = []
-    for _ in range(STRAY_LINES):
-        sheet = Image.new("L", (STRAY_SIDE, STRAY_SIDE))
-        kinds[rng.integers(len(kinds))](ImageDraw.Draw(sheet), rng)
-        sheets.append(np.asarray(sheet.resize((side, side), Image.Resampling.BOX)))
+def _strays(side: int) -> Tensor:
+    """[STRAYS, side, side] of 0 to 1."""
+    rng = np.random.default_rng(SEED)
+    sheets = [stray_lines.drawn(KINDS[rng.integers(len(KINDS))], rng, side) for _ in range(STRAYS)]
     return torch.from_numpy(np.stack(sheets)).float() / WHITE
-
-
-def _ends(rng: np.random.Generator) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
-    return rng.uniform(0, STRAY_SIDE, (2, 2))
-
-
-def _straight(draw: ImageDraw.ImageDraw, rng: np.random.Generator) -> None:
-    draw.line([(x, y) for x, y in _ends(rng)], fill=255, width=int(rng.integers(2, 6)))
-
-
-def _zigzag(draw: ImageDraw.ImageDraw, rng: np.random.Generator) -> None:
-    start, end = _ends(rng)
-    corners = int(rng.integers(5, 12))
-    along = end - start
-    across = np.array([-along[1], along[0]]) / (np.hypot(*along) + 1e-6) * rng.uniform(2, 9)
-    sides = np.where(np.arange(corners) % 2, 1, -1)[:, np.newaxis]
-    points = start + along * np.linspace(0, 1, corners)[:, np.newaxis] + sides * across
-    draw.line([(x, y) for x, y in points], fill=255, width=int(rng.integers(2, 6)))
-
-
-def _dotted(draw: ImageDraw.ImageDraw, rng: np.random.Generator) -> None:
-    start, end = _ends(rng)
-    radius = rng.uniform(2, 5)
-    for place in np.linspace(0, 1, int(rng.integers(6, 20))):
-        _disc(draw, start + (end - start) * place, radius, 255)
-
-
-def _spots(draw: ImageDraw.ImageDraw, rng: np.random.Generator) -> None:
-    for _ in range(int(rng.integers(3, 15))):
-        _disc(draw, rng.uniform(0, STRAY_SIDE, 2), rng.uniform(1, 5), int(rng.integers(100, 255)))
-
-
-def _disc(
-    draw: ImageDraw.ImageDraw, middle: np.ndarray[tuple[int], np.dtype[np.float64]], radius: float, level: int
-) -> None:
-    x, y = middle
-    draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=level)

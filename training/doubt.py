@@ -1,0 +1,55 @@
+"""What is no digit and no garment, and how well a score tells it from what is: pictures of several kinds, and the area
+under the ROC curve against each. Knows no network."""
+
+from collections.abc import Mapping
+from itertools import cycle, product
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.datasets import load_sample_images
+
+from app.card import ImageInput
+from training.drawn_digits import LETTERS, typed
+from training.novelty import roc_auc, shuffled_pixels
+from training.uploaded import Pictures, fitted, uniform_noise
+
+ROWS = 1000  # of each kind
+CROPS = (48, 96, 160, 240)  # sides of what is cut out of photographs
+
+
+def strangers(own: Pictures, other: Pictures, contract: ImageInput) -> dict[str, Pictures]:
+    """By kind, [n, height, width]: `own` are test pictures of what the model knows, `other` of another subject."""
+    side = own.shape[1]
+    return {
+        "the_other_subject": other,
+        "uniform_noise": uniform_noise(ROWS, side),
+        "shuffled_pixels": shuffled_pixels(own[:ROWS]),
+        "blank_pages": np.zeros((1, side, side), np.uint8),
+        "letters": typed_letters(ROWS, contract),
+        "photographs": crops_of_photographs(ROWS, contract),
+    }
+
+
+def typed_letters(count: int, contract: ImageInput, seed: int = 0) -> Pictures:
+    rng = np.random.default_rng(seed)
+    letters = rng.choice(list(LETTERS), count)
+    return np.stack([fitted(typed(letter, rng), contract) for letter in letters])
+
+
+def crops_of_photographs(count: int, contract: ImageInput, seed: int = 0) -> Pictures:
+    """Of the two photographs that come with scikit-learn, a temple and a flower; gray, made to fit as uploads are."""
+    rng = np.random.default_rng(seed)
+    photographs = [photograph.mean(2).astype(np.uint8) for photograph in load_sample_images().images]
+    crops = []
+    for (photograph, side), _ in zip(cycle(product(photographs, CROPS)), range(count), strict=False):
+        top, left = (rng.integers(0, length - side) for length in photograph.shape)
+        crops.append(fitted(photograph[top : top + side, left : left + side], contract))
+    return np.stack(crops)
+
+
+def figures(
+    like: NDArray[np.floating], unlike: Mapping[str, NDArray[np.floating]], warned: Mapping[str, NDArray[np.bool_]]
+) -> dict[str, float]:
+    """Scores, the larger the stranger."""
+    areas = {f"roc_auc_against_{kind}": roc_auc(like, scores) for kind, scores in unlike.items()}
+    return areas | {f"{kind}_warned_of": float(answers.mean()) for kind, answers in warned.items()}
