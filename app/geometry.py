@@ -16,6 +16,8 @@ from app.morphology import Gray, bordered, dilated
 CENTRED = 0.55
 # A stroke that would be thinner than this in the box, in pixels, fades; it is made as wide as pens of MNIST are.
 THIN, WIDENED = 1.3, 1.7
+# Strokes that would cover more of their box when they are made wider are none: it is noise.
+COVERED = 0.6
 # Area over outline gives a stroke's width, if the outline is counted in steps along rows and columns: those are longer
 # than a slanted outline, by 4/π on average, and there is one on either side.
 WIDTH_OF_OUTLINE = 2 * 4 / math.pi
@@ -76,9 +78,10 @@ def thickened(ink: Gray, box: int) -> Gray:
     longer = max(ink.shape)
     if longer <= box:
         return ink
-    width = _stroke_width(ink > int(INK_FLOOR * int(ink.max())))
-    reach = (WIDENED * longer / box - width) / 2
-    if width * box / longer >= THIN or reach <= 0:
+    on = ink > int(INK_FLOOR * int(ink.max()))
+    width, wanted = _stroke_width(on), WIDENED * longer / box
+    reach = (wanted - width) / 2
+    if width * box / longer >= THIN or reach <= 0 or np.count_nonzero(on) * wanted > COVERED * on.size * width:
         return ink
     whole = math.ceil(reach)
     padded = bordered(ink, whole)
@@ -93,12 +96,13 @@ def _stroke_width(on: NDArray[np.bool_]) -> float:
     return WIDTH_OF_OUTLINE * np.count_nonzero(on) / (outline + 1)
 
 
-def scaled(ink: NDArray[np.float32] | Gray, box: int) -> Gray:
-    """The longer side becomes `box`, the aspect stays; the strongest ink is 255 again."""
+def scaled(ink: NDArray[np.float32] | Gray, box: int, gap: float | None = REDUCING_GAP) -> Gray:
+    """The longer side becomes `box`, the aspect stays; the strongest ink is 255 again. Without a gap every pixel is
+    resampled, which takes three times as long."""
     height, width = ink.shape
     scale = box / max(height, width)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    resized = np.asarray(Image.fromarray(ink).resize(size, Image.Resampling.BICUBIC, reducing_gap=REDUCING_GAP))
+    resized = np.asarray(Image.fromarray(ink).resize(size, Image.Resampling.BICUBIC, reducing_gap=gap))
     resized = resized.clip(0, 255)
     return np.rint(resized * (255 / max(float(resized.max()), 1.0))).astype(np.uint8)
 

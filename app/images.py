@@ -237,5 +237,5 @@ def _everything(gray: Gray, contract: ImageInput) -> Picture:
     codes: list[Code] = ["inverted"] if inverted else []
     if _is_off_centre(box, gray.shape):
         codes.append("off_centre")
-    strokes = scaled(ink[box.top : box.bottom, box.left : box.right], contract.box)
+    strokes = scaled(ink[box.top : box.bottom, box.left : box.right], contract.box, gap=None)
     return Picture(centred(strokes, contract), tuple(codes))

@@ -42,8 +42,8 @@ STRONGEST_PERCENTILE = 99.8
 PAPER_LEVEL, DARKEST_PAPER = 200.0, 30.0
 # Contrast that noise and compression give a photograph of nothing, as a share of BLANK_CONTRAST.
 PHOTOGRAPHED_BLANK = 0.75
-# Times the median of what differs from the paper, which is noise.
-NOISE_FLOOR = 2.0
+# Times the median of what differs from the paper, which is noise; if that is nearly all there is, it is shown as it is.
+NOISE_FLOOR, HIGHEST_FLOOR = 2.0, 0.6
 # Faint marks are strokes only near ink of this share of the strongest: not further than this share of the side.
 STRONG, NEAR = 0.45, 1 / 40
 
@@ -185,12 +185,13 @@ def _photograph(gray: Gray) -> Ink | None:
     if strongest < PHOTOGRAPHED_BLANK * BLANK_CONTRAST:
         return None
     noise = float(np.median(resized(distance, small.shape, Image.Resampling.BOX)))
-    floor = max(INK_FLOOR * strongest, NOISE_FLOOR * noise)
+    floor = min(max(INK_FLOOR * strongest, NOISE_FLOOR * noise), HIGHEST_FLOOR * strongest)
     reach = max(2, round(NEAR * max(seen.shape)))
     near = dilated((distance > STRONG * strongest).astype(np.uint8), 2 * reach + 1) * np.uint8(255)
     levels = _stretched(distance, floor, strongest) & near
     place = Box(0, gray.shape[0], 0, gray.shape[1])
-    return Ink(levels, 255, inverted, place, Paper(gray, paper, near, floor, strongest, inverted))
+    ink = Ink(levels, 255, inverted, place, Paper(gray, paper, near, floor, strongest, inverted))
+    return ink if levels.max() > ink.floor else None
 
 
 def _distance(paper: Real, gray: Gray, relative: bool) -> Real:

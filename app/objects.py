@@ -18,6 +18,9 @@ MAP_SIDE = 64
 MOST_PARTS = 64
 MOST_OBJECTS = 32
 
+# Of more parts than are looked at the largest has at least this share, or it is all noise and no object.
+SCATTERED = 0.5
+
 # How much ink counts, in extents: a filled area is no better an object than strokes.
 MOST_MASS = 8
 # How near to the border a part lies along it, of the shorter side.
@@ -70,6 +73,8 @@ def find_objects(levels: Gray, floor: int) -> Objects:
     if parts.count == 1:
         return Objects([Object(inked(levels, floor))], 0)
     groups = _groups(parts)
+    if parts.count > MOST_PARTS and groups[0].area < SCATTERED * parts.areas.sum():
+        return Objects([Object(inked(levels, floor))], 0)
     found = [_exactly(group, parts, block, levels, floor) for group in groups]
     order = _reading_order([each.box for each in found])
     return Objects([found[place] for place in order], order.index(0))
