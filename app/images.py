@@ -15,7 +15,7 @@ from PIL import Image, ImageOps, PngImagePlugin
 from app.card import ImageInput
 from app.errors import ContentTooLarge, InvalidRequest
 from app.geometry import centred, has_geometry, scaled, thickened
-from app.ink import BLANK_CONTRAST, INK_FLOOR, Box, Ink, border, find_ink, ink_beside_border
+from app.ink import BLANK_CONTRAST, INK_FLOOR, PHOTO_PERCENTILES, Box, Ink, border, find_ink, ink_beside_border
 from app.morphology import Gray
 from app.objects import Object, find_objects, inked
 
@@ -23,6 +23,8 @@ FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 FORMATS_IN_WORDS = "PNG, JPEG, WebP, GIF, BMP, TIFF"
 # Larger pictures are reduced to this side first: many times what a model takes, and cheap to analyse.
 WORKING_SIDE = 512
+# Colours of which the gray levels show nothing count from this contrast on: one colour alone has more noise than all.
+COLOUR_CONTRAST = 2 * BLANK_CONTRAST
 # Ink whose middle is further than this share of the side from the picture's middle is off centre.
 OFF_CENTRE = 0.2
 # An object of fewer pixels than this times the box is looked at again, where the picture has more.
@@ -104,19 +106,51 @@ def decode(image: Image.Image) -> Gray:
 
 
 def _grayscale(image: Image.Image) -> Gray:
+    file, mode = getattr(image, "fp", None), image.mode
+    gray = _levels(upright := _upright(image, "L" if mode in ("L", "RGB", "YCbCr") else mode))
+    if mode in ("L", "LA", "1") or _contrast(gray) >= BLANK_CONTRAST:
+        return gray
+    if upright.mode == "L" and file is not None:  # a JPEG, of which no colours were decoded
+        upright = _upright(Image.open(file, formats=FORMATS), mode)
+    channels = [_levels(channel) for channel in _channels(upright)]
+    best = max(channels, key=_contrast, default=gray)
+    return best if _contrast(best) >= COLOUR_CONTRAST else gray
+
+
+def _upright(image: Image.Image, mode: str) -> Image.Image:
+    """Decoded, of at most WORKING_SIDE, as L, LA, RGB, RGBA or with numbers of another scale."""
     # A JPEG is decoded at the smallest of its sizes (1/1, 1/2, 1/4, 1/8) that still has the working side.
-    image.draft("L" if image.mode in ("L", "RGB", "YCbCr") else image.mode, (WORKING_SIDE, WORKING_SIDE))
+    image.draft(mode, (WORKING_SIDE, WORKING_SIDE))
     image.load()
     image = ImageOps.exif_transpose(image)
-    factor = -(-max(image.size) // WORKING_SIDE)
     if image.mode == "F" or image.mode.startswith("I"):
-        return _eight_bits(_block_means(np.asarray(image), factor))
+        return image
     image = _plain_mode(image)
-    if factor > 1:
-        image = image.reduce(factor)
-    if image.mode in ("LA", "RGBA"):
-        return _over_background(np.asarray(image.convert("LA")))
-    return np.asarray(image.convert("L"))
+    factor = -(-max(image.size) // WORKING_SIDE)
+    return image.reduce(factor) if factor > 1 else image
+
+
+def _levels(upright: Image.Image) -> Gray:
+    if upright.mode == "F" or upright.mode.startswith("I"):
+        return _eight_bits(_block_means(np.asarray(upright), -(-max(upright.size) // WORKING_SIDE)))
+    if upright.mode in ("LA", "RGBA"):
+        return _over_background(np.asarray(upright.convert("LA")))
+    return np.asarray(upright.convert("L"))
+
+
+def _channels(upright: Image.Image) -> list[Image.Image]:
+    """Red, green and blue, each with what is transparent."""
+    if upright.mode == "RGBA":
+        *colours, alpha = upright.split()
+        return [Image.merge("LA", (colour, alpha)) for colour in colours]
+    return list(upright.split()) if upright.mode == "RGB" else []
+
+
+def _contrast(gray: Gray) -> int:
+    """Between the darkest and the lightest of which there is more than dirt."""
+    counts = np.cumsum(Image.fromarray(gray).histogram())
+    darkest, lightest = np.searchsorted(counts, np.array(PHOTO_PERCENTILES) / 100 * counts[-1])
+    return int(lightest - darkest)
 
 
 def _plain_mode(image: Image.Image) -> Image.Image:
