@@ -8,7 +8,8 @@ from PIL import Image
 
 from app.card import ImageInput
 from app.errors import AppError
-from app.images import Gray, Picture, decode, fit, open_limited
+from app.images import Picture, decode, fit, open_limited
+from app.morphology import Gray
 from app.png import MAX_SIDE, decode_gray
 
 # A picture that is decoded, or one of which the header alone is read.

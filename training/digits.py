@@ -27,7 +27,7 @@ from training.saliency import Scores
 from training.system import Trained, Workplace
 from training.train import Facts, as_asked, scores_by, test_figures, trained
 from training.upload_like import UploadLike
-from training.uploaded import fitted
+from app.images import fit as made_to_fit
 
 # Beside MNIST's 55,000: digits drawn by program, every fifth of them typed.
 DRAWN, TYPED_SHARE, DRAWN_SEED = 8_000, 0.2, 1
@@ -149,7 +149,7 @@ def drawn_digits(count: int, seed: int) -> Split:
     pictures = [
         typed(str(label), rng) if rng.random() < TYPED_SHARE else drawn_digit(int(label), rng) for label in labels
     ]
-    images = np.stack([fitted(picture, DIGIT_INPUT) for picture in pictures])
+    images = np.stack([made_to_fit(picture, DIGIT_INPUT).pixels for picture in pictures])
     return Split(torch.from_numpy(images), torch.from_numpy(labels))
 
 

@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 from sklearn.datasets import load_sample_images
 
 from app.card import ImageInput
+from app.images import fit
 from training.drawn_digits import LETTERS, typed
 from training.novelty import roc_auc, shuffled_pixels
-from training.uploaded import Pictures, fitted, uniform_noise
+from training.uploaded import Pictures, uniform_noise
 
 ROWS = 1000  # of each kind
 CROPS = (48, 96, 160, 240)  # sides of what is cut out of photographs
@@ -33,7 +34,7 @@ def strangers(own: Pictures, other: Pictures, contract: ImageInput) -> dict[str,
 def typed_letters(count: int, contract: ImageInput, seed: int = 0) -> Pictures:
     rng = np.random.default_rng(seed)
     letters = rng.choice(list(LETTERS), count)
-    return np.stack([fitted(typed(letter, rng), contract) for letter in letters])
+    return np.stack([fit(typed(letter, rng), contract).pixels for letter in letters])
 
 
 def crops_of_photographs(count: int, contract: ImageInput, seed: int = 0) -> Pictures:
@@ -43,7 +44,7 @@ def crops_of_photographs(count: int, contract: ImageInput, seed: int = 0) -> Pic
     crops = []
     for (photograph, side), _ in zip(cycle(product(photographs, CROPS)), range(count), strict=False):
         top, left = (rng.integers(0, length - side) for length in photograph.shape)
-        crops.append(fitted(photograph[top : top + side, left : left + side], contract))
+        crops.append(fit(photograph[top : top + side, left : left + side], contract).pixels)
     return np.stack(crops)
 
 

@@ -1,0 +1,280 @@
+"""Gray levels → ink: where the paper is, whether the ink is darker or lighter, and how strong it is at each pixel.
+
+Two kinds of picture. A drawing has a background of one level. A photograph has paper under uneven light: what the paper
+would be like without ink is estimated everywhere, and ink is what differs from it. Knows no model and no objects.
+"""
+
+import math
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from app.morphology import Gray, closed, dilated
+
+Real = NDArray[np.float32]  # [H, W]
+Level = TypeVar("Level", bound=np.generic)
+
+# Less contrast than this between background and ink, of 255, is a blank sheet.
+BLANK_CONTRAST = 24
+# Ink weaker than this share of the strongest is shadow or paper.
+INK_FLOOR = 0.25
+# A border that has one value in this share of its pixels is a drawn background, not a photographed one.
+CLEAN_SHARE = 0.25
+PHOTO_PERCENTILES = (0.1, 99.9)
+
+# A drawing of which more is ink has a frame around it, of this share of its side at least.
+FRAMED, FRAME = 0.6, 0.05
+# A side too short for light and shadow to be told from ink.
+SMALLEST_PHOTOGRAPH = 16
+# Photographs are looked at at this size; noise and the grain of paper are averaged away.
+PHOTOGRAPH_SIDE = 192
+# Paper has no details: its map is at most so large, and no stroke is wider than a third of it.
+PAPER_SIDE, WIDEST_STROKE = 64, 1 / 3
+# Of what is left over paper, the share at either end that may be a reflection, or dirt.
+OUTLIERS = 0.5
+# What the strongest ink of a photograph is taken from: a digit in a corner has little more of it.
+STRONGEST_PERCENTILE = 99.8
+# Contrast grows with the light: ink is counted as on paper of this level, but in the dark not without bound.
+PAPER_LEVEL, DARKEST_PAPER = 200.0, 30.0
+# Contrast that noise and compression give a photograph of nothing, as a share of BLANK_CONTRAST.
+PHOTOGRAPHED_BLANK = 0.75
+# Times the median of what differs from the paper, which is noise; if that is nearly all there is, it is shown as it is.
+NOISE_FLOOR, HIGHEST_FLOOR = 2.0, 0.6
+# Faint marks are strokes only near ink of this share of the strongest: not further than this share of the side.
+STRONG, NEAR = 0.45, 1 / 40
+
+
+class Box(NamedTuple):
+    """Of pixels, ends exclusive."""
+
+    top: int
+    bottom: int
+    left: int
+    right: int
+
+    @property
+    def height(self) -> int:
+        return self.bottom - self.top
+
+    @property
+    def width(self) -> int:
+        return self.right - self.left
+
+
+@dataclass(frozen=True)
+class Paper:
+    """What a photograph is measured against, to look again at a part of it, at all the pixels that it has."""
+
+    gray: Gray  # light paper, dark ink
+    levels: Real  # of the paper, at most PAPER_SIDE
+    near: Gray  # 255 where there is strong ink near, at the size of Ink.levels
+    floor: float
+    strongest: float
+    relative: bool
+
+    def ink(self, box: Box, of: tuple[int, int]) -> Gray:
+        """In a box on a map of that size, rows and columns, as many pixels as the photograph has there."""
+        (height, width), (rows, columns) = self.gray.shape, of
+        top, bottom = box.top * height // rows, -(-box.bottom * height // rows)
+        left, right = box.left * width // columns, -(-box.right * width // columns)
+        paper = _part(self.levels, Box(top, bottom, left, right), self.gray.shape, Image.Resampling.BILINEAR)
+        near = _part(self.near, Box(top, bottom, left, right), self.gray.shape, Image.Resampling.NEAREST)
+        distance = _distance(paper, self.gray[top:bottom, left:right], self.relative)
+        ink: Gray = _stretched(distance, self.floor, self.strongest) & near
+        return ink
+
+
+@dataclass(frozen=True)
+class Ink:
+    """How far each pixel is from its paper, on the side where the ink is."""
+
+    levels: Gray  # [h, w], 0 is paper
+    strongest: int  # of the levels
+    inverted: bool  # the ink was darker than the paper
+    place: Box  # in the picture that it was found in: without the frame around it
+    paper: Paper | None = None  # of a photograph
+
+    @property
+    def floor(self) -> int:
+        """What is not above it is no stroke. Whole, since to compare bytes with a fraction takes ten times as long."""
+        return int(INK_FLOOR * self.strongest)
+
+    def placed(self, box: Box) -> Box:
+        """A box on the levels, in the picture."""
+        down, right = self.place.height / self.levels.shape[0], self.place.width / self.levels.shape[1]
+        return Box(
+            self.place.top + math.floor(box.top * down),
+            self.place.top + math.ceil(box.bottom * down),
+            self.place.left + math.floor(box.left * right),
+            self.place.left + math.ceil(box.right * right),
+        )
+
+    def within(self, box: Box, side: int) -> Gray:
+        """A part of it; of a photograph with more pixels, if it has them, where the longer side has fewer than that."""
+        if self.paper is None or max(box.height, box.width) >= side or self.paper.gray.size <= self.levels.size:
+            return self.levels[box.top : box.bottom, box.left : box.right]
+        return self.paper.ink(box, self.levels.shape)
+
+
+def find_ink(gray: Gray) -> Ink | None:
+    """None for a blank picture."""
+    paper = _plain_background(gray)
+    if paper is None and min(gray.shape) < SMALLEST_PHOTOGRAPH:
+        paper = int(np.median(border(gray)))
+    if paper is None:
+        return _photograph(gray)
+    whole = Box(0, gray.shape[0], 0, gray.shape[1])
+    ink = _drawing(gray, paper, whole)
+    if ink is None or np.count_nonzero(ink.levels > ink.floor) <= FRAMED * ink.levels.size:
+        return ink
+    return _without_frame(gray, paper) or ink
+
+
+def border(gray: NDArray[Level]) -> NDArray[Level]:
+    return np.concatenate([gray[0], gray[-1], gray[1:-1, 0], gray[1:-1, -1]])
+
+
+def _plain_background(gray: Gray) -> int | None:
+    """The level that the border mostly has, if it has one."""
+    around = border(gray)
+    counts = np.bincount(around)
+    commonest = int(counts.argmax())
+    return commonest if counts[commonest] >= CLEAN_SHARE * len(around) else None
+
+
+def _drawing(gray: Gray, paper: int, place: Box) -> Ink | None:
+    darkest, lightest = int(gray.min()), int(gray.max())
+    inverted = paper - darkest > lightest - paper
+    strongest = paper - darkest if inverted else lightest - paper
+    if strongest < BLANK_CONTRAST:
+        return None
+    level = np.uint8(paper)
+    levels = level - np.minimum(gray, level) if inverted else np.maximum(gray, level) - level
+    # A whole factor keeps faint ink from being rounded away, and costs nothing.
+    factor = 255 // strongest
+    return Ink(levels * np.uint8(factor) if factor > 1 else levels, strongest * factor, inverted, place)
+
+
+def _without_frame(gray: Gray, outside: int) -> Ink | None:
+    """Of what lies inside, if its background is another; as a photograph, if it has none of one level."""
+    height, width = gray.shape
+    down, right = max(1, round(FRAME * height)), max(1, round(FRAME * width))
+    place = Box(down, height - down, right, width - right)
+    if min(place.height, place.width) < SMALLEST_PHOTOGRAPH:
+        return None
+    inside = gray[place.top : place.bottom, place.left : place.right]
+    paper = _plain_background(inside)
+    if paper is None:
+        return _photograph(gray)
+    return _drawing(inside, paper, place) if abs(paper - outside) > BLANK_CONTRAST else None
+
+
+def _photograph(gray: Gray) -> Ink | None:
+    seen = reduced(gray, PHOTOGRAPH_SIDE)
+    small = reduced(seen, PAPER_SIDE)
+    inverted = _is_darker(small)
+    gray, seen, small = (gray, seen, small) if inverted else (255 - gray, 255 - seen, 255 - small)
+    window = 2 * round(max(small.shape) * WIDEST_STROKE / 2) + 1
+    paper = closed(small, window).astype(np.float32)
+    distance = _distance(resized(paper, seen.shape), seen, inverted)
+    strongest = float(np.percentile(distance, STRONGEST_PERCENTILE))
+    if strongest < PHOTOGRAPHED_BLANK * BLANK_CONTRAST:
+        return None
+    noise = float(np.median(resized(distance, small.shape, Image.Resampling.BOX)))
+    floor = min(max(INK_FLOOR * strongest, NOISE_FLOOR * noise), HIGHEST_FLOOR * strongest)
+    reach = max(2, round(NEAR * max(seen.shape)))
+    near = dilated((distance > STRONG * strongest).astype(np.uint8), 2 * reach + 1) * np.uint8(255)
+    levels = _stretched(distance, floor, strongest) & near
+    place = Box(0, gray.shape[0], 0, gray.shape[1])
+    ink = Ink(levels, 255, inverted, place, Paper(gray, paper, near, floor, strongest, inverted))
+    return ink if levels.max() > ink.floor else None
+
+
+def _distance(paper: Real, gray: Gray, relative: bool) -> Real:
+    """How much darker it is than the paper; relative to the light that falls there, if that is what made the paper."""
+    distance: Real = paper - gray
+    if relative:
+        distance *= PAPER_LEVEL / np.maximum(paper, DARKEST_PAPER)
+    return distance.clip(0)
+
+
+def _stretched(distance: Real, floor: float, strongest: float) -> Gray:
+    scaled: Real = (distance - floor) * (255 / max(strongest - floor, 1.0))
+    return scaled.clip(0, 255).astype(np.uint8)
+
+
+def _is_darker(small: Gray) -> bool:
+    """Whether what stands out most is darker than the paper. Light falls unevenly, so that what counts is what is left
+    over a smooth surface; a desk or a finger at the border is not what was photographed."""
+    left = small - _surface(small.astype(np.float32))
+    edge = min(small.shape) // 10
+    inner = left[edge : len(left) - edge, edge : left.shape[1] - edge]
+    darkest, middle, lightest = (float(level) for level in np.percentile(inner, (OUTLIERS, 50, 100 - OUTLIERS)))
+    middle = float(np.median(left))
+    return middle - darkest > lightest - middle
+
+
+def _surface(levels: Real, rounds: int = 3) -> Real:
+    """The quadratic surface through most of them: least squares, each time with less weight for what lies far off."""
+    terms, flat = _quadratic(*levels.shape), levels.reshape(-1)
+    weights, fitted = np.ones_like(flat), flat
+    for _ in range(rounds):
+        weighted = terms * weights[:, np.newaxis]
+        fitted = terms @ np.linalg.lstsq(weighted.T @ terms, weighted.T @ flat, rcond=None)[0]
+        far = np.abs(flat - fitted)
+        weights = 1 / (1 + np.square(far / (2 * (np.median(far) + 1))))
+    return fitted.reshape(levels.shape)
+
+
+@cache
+def _quadratic(height: int, width: int) -> Real:
+    """[height · width, 6]: the terms of a quadratic in rows and columns from -1 to 1."""
+    y, x = np.meshgrid(np.linspace(-1, 1, height), np.linspace(-1, 1, width), indexing="ij")
+    terms = np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], axis=-1)
+    return terms.reshape(-1, 6).astype(np.float32)
+
+
+def reduced(gray: Gray, side: int) -> Gray:
+    """At most `side` on the longer side, by means over areas; the aspect stays."""
+    height, width = gray.shape
+    scale = side / max(height, width)
+    if scale >= 1:
+        return gray
+    return resized(gray, (max(1, round(height * scale)), max(1, round(width * scale))), Image.Resampling.BOX)
+
+
+def resized(
+    levels: NDArray[Any], shape: tuple[int, ...], how: Image.Resampling = Image.Resampling.BILINEAR
+) -> NDArray[Any]:
+    """To so many rows and columns."""
+    return np.asarray(Image.fromarray(levels).resize((shape[1], shape[0]), how))
+
+
+def _part(levels: NDArray[Any], box: Box, of: tuple[int, ...], how: Image.Resampling) -> NDArray[Any]:
+    """What lies in a box on a picture of another size, at that size."""
+    down, right = levels.shape[0] / of[0], levels.shape[1] / of[1]
+    part = (box.left * right, box.top * down, box.right * right, box.bottom * down)
+    return np.asarray(Image.fromarray(levels).resize((box.width, box.height), how, box=part))
+
+
+def ink_beside_border(gray: Gray) -> tuple[NDArray[np.float32] | None, bool]:
+    """Whatever differs from the border: 0 to 255, stretched, without paper and shadow; it may fill the whole picture,
+    as a garment does. None for a blank one. And whether it was darker than the border."""
+    around = border(gray)
+    values, counts = np.unique(around, return_counts=True)
+    clean = counts.max() >= CLEAN_SHARE * len(around)
+    background = float(values[counts.argmax()] if clean else np.median(around))
+    # On a photograph single pixels are noise; on a drawing a thin stroke may be all the ink there is.
+    darkest, lightest = (float(level) for level in np.percentile(gray, (0, 100) if clean else PHOTO_PERCENTILES))
+    inverted = background - darkest > lightest - background
+    contrast = background - darkest if inverted else lightest - background
+    if contrast < BLANK_CONTRAST:
+        return None, False
+    distance = (background - gray if inverted else gray - background).astype(np.float32)
+    floor = 0.0 if clean else INK_FLOOR
+    stretched = (distance / contrast - floor) / (1 - floor)
+    return stretched.clip(0, 1) * 255, inverted
