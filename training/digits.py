@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from app.images import fit as made_to_fit
 from training import calibration, corruptions, doubt, export
 from training.classifier import ImageClassifier
 from training.data import FASHION_MNIST, MNIST, Dataset, Split
@@ -27,7 +28,6 @@ from training.saliency import Scores
 from training.system import Trained, Workplace
 from training.train import Facts, as_asked, scores_by, test_figures, trained
 from training.upload_like import UploadLike
-from app.images import fit as made_to_fit
 
 # Beside MNIST's 55,000: digits drawn by program, every fifth of them typed.
 DRAWN, TYPED_SHARE, DRAWN_SEED = 8_000, 0.2, 1
