@@ -2,7 +2,7 @@
 under the ROC curve against each. Knows no network."""
 
 from collections.abc import Mapping
-from itertools import cycle, product
+from itertools import cycle, islice, product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,14 +38,18 @@ def typed_letters(count: int, contract: ImageInput, seed: int = 0) -> Pictures:
 
 
 def crops_of_photographs(count: int, contract: ImageInput, seed: int = 0) -> Pictures:
-    """Of the two photographs that come with scikit-learn, a temple and a flower; gray, made to fit as uploads are."""
+    """Of the two photographs that come with scikit-learn, a temple and a flower; gray, made to fit as uploads are. Crops
+    of plain sky, which are blank, are none."""
     rng = np.random.default_rng(seed)
     photographs = [photograph.mean(2).astype(np.uint8) for photograph in load_sample_images().images]
-    crops = []
-    for (photograph, side), _ in zip(cycle(product(photographs, CROPS)), range(count), strict=False):
-        top, left = (rng.integers(0, length - side) for length in photograph.shape)
-        crops.append(fit(photograph[top : top + side, left : left + side], contract).pixels)
-    return np.stack(crops)
+    places = cycle(product(photographs, CROPS))
+    seen = (fit(_crop(photograph, side, rng), contract) for photograph, side in places)
+    return np.stack([each.pixels for each in islice((each for each in seen if "blank" not in each.warnings), count)])
+
+
+def _crop(photograph: NDArray[np.uint8], side: int, rng: np.random.Generator) -> NDArray[np.uint8]:
+    top, left = (rng.integers(0, length - side) for length in photograph.shape)
+    return photograph[top : top + side, left : left + side]
 
 
 def figures(
