@@ -58,7 +58,7 @@ RECIPE = Recipe(
     body=lambda: residual_network((32, 64, 128), (0, 2, 2), classes=10, dropout=0.2),
     parameters=658_922,
     floor=0.9975,
-    epochs=28,
+    epochs=26,
     batch_size=256,
     learning_rate=4e-3,
     weight_decay=2e-2,

@@ -38,8 +38,8 @@ def typed_letters(count: int, contract: ImageInput, seed: int = 0) -> Pictures:
 
 
 def crops_of_photographs(count: int, contract: ImageInput, seed: int = 0) -> Pictures:
-    """Of the two photographs that come with scikit-learn, a temple and a flower; gray, made to fit as uploads are. Plain
-    sky, which is blank, is left out."""
+    """Of the two photographs that come with scikit-learn, a temple and a flower, gray, made to fit as uploads are;
+    plain sky, which is blank, is left out."""
     rng = np.random.default_rng(seed)
     photographs = [photograph.mean(2).astype(np.uint8) for photograph in load_sample_images().images]
     places = cycle(product(photographs, CROPS))

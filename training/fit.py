@@ -7,6 +7,7 @@ an epoch ends, so that nothing waits for a `.item()`.
 import os
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import cast
@@ -14,7 +15,7 @@ from typing import cast
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
 
 from app.card import Epoch
@@ -25,6 +26,7 @@ from training.one_cycle import Cycle, descend
 from training.recipe import Recipe
 from training.residual import folded
 
+AVERAGING_WARM_UP = 10  # steps
 EVALUATION_BATCH = 250  # activations stay below what glibc maps anew (training/memory.py)
 
 
@@ -116,8 +118,18 @@ def fit(recipe: Recipe, dataset: Dataset, device: torch.device, variant: str | N
 
 
 def moving_average(network: ImageClassifier, decay: float) -> AveragedModel:
-    """Of all weights and statistics (Polyak and Juditsky 1992), as they are after each step."""
-    return AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
+    """Of all weights and statistics (Polyak and Juditsky 1992), as they are after each step; at the beginning over
+    fewer steps, so that the first weights are soon forgotten."""
+
+    def follow(averages: Sequence[Tensor], current: Sequence[Tensor], steps: Tensor | int) -> None:
+        share = 1 - min(decay, (1 + int(steps)) / (AVERAGING_WARM_UP + int(steps)))
+        for average, now in zip(averages, current, strict=True):
+            if average.is_floating_point():
+                average.lerp_(now, share)
+            else:
+                average.copy_(now)  # how many batches the statistics are of
+
+    return AveragedModel(network, multi_avg_fn=torch.no_grad()(follow), use_buffers=True)
 
 
 def nothing() -> None:

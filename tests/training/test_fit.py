@@ -5,12 +5,13 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from tests.training.datasets import bars, bars_dataset
 from training.__main__ import RECIPES
 from training.augment import NO_JITTER
 from training.classifier import ImageClassifier
-from training.fit import build, choose_device, evaluate, fit
+from training.fit import AVERAGING_WARM_UP, build, choose_device, evaluate, fit, moving_average
 from training.mlp import one_hidden_layer
 
 CPU = torch.device("cpu")
@@ -97,3 +98,21 @@ def test_recipe_may_bring_any_augmentation_of_batches() -> None:
 
     assert evaluate(network, negatives)[1] == 1.0
     assert evaluate(network, held_out)[1] < 0.5
+
+
+def test_the_moving_average_follows_the_weights_and_the_statistics() -> None:
+    """By hand: after each step so much of the way as the decay leaves, and at the beginning more."""
+    decay, warm_up = 0.5, AVERAGING_WARM_UP
+    network = ImageClassifier(nn.BatchNorm1d(1, affine=False), 0.0, 1.0)
+    average = moving_average(network, decay)
+    statistics = network.body.running_mean
+    expected = None
+    for step, value in enumerate([4.0, 8.0, 16.0, 0.0, 1.0] * 4):
+        statistics.fill_(value)
+        network.body.num_batches_tracked.fill_(step)
+        average.update_parameters(network)
+        share = 1 - min(decay, (1 + step) / (warm_up + step))
+        expected = value if expected is None else expected + share * (value - expected)
+
+        assert float(average.module.body.running_mean) == pytest.approx(expected)
+        assert int(average.module.body.num_batches_tracked) == step
