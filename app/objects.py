@@ -4,12 +4,11 @@ Specks, a frame, a desk beside the paper are none. Knows no model, no paper and 
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from app.ink import Box
+from app.ink import Box, around, inked
 from app.morphology import Components, Gray, Mask, block_maxima, components
 
 # Parts are told from each other on a map of at most this side.
@@ -78,15 +77,6 @@ def find_objects(levels: Gray, floor: int) -> Objects:
     found = [_exactly(group, parts, block, levels, floor) for group in groups]
     order = _reading_order([each.box for each in found])
     return Objects([found[place] for place in order], order.index(0))
-
-
-def inked(levels: NDArray[Any], floor: float) -> Box:
-    """The box of what is above the floor; of nothing, if nothing is."""
-    rows = np.flatnonzero(levels.max(axis=1) > floor)
-    columns = np.flatnonzero(levels.max(axis=0) > floor)
-    if not len(rows):
-        return Box(0, 0, 0, 0)
-    return Box(int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1)
 
 
 def _groups(parts: Components) -> list[_Group]:
@@ -164,15 +154,9 @@ def _gap(one: Box, other: Box) -> int:
 
 
 def _add(part: _Group, group: _Group) -> None:
-    ours, theirs = group.box, part.box
     group.parts += part.parts
     group.area += part.area
-    group.box = Box(
-        min(ours.top, theirs.top),
-        max(ours.bottom, theirs.bottom),
-        min(ours.left, theirs.left),
-        max(ours.right, theirs.right),
-    )
+    group.box = around([group.box, part.box])
 
 
 def _is_comparable(group: _Group, best: _Group) -> bool:

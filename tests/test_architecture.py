@@ -25,7 +25,7 @@ FLOORS = [
     {"store", "scheduler", "inside", "saliency"},
     {"pictures", "activations"},
     {"prediction", "catalogue", "repository", "statistics"},
-    {"membership"},
+    {"membership", "sheets"},
     {"service"},
     {"computation", "protocol"},
     {"fit", "convolve", "explanation"},

@@ -408,6 +408,8 @@ def test_optional_parameters_are_not_described_as_null(document: dict[str, Any])
         ("query", "model", "string"),
         ("query", "version", "integer"),
         ("query", "top", "integer"),
+        ("query", "many", "boolean"),
+        ("query", "as_seen", "boolean"),
         ("header", "X-Request-Timeout-Ms", "string"),
     }
 
