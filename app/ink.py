@@ -27,8 +27,9 @@ INK_FLOOR = 0.25
 CLEAN_SHARE = 0.25
 PHOTO_PERCENTILES = (0.1, 99.9)
 
-# A drawing of which more is ink has a frame around it, or a margin; its edge may be out of focus.
-FRAMED, FRAME_EDGE = 0.6, 0.01
+# A drawing of which more is ink, and nearly all inside its box, is paper in a frame or with a margin; its edge may be
+# out of focus.
+FRAMED, FILLED, FRAME_EDGE = 0.6, 0.75, 0.01
 # A side too short for light and shadow to be told from ink.
 SMALLEST_PHOTOGRAPH = 16
 # Photographs are looked at at this size; noise and the grain of paper are averaged away.
@@ -126,7 +127,10 @@ def find_ink(gray: Gray) -> Ink | None:
     ink = _drawing(gray, paper, whole)
     if ink is None or np.count_nonzero(ink.levels > ink.floor) <= FRAMED * ink.levels.size:
         return ink
-    return _without_frame(gray, paper, inked(ink.levels, ink.floor)) or ink
+    box = inked(ink.levels, ink.floor)
+    if np.count_nonzero(ink.levels > ink.floor) <= FILLED * box.height * box.width:
+        return ink
+    return _without_frame(gray, paper, box) or ink
 
 
 def border(gray: NDArray[Level]) -> NDArray[Level]:
