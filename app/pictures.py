@@ -45,6 +45,13 @@ def undecoded_pixels(opened: Sequence[Opened]) -> int:
     return sum([picture.width * picture.height for picture in opened if not isinstance(picture, np.ndarray)])
 
 
+def pixels_to_fit(opened: Sequence[Opened], contract: ImageInput) -> int:
+    """Of what has to be decoded, or is larger or smaller than the model takes it."""
+    wanted = (contract.height, contract.width)
+    fitted = [picture.size for picture in opened if isinstance(picture, np.ndarray) and picture.shape != wanted]
+    return undecoded_pixels(opened) + sum(fitted)
+
+
 def decode_picture(picture: Opened) -> Gray:
     """A lone one, as it is. Raises InvalidRequest."""
     [gray] = _of_each([picture], _gray)

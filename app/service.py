@@ -17,7 +17,7 @@ from app.lab.graphs import LabGraphs
 from app.membership import Membership, memberships_of, outputs_of_clustering
 from app.metrics import Metrics, ModelMetrics, WorkerMetrics
 from app.model import Array, Model
-from app.pictures import Opened, fit_pictures, fit_sheets, open_pictures, stack, undecoded_pixels
+from app.pictures import Opened, fit_pictures, fit_sheets, open_pictures, pixels_to_fit, stack, undecoded_pixels
 from app.prediction import Noticed, Outputs, Prediction, predictions_of
 from app.repository import Repository
 from app.rows import read_batch, require_few_and_short, require_finite, what_it_takes
@@ -27,7 +27,7 @@ from app.sheets import PLAIN, Wishes, predictions_of_pictures, predictions_of_sh
 from app.store import Store
 from app.uploads import Upload
 
-# So many pixels are decoded on the event loop, in less than a millisecond: a trip to a thread would not pay.
+# So many pixels are decoded and fitted on the event loop, mostly in less than a millisecond: a thread would not pay.
 INLINE_PIXELS = 128 * 128
 # The same of so many files, however small.
 INLINE_FILES = 8
@@ -252,7 +252,7 @@ class Service:
         else:
             opened = open_pictures(files, most)
         pixels = undecoded_pixels(opened)
-        if inline and len(files) <= INLINE_FILES and pixels <= INLINE_PIXELS:
+        if inline and len(files) <= INLINE_FILES and pixels_to_fit(opened, contract) <= INLINE_PIXELS:
             return fitted(opened, contract)
         expected = pixels * PIXEL_SECONDS
         admission.undertake(expected * scheduler.pace)
