@@ -7,7 +7,7 @@ would be like without ink is estimated everywhere, and ink is what differs from 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -237,7 +237,7 @@ def _surface(levels: Real, rounds: int = 3) -> Real:
     return fitted.reshape(levels.shape)
 
 
-@cache
+@lru_cache(maxsize=16)  # of the four thousand shapes that there are
 def _quadratic(height: int, width: int) -> Real:
     """[height · width, 6]: the terms of a quadratic in rows and columns from -1 to 1."""
     y, x = np.meshgrid(np.linspace(-1, 1, height), np.linspace(-1, 1, width), indexing="ij")

@@ -47,9 +47,13 @@ def undecoded_pixels(opened: Sequence[Opened]) -> int:
 
 def pixels_to_fit(opened: Sequence[Opened], contract: ImageInput) -> int:
     """Of what has to be decoded, or is larger or smaller than the model takes it."""
-    wanted = (contract.height, contract.width)
-    fitted = [picture.size for picture in opened if isinstance(picture, np.ndarray) and picture.shape != wanted]
-    return undecoded_pixels(opened) + sum(fitted)
+    wanted, pixels = (contract.height, contract.width), 0
+    for picture in opened:
+        if not isinstance(picture, np.ndarray):
+            pixels += picture.width * picture.height
+        elif picture.shape != wanted:
+            pixels += picture.size
+    return pixels
 
 
 def decode_picture(picture: Opened) -> Gray:

@@ -251,10 +251,9 @@ class Service:
             opened = await scheduler.decode(0, open_pictures, files, most)
         else:
             opened = open_pictures(files, most)
-        pixels = undecoded_pixels(opened)
         if inline and len(files) <= INLINE_FILES and pixels_to_fit(opened, contract) <= INLINE_PIXELS:
             return fitted(opened, contract)
-        expected = pixels * PIXEL_SECONDS
+        expected = undecoded_pixels(opened) * PIXEL_SECONDS
         admission.undertake(expected * scheduler.pace)
         return await unless_gone(asyncio.ensure_future(scheduler.decode(expected, fitted, opened, contract)), gone)
 
