@@ -38,6 +38,8 @@ PHOTOGRAPH_SIDE = 192
 PAPER_SIDE, WIDEST_STROKE = 64, 1 / 3
 # Of what is left over paper, the share at either end that may be a reflection, or dirt.
 OUTLIERS = 0.5
+# Neither stands out, if one does by no more than this share of the other; then the border decides, if it is so light.
+CLOSE, LIGHT_BORDER = 0.5, 0.7
 # What the strongest ink of a photograph is taken from: a digit in a corner has little more of it.
 STRONGEST_PERCENTILE = 99.9
 # Contrast grows with the light: ink is counted as on paper of this level, but in the dark not without bound.
@@ -219,10 +221,18 @@ def _is_darker(small: Gray) -> bool:
     over a smooth surface; a desk or a finger at the border is not what was photographed."""
     left = small - _surface(small.astype(np.float32))
     edge = min(small.shape) // 10
-    inner = left[edge : len(left) - edge, edge : left.shape[1] - edge]
-    darkest, middle, lightest = (float(level) for level in np.percentile(inner, (OUTLIERS, 50, 100 - OUTLIERS)))
+    inner = (slice(edge, len(left) - edge), slice(edge, left.shape[1] - edge))
     middle = float(np.median(left))
-    return middle - darkest > lightest - middle
+    darkest, lightest = (float(level) for level in np.percentile(left[inner], (OUTLIERS, 100 - OUTLIERS)))
+    if middle - darkest <= CLOSE * (lightest - middle):
+        return False
+    return middle - darkest > lightest - middle or _has_light_border(small, small[inner])
+
+
+def _has_light_border(small: Gray, inner: Gray) -> bool:
+    """Strokes so thick that the surface bends to them leave light behind as they do dark; a light border is paper."""
+    darkest, lightest = np.percentile(inner, (OUTLIERS, 100 - OUTLIERS))
+    return bool(np.median(border(small)) > darkest + LIGHT_BORDER * (lightest - darkest))
 
 
 def _surface(levels: Real, rounds: int = 3) -> Real:

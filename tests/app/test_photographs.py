@@ -123,3 +123,15 @@ def test_digit_of_a_few_pixels_in_a_large_photograph_has_all_of_them() -> None:
     noisy = (large + np.random.default_rng(1).normal(0, 3, large.shape)).clip(0, 255).astype(np.uint8)
 
     assert alike(images.fit(noisy, DIGIT).pixels, images.fit(clean, DIGIT).pixels) > 0.95
+
+
+@pytest.mark.parametrize("digit", [2, 3, 5, 8])
+def test_strokes_as_wide_as_the_paper_between_them_are_the_ink(digit: int) -> None:
+    """Of a marker, filling the photograph."""
+    clean = drawn(digit, 400, 0.13, 0.9)
+    levels = (215 - 170.0 * clean / 255) * np.linspace(1, 0.8, 400)
+    noisy = (levels + np.random.default_rng(1).normal(0, 4, levels.shape)).clip(0, 255).astype(np.uint8)[40:-40, 30:-30]
+    picture = images.fit(noisy, DIGIT)
+
+    assert "inverted" in picture.warnings
+    assert alike(picture.pixels, images.fit(clean, DIGIT).pixels) > LIKE
