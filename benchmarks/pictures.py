@@ -3,7 +3,7 @@ photograph of 12 megapixels beside Pillow's own scaled decoding.
 
 .venv/bin/python -m benchmarks.pictures --rounds 31
 
-All are measured in turn, and medians are told. Exits with 1 if one is above its bar.
+All are measured in turn. Exits with 1 if a median is above its bar.
 """
 
 import argparse
@@ -34,37 +34,36 @@ WAYS = ("abfeacb", "bdf", "abdcef", "abdcdfe", "acdbf", "bacdfe", "bacefdc", "ab
 
 @dataclass(frozen=True)
 class Measured:
-    """Medians in seconds."""
+    """Seconds."""
 
     own_geometry: float
     drawing: float
     photograph: float
     pillow: float
 
-    def rows(self) -> list[tuple[str, str, str, bool]]:
-        """What, the figure, its bar, and whether it is met."""
-        ratio = self.photograph / self.pillow
-        return [
-            (
-                "28 × 28, as the model takes it: beyond decoding",
-                f"{1e6 * self.own_geometry:.1f} µs",
-                f"{1e6 * OWN_MOST:.0f} µs",
-                self.own_geometry <= OWN_MOST,
-            ),
-            (
-                f"{DRAWING} × {DRAWING} drawing: beyond decoding",
-                f"{1e6 * self.drawing:.0f} µs",
-                f"{1e6 * DRAWING_MOST:.0f} µs",
-                self.drawing <= DRAWING_MOST,
-            ),
-            (
-                f"JPEG of 12 megapixels, {1e3 * self.photograph:.1f} ms: beside Pillow's draft and load, "
-                f"{1e3 * self.pillow:.1f} ms",
-                f"{ratio:.2f}",
-                f"{PHOTOGRAPH_MOST:.1f}",
-                ratio <= PHOTOGRAPH_MOST,
-            ),
-        ]
+    @property
+    def figures(self) -> tuple[str, str, str]:
+        return (
+            f"{1e6 * self.own_geometry:.1f} µs",
+            f"{1e6 * self.drawing:.0f} µs",
+            f"{self.photograph / self.pillow:.2f} ({1e3 * self.photograph:.1f} / {1e3 * self.pillow:.1f} ms)",
+        )
+
+    @property
+    def met(self) -> bool:
+        """Whether all bars are."""
+        return (
+            self.own_geometry <= OWN_MOST
+            and self.drawing <= DRAWING_MOST
+            and self.photograph <= PHOTOGRAPH_MOST * self.pillow
+        )
+
+
+WHAT = (
+    ("28 × 28, as the model takes it: beyond decoding", f"{1e6 * OWN_MOST:.0f} µs"),
+    (f"{DRAWING} × {DRAWING} drawing: beyond decoding", f"{1e6 * DRAWING_MOST:.0f} µs"),
+    ("JPEG of 12 megapixels: beside Pillow's draft and load", f"{PHOTOGRAPH_MOST:.1f}"),
+)
 
 
 def drawings() -> list[Gray]:
@@ -102,8 +101,9 @@ def by_us(jpeg: bytes) -> object:
     return fit(decode(open_limited(jpeg, PHOTOGRAPH[0] * PHOTOGRAPH[1])), CONTRACT)
 
 
-def measure(rounds: int, jpeg: bytes) -> Measured:
-    own, drawn = list(digits()), drawings()
+def measure(rounds: int, jpeg: bytes) -> tuple[Measured, Measured]:
+    """The medians, and the quickest, which other work on the machine does not slow."""
+    own, drawn = list(digits()) * 40, drawings()
     ways: Mapping[str, tuple[Callable[[], object], int]] = {
         "own_geometry": (lambda: [fit(picture, CONTRACT) for picture in own], len(own)),
         "drawing": (lambda: [fit(picture, CONTRACT) for picture in drawn], len(drawn)),
@@ -117,17 +117,20 @@ def measure(rounds: int, jpeg: bytes) -> Measured:
             way()
             seconds[name].append((time.perf_counter() - start) / pictures)
     # The first round warms up.
-    return Measured(**{name: statistics.median(times[1:]) for name, times in seconds.items()})
+    median, quickest = (
+        Measured(**{name: one_of(times[1:]) for name, times in seconds.items()}) for one_of in (statistics.median, min)
+    )
+    return median, quickest
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.pictures", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--rounds", type=int, default=31)
-    rows = measure(parser.parse_args(argv).rounds, photograph()).rows()
-    print("| picture | median | bar |\n|---|---:|---:|")
-    for what, figure, bar, _ in rows:
-        print(f"| {what} | {figure} | {bar} |")
-    return 0 if all(met for *_, met in rows) else 1
+    median, quickest = measure(parser.parse_args(argv).rounds, photograph())
+    print("| picture | median | quickest | bar |\n|---|---:|---:|---:|")
+    for (what, bar), usual, best in zip(WHAT, median.figures, quickest.figures, strict=True):
+        print(f"| {what} | {usual} | {best} | {bar} |")
+    return 0 if median.met else 1
 
 
 if __name__ == "__main__":
