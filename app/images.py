@@ -15,9 +15,21 @@ from PIL import Image, ImageOps, PngImagePlugin
 from app.card import ImageInput
 from app.errors import ContentTooLarge, InvalidRequest
 from app.geometry import centred, has_geometry, scaled, thickened
-from app.ink import BLANK_CONTRAST, INK_FLOOR, PHOTO_PERCENTILES, Box, Ink, border, find_ink, ink_beside_border
+from app.ink import (
+    BLANK_CONTRAST,
+    INK_FLOOR,
+    PHOTO_PERCENTILES,
+    Box,
+    Ink,
+    around,
+    border,
+    find_ink,
+    ink_beside_border,
+    inked,
+    placed,
+)
 from app.morphology import Gray
-from app.objects import Object, find_objects, inked
+from app.objects import Object, Objects, find_objects
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 FORMATS_IN_WORDS = "PNG, JPEG, WebP, GIF, BMP, TIFF"
@@ -38,6 +50,8 @@ MAX_TEXT_BYTES = 262_144
 # A progressive JPEG has about ten scans; each costs a pass over the whole picture, in bytes next to nothing.
 MAX_JPEG_SCANS = 100
 START_OF_SCAN = b"\xff\xda"
+# EXIF's tag, and those of its values that exchange rows and columns.
+ORIENTATION, ON_ITS_SIDE = 0x0112, (5, 6, 7, 8)
 # Opaque pixels that fill this share of their bounding box are a picture with a margin, not strokes on nothing.
 OPAQUE_SHARE = 0.8
 
@@ -57,7 +71,7 @@ class Seen:
     """One object of a picture, as the model will see it."""
 
     pixels: Gray
-    box: Box  # in the picture as it is upright, of as many pixels as `size` says
+    box: Box  # in the picture as it was uploaded, upright
 
 
 @dataclass(frozen=True)
@@ -103,6 +117,12 @@ def decode(image: Image.Image) -> Gray:
         return _grayscale(image)
     except Exception as error:  # Pillow's plugins raise whatever their parser stumbles on
         raise InvalidRequest(f"is damaged or truncated: {error}") from error
+
+
+def upright_size(image: Image.Image) -> tuple[int, int]:
+    """Rows and columns, turned as its EXIF says. Asked before it is decoded, which may make it smaller."""
+    columns, rows = image.size
+    return (columns, rows) if image.getexif().get(ORIENTATION, 1) in ON_ITS_SIDE else (rows, columns)
 
 
 def _grayscale(image: Image.Image) -> Gray:
@@ -213,20 +233,24 @@ def fit(gray: Gray, contract: ImageInput) -> Picture:
         return _blank(contract)
     objects = find_objects(ink.levels, ink.floor)
     best = objects.all[objects.best]
-    return Picture(_fitted(ink, best, contract), _noticed(ink, best, len(objects.all), gray.shape))
+    return Picture(_fitted(ink, best, contract), _noticed(ink, objects, gray.shape))
 
 
-def fit_all(gray: Gray, contract: ImageInput) -> Sheet:
-    """As `fit`, and each object. A picture that has the contract's geometry already is one."""
+def fit_all(gray: Gray, contract: ImageInput, size: tuple[int, int] | None = None) -> Sheet:
+    """As `fit`, and each object. A picture that has the contract's geometry already is one. `size` is that of the
+    picture of which the gray levels are, in rows and columns: boxes are told in its pixels."""
+    size = size or (gray.shape[0], gray.shape[1])
     if has_geometry(gray, contract):
-        return Sheet(Picture(gray), (Seen(gray, inked(gray, 0)),), 0)
+        return Sheet(Picture(gray), (Seen(gray, placed(inked(gray, 0), gray.shape, size)),), 0)
     ink = find_ink(gray)
     if ink is None:
         return Sheet(_blank(contract), (), 0)
     objects = find_objects(ink.levels, ink.floor)
-    seen = tuple(Seen(_fitted(ink, each, contract), ink.placed(each.box)) for each in objects.all)
-    noticed = _noticed(ink, objects.all[objects.best], len(seen), gray.shape)
-    return Sheet(Picture(seen[objects.best].pixels, noticed), seen, objects.best)
+    seen = tuple(
+        Seen(_fitted(ink, each, contract), placed(ink.placed(each.box), gray.shape, size)) for each in objects.all
+    )
+    picture = Picture(seen[objects.best].pixels, _noticed(ink, objects, gray.shape))
+    return Sheet(picture, seen, objects.best)
 
 
 def _blank(contract: ImageInput) -> Picture:
@@ -246,11 +270,11 @@ def _enlarged(mask: NDArray[np.bool_], shape: tuple[int, ...]) -> NDArray[np.boo
     return np.asarray(Image.fromarray(mask).resize((shape[1], shape[0]), Image.Resampling.NEAREST))
 
 
-def _noticed(ink: Ink, of: Object, objects: int, shape: tuple[int, ...]) -> tuple[Code, ...]:
+def _noticed(ink: Ink, objects: Objects, shape: tuple[int, ...]) -> tuple[Code, ...]:
     codes: list[Code] = ["inverted"] if ink.inverted else []
-    if _is_off_centre(ink.placed(of.box), shape):
+    if _is_off_centre(ink.placed(around([each.box for each in objects.all])), shape):
         codes.append("off_centre")
-    if objects > 1:
+    if len(objects.all) > 1:
         codes.append("several_objects")
     return tuple(codes)
 

@@ -5,8 +5,9 @@ would be like without ink is estimated everywhere, and ink is what differs from 
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -26,8 +27,9 @@ INK_FLOOR = 0.25
 CLEAN_SHARE = 0.25
 PHOTO_PERCENTILES = (0.1, 99.9)
 
-# A drawing of which more is ink has a frame around it, of this share of its side at least.
-FRAMED, FRAME = 0.6, 0.05
+# A drawing of which more is ink, and nearly all inside its box, is paper in a frame or with a margin; its edge may be
+# out of focus.
+FRAMED, FILLED, FRAME_EDGE = 0.6, 0.75, 0.01
 # A side too short for light and shadow to be told from ink.
 SMALLEST_PHOTOGRAPH = 16
 # Photographs are looked at at this size; noise and the grain of paper are averaged away.
@@ -36,8 +38,10 @@ PHOTOGRAPH_SIDE = 192
 PAPER_SIDE, WIDEST_STROKE = 64, 1 / 3
 # Of what is left over paper, the share at either end that may be a reflection, or dirt.
 OUTLIERS = 0.5
+# Neither stands out, if one does by no more than this share of the other; then the border decides, if it is so light.
+CLOSE, LIGHT_BORDER = 0.5, 0.7
 # What the strongest ink of a photograph is taken from: a digit in a corner has little more of it.
-STRONGEST_PERCENTILE = 99.8
+STRONGEST_PERCENTILE = 99.9
 # Contrast grows with the light: ink is counted as on paper of this level, but in the dark not without bound.
 PAPER_LEVEL, DARKEST_PAPER = 200.0, 30.0
 # Contrast that noise and compression give a photograph of nothing, as a share of BLANK_CONTRAST.
@@ -78,12 +82,10 @@ class Paper:
 
     def ink(self, box: Box, of: tuple[int, int]) -> Gray:
         """In a box on a map of that size, rows and columns, as many pixels as the photograph has there."""
-        (height, width), (rows, columns) = self.gray.shape, of
-        top, bottom = box.top * height // rows, -(-box.bottom * height // rows)
-        left, right = box.left * width // columns, -(-box.right * width // columns)
-        paper = _part(self.levels, Box(top, bottom, left, right), self.gray.shape, Image.Resampling.BILINEAR)
-        near = _part(self.near, Box(top, bottom, left, right), self.gray.shape, Image.Resampling.NEAREST)
-        distance = _distance(paper, self.gray[top:bottom, left:right], self.relative)
+        box = placed(box, of, self.gray.shape)
+        paper = _part(self.levels, box, self.gray.shape, Image.Resampling.BILINEAR)
+        near = _part(self.near, box, self.gray.shape, Image.Resampling.NEAREST)
+        distance = _distance(paper, self.gray[box.top : box.bottom, box.left : box.right], self.relative)
         ink: Gray = _stretched(distance, self.floor, self.strongest) & near
         return ink
 
@@ -105,13 +107,9 @@ class Ink:
 
     def placed(self, box: Box) -> Box:
         """A box on the levels, in the picture."""
-        down, right = self.place.height / self.levels.shape[0], self.place.width / self.levels.shape[1]
-        return Box(
-            self.place.top + math.floor(box.top * down),
-            self.place.top + math.ceil(box.bottom * down),
-            self.place.left + math.floor(box.left * right),
-            self.place.left + math.ceil(box.right * right),
-        )
+        inside = placed(box, self.levels.shape, (self.place.height, self.place.width))
+        down, right = self.place.top, self.place.left
+        return Box(inside.top + down, inside.bottom + down, inside.left + right, inside.right + right)
 
     def within(self, box: Box, side: int) -> Gray:
         """A part of it; of a photograph with more pixels, if it has them, where the longer side has fewer than that."""
@@ -125,13 +123,16 @@ def find_ink(gray: Gray) -> Ink | None:
     paper = _plain_background(gray)
     if paper is None and min(gray.shape) < SMALLEST_PHOTOGRAPH:
         paper = int(np.median(border(gray)))
-    if paper is None:
-        return _photograph(gray)
     whole = Box(0, gray.shape[0], 0, gray.shape[1])
+    if paper is None:
+        return _photograph(gray, whole)
     ink = _drawing(gray, paper, whole)
     if ink is None or np.count_nonzero(ink.levels > ink.floor) <= FRAMED * ink.levels.size:
         return ink
-    return _without_frame(gray, paper) or ink
+    box = inked(ink.levels, ink.floor)
+    if np.count_nonzero(ink.levels > ink.floor) <= FILLED * box.height * box.width:
+        return ink
+    return _without_frame(gray, paper, box) or ink
 
 
 def border(gray: NDArray[Level]) -> NDArray[Level]:
@@ -140,10 +141,10 @@ def border(gray: NDArray[Level]) -> NDArray[Level]:
 
 def _plain_background(gray: Gray) -> int | None:
     """The level that the border mostly has, if it has one."""
-    around = border(gray)
-    counts = np.bincount(around)
+    at_border = border(gray)
+    counts = np.bincount(at_border)
     commonest = int(counts.argmax())
-    return commonest if counts[commonest] >= CLEAN_SHARE * len(around) else None
+    return commonest if counts[commonest] >= CLEAN_SHARE * len(at_border) else None
 
 
 def _drawing(gray: Gray, paper: int, place: Box) -> Ink | None:
@@ -159,21 +160,30 @@ def _drawing(gray: Gray, paper: int, place: Box) -> Ink | None:
     return Ink(levels * np.uint8(factor) if factor > 1 else levels, strongest * factor, inverted, place)
 
 
-def _without_frame(gray: Gray, outside: int) -> Ink | None:
-    """Of what lies inside, if its background is another; as a photograph, if it has none of one level."""
-    height, width = gray.shape
-    down, right = max(1, round(FRAME * height)), max(1, round(FRAME * width))
-    place = Box(down, height - down, right, width - right)
+def inked(levels: NDArray[Any], floor: float) -> Box:
+    """The box of what is above the floor; of nothing, if nothing is."""
+    rows = np.flatnonzero(levels.max(axis=1) > floor)
+    columns = np.flatnonzero(levels.max(axis=0) > floor)
+    if not len(rows):
+        return Box(0, 0, 0, 0)
+    return Box(int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1)
+
+
+def _without_frame(gray: Gray, outside: int, box: Box) -> Ink | None:
+    """Of what lies inside a frame or margin, if its background is another; as a photograph, if it has none of one
+    level."""
+    edge = 1 + round(FRAME_EDGE * max(box.height, box.width))
+    place = Box(box.top + edge, box.bottom - edge, box.left + edge, box.right - edge)
     if min(place.height, place.width) < SMALLEST_PHOTOGRAPH:
         return None
     inside = gray[place.top : place.bottom, place.left : place.right]
     paper = _plain_background(inside)
     if paper is None:
-        return _photograph(gray)
+        return _photograph(inside, place)
     return _drawing(inside, paper, place) if abs(paper - outside) > BLANK_CONTRAST else None
 
 
-def _photograph(gray: Gray) -> Ink | None:
+def _photograph(gray: Gray, place: Box) -> Ink | None:
     seen = reduced(gray, PHOTOGRAPH_SIDE)
     small = reduced(seen, PAPER_SIDE)
     inverted = _is_darker(small)
@@ -189,7 +199,6 @@ def _photograph(gray: Gray) -> Ink | None:
     reach = max(2, round(NEAR * max(seen.shape)))
     near = dilated((distance > STRONG * strongest).astype(np.uint8), 2 * reach + 1) * np.uint8(255)
     levels = _stretched(distance, floor, strongest) & near
-    place = Box(0, gray.shape[0], 0, gray.shape[1])
     ink = Ink(levels, 255, inverted, place, Paper(gray, paper, near, floor, strongest, inverted))
     return ink if levels.max() > ink.floor else None
 
@@ -212,10 +221,18 @@ def _is_darker(small: Gray) -> bool:
     over a smooth surface; a desk or a finger at the border is not what was photographed."""
     left = small - _surface(small.astype(np.float32))
     edge = min(small.shape) // 10
-    inner = left[edge : len(left) - edge, edge : left.shape[1] - edge]
-    darkest, middle, lightest = (float(level) for level in np.percentile(inner, (OUTLIERS, 50, 100 - OUTLIERS)))
+    inner = (slice(edge, len(left) - edge), slice(edge, left.shape[1] - edge))
     middle = float(np.median(left))
-    return middle - darkest > lightest - middle
+    darkest, lightest = (float(level) for level in np.percentile(left[inner], (OUTLIERS, 100 - OUTLIERS)))
+    if middle - darkest <= CLOSE * (lightest - middle):
+        return False
+    return middle - darkest > lightest - middle or _has_light_border(small, small[inner])
+
+
+def _has_light_border(small: Gray, inner: Gray) -> bool:
+    """Strokes so thick that the surface bends to them leave light behind as they do dark; a light border is paper."""
+    darkest, lightest = np.percentile(inner, (OUTLIERS, 100 - OUTLIERS))
+    return bool(np.median(border(small)) > darkest + LIGHT_BORDER * (lightest - darkest))
 
 
 def _surface(levels: Real, rounds: int = 3) -> Real:
@@ -230,7 +247,7 @@ def _surface(levels: Real, rounds: int = 3) -> Real:
     return fitted.reshape(levels.shape)
 
 
-@cache
+@lru_cache(maxsize=16)  # of the four thousand shapes that there are
 def _quadratic(height: int, width: int) -> Real:
     """[height · width, 6]: the terms of a quadratic in rows and columns from -1 to 1."""
     y, x = np.meshgrid(np.linspace(-1, 1, height), np.linspace(-1, 1, width), indexing="ij")
@@ -254,6 +271,23 @@ def resized(
     return np.asarray(Image.fromarray(levels).resize((shape[1], shape[0]), how))
 
 
+def around(boxes: Sequence[Box]) -> Box:
+    """The smallest box that holds them all."""
+    top, bottom, left, right = zip(*boxes, strict=True)
+    return Box(min(top), max(bottom), min(left), max(right))
+
+
+def placed(box: Box, on: tuple[int, ...], of: tuple[int, ...]) -> Box:
+    """A box on a map of so many rows and columns, on another of the same; a pixel that it cuts belongs to it."""
+    down, right = of[0] / on[0], of[1] / on[1]
+    return Box(
+        math.floor(box.top * down),
+        min(math.ceil(box.bottom * down), of[0]),
+        math.floor(box.left * right),
+        min(math.ceil(box.right * right), of[1]),
+    )
+
+
 def _part(levels: NDArray[Any], box: Box, of: tuple[int, ...], how: Image.Resampling) -> NDArray[Any]:
     """What lies in a box on a picture of another size, at that size."""
     down, right = levels.shape[0] / of[0], levels.shape[1] / of[1]
@@ -264,10 +298,10 @@ def _part(levels: NDArray[Any], box: Box, of: tuple[int, ...], how: Image.Resamp
 def ink_beside_border(gray: Gray) -> tuple[NDArray[np.float32] | None, bool]:
     """Whatever differs from the border: 0 to 255, stretched, without paper and shadow; it may fill the whole picture,
     as a garment does. None for a blank one. And whether it was darker than the border."""
-    around = border(gray)
-    values, counts = np.unique(around, return_counts=True)
-    clean = counts.max() >= CLEAN_SHARE * len(around)
-    background = float(values[counts.argmax()] if clean else np.median(around))
+    at_border = border(gray)
+    values, counts = np.unique(at_border, return_counts=True)
+    clean = counts.max() >= CLEAN_SHARE * len(at_border)
+    background = float(values[counts.argmax()] if clean else np.median(at_border))
     # On a photograph single pixels are noise; on a drawing a thin stroke may be all the ink there is.
     darkest, lightest = (float(level) for level in np.percentile(gray, (0, 100) if clean else PHOTO_PERCENTILES))
     inverted = background - darkest > lightest - background

@@ -4,12 +4,11 @@ Specks, a frame, a desk beside the paper are none. Knows no model, no paper and 
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from app.ink import Box
+from app.ink import Box, around, inked
 from app.morphology import Components, Gray, Mask, block_maxima, components
 
 # Parts are told from each other on a map of at most this side.
@@ -18,8 +17,8 @@ MAP_SIDE = 64
 MOST_PARTS = 64
 MOST_OBJECTS = 32
 
-# Of more parts than are looked at the largest has at least this share, or it is all noise and no object.
-SCATTERED = 0.5
+# Of more parts than are looked at, the strokes of one digit have at least this share, or it is all noise and no object.
+SCATTERED, MOST_STROKES = 0.5, 4
 
 # How much ink counts, in extents: a filled area is no better an object than strokes.
 MOST_MASS = 8
@@ -60,6 +59,8 @@ class _Group:
     parts: list[int]
     box: Box
     area: int
+    along: bool  # the picture's border
+    touching: bool  # it
 
     @property
     def extent(self) -> int:
@@ -70,46 +71,35 @@ def find_objects(levels: Gray, floor: int) -> Objects:
     """`levels` are ink where they are above the floor; there has to be some."""
     peaks, block = block_maxima(levels, MAP_SIDE)
     parts = components(peaks > floor)
-    if parts.count == 1:
+    if parts.count == 1 or _is_scattered(parts):
         return Objects([Object(inked(levels, floor))], 0)
     groups = _groups(parts)
-    if parts.count > MOST_PARTS and groups[0].area < SCATTERED * parts.areas.sum():
-        return Objects([Object(inked(levels, floor))], 0)
     found = [_exactly(group, parts, block, levels, floor) for group in groups]
     order = _reading_order([each.box for each in found])
     return Objects([found[place] for place in order], order.index(0))
 
 
-def inked(levels: NDArray[Any], floor: float) -> Box:
-    """The box of what is above the floor; of nothing, if nothing is."""
-    rows = np.flatnonzero(levels.max(axis=1) > floor)
-    columns = np.flatnonzero(levels.max(axis=0) > floor)
-    if not len(rows):
-        return Box(0, 0, 0, 0)
-    return Box(int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1)
+def _is_scattered(parts: Components) -> bool:
+    if parts.count <= MOST_PARTS:
+        return False
+    largest = np.partition(parts.areas, -MOST_STROKES)[-MOST_STROKES:]
+    return bool(largest.sum() < SCATTERED * parts.areas.sum())
 
 
 def _groups(parts: Components) -> list[_Group]:
     """The best first, then what is comparable to it."""
     along, touching = _at_border(parts)
-    scores = _scores(parts, along, touching)
+    order = np.argsort(-_scores(parts, along, touching), kind="stable")[:MOST_PARTS].tolist()
     groups: list[_Group] = []
-    for part in np.argsort(-scores, kind="stable")[:MOST_PARTS].tolist():
-        alone = _Group([part], Box(*parts.boxes[part].tolist()), int(parts.areas[part]))
-        near = [
-            group
-            for group in groups
-            if along[part] == along[group.parts[0]]
-            and not (touching[part] and not touching[group.parts].any() and _gap(group.box, alone.box))
-            and _belongs(alone, group)
-        ]
+    for place in order:
+        box, area = Box(*parts.boxes[place].tolist()), int(parts.areas[place])
+        part = _Group([place], box, area, bool(along[place]), bool(touching[place]))
+        near = [group for group in groups if _belongs(part, group)]
         if near:
-            _add(alone, min(near, key=lambda group: _gap(group.box, alone.box)))
-        else:
-            groups.append(alone)
-    best = groups[0]
-    others = [group for group in groups[1:] if not along[group.parts[0]] and _is_comparable(group, best)]
-    return [best, *others[: MOST_OBJECTS - 1]]
+            _add(part, min(near, key=lambda group: _gap(group.box, box)))
+        elif not groups or (_is_comparable(part, groups[0]) and len(groups) < MOST_OBJECTS):
+            groups.append(part)
+    return [groups[0], *(group for group in groups[1:] if not group.along and _is_comparable(group, groups[0]))]
 
 
 def _at_border(parts: Components) -> tuple[Mask, NDArray[np.intp]]:
@@ -140,12 +130,14 @@ def _scores(parts: Components, along: Mask, touching: NDArray[np.intp]) -> NDArr
 
 
 def _belongs(part: _Group, group: _Group) -> bool:
-    if part.area < PART_AREA * group.area or part.extent < PART_EXTENT * group.extent:
-        return False
     one, other = part.box, group.box
     gap, extent = _gap(one, other), max(part.extent, group.extent)
+    if gap > FAR * extent or part.along != group.along or (part.touching and not group.touching and gap):
+        return False
+    if part.area < PART_AREA * group.area or part.extent < PART_EXTENT * group.extent:
+        return False
     if one.height < COMPARABLE_HEIGHT * other.height:
-        return gap <= FAR * extent
+        return True
     shared = min(one.right, other.right) - max(one.left, other.left)
     if shared >= SAME_COLUMN * min(one.width, other.width):
         return gap <= OVER * extent
@@ -164,15 +156,10 @@ def _gap(one: Box, other: Box) -> int:
 
 
 def _add(part: _Group, group: _Group) -> None:
-    ours, theirs = group.box, part.box
     group.parts += part.parts
     group.area += part.area
-    group.box = Box(
-        min(ours.top, theirs.top),
-        max(ours.bottom, theirs.bottom),
-        min(ours.left, theirs.left),
-        max(ours.right, theirs.right),
-    )
+    group.touching |= part.touching
+    group.box = around([group.box, part.box])
 
 
 def _is_comparable(group: _Group, best: _Group) -> bool:

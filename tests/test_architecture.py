@@ -26,7 +26,7 @@ FLOORS = [
     {"store", "scheduler", "inside", "perturbation"},
     {"pictures", "layer_summary", "graph_drawing"},
     {"prediction", "catalogue", "repository", "statistics"},
-    {"membership"},
+    {"membership", "sheets"},
     {"service"},
     {"computation", "protocol"},
     {"explanation_cost"},

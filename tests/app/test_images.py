@@ -373,3 +373,25 @@ def test_blank_sheet_of_colour_is_blank() -> None:
 
     assert read(encode(noise)).warnings == ("blank",)
     assert read(encode(noise, "JPEG")).warnings == ("blank",)
+
+
+def test_another_object_is_noted_and_a_speck_is_not() -> None:
+    """A second one of comparable size, apart from the first; of what it is, nobody knows yet."""
+    one = Image.new("L", (400, 300), 255)
+    one.paste(drawn_l().crop((170, 30, 250, 170)), (100, 80))
+    two, speck = one.copy(), one.copy()
+    two.paste(drawn_l().crop((170, 30, 250, 170)), (220, 80))
+    speck.paste(0, (280, 150, 288, 158))
+
+    assert read(encode(one)).warnings == ("inverted",)
+    assert read(encode(speck)).warnings == ("inverted",)
+    assert read(encode(two)).warnings == ("inverted", "several_objects")
+    assert "several_objects" not in read(encode(two), GARMENT).warnings
+
+
+def test_several_things_in_the_models_own_geometry_are_not_noted() -> None:
+    pair = np.zeros((28, 28), np.uint8)
+    pair[4:24, 8:11] = pair[4:24, 17:20] = 255
+
+    assert read(encode(pair)).warnings == ()
+    np.testing.assert_array_equal(read(encode(pair)).pixels, pair)
