@@ -12,8 +12,8 @@ from typing_extensions import TypedDict
 
 from app.card import INPUT_NAMES, PROBABILITIES, RowsInput
 from app.feature_maps import gray
-from app.images import Gray
 from app.model import Model
+from app.morphology import Gray
 from app.occlusion import Patches, by_pixel, changing, occluded
 from app.png import address
 
