@@ -55,13 +55,27 @@ def pull_back(result: Result, place: int, upstream: Result) -> Result:
 
 def each_use(result: Result, place: int, upstream: Result) -> Result:
     """Of an operation that works element by element, in the result's shape."""
-    operation = result.operation
-    partial = operation.partials[place]
+    return _let_through(result, place, upstream, multiply(upstream, _partial(result, place)))
+
+
+def local_derivatives(result: Result, place: int) -> Floats:
+    """What `each_use` gives for an upstream gradient of 1 everywhere."""
+    local = _partial(result, place)
+    if result.operation.blocks:
+        local = _let_through(result, place, constant(np.ones(result.shape)), local)
+    return local.value if local.shape == result.shape else np.broadcast_to(local.value, result.shape)
+
+
+def _partial(result: Result, place: int) -> Result:
+    partial = result.operation.partials[place]
     assert partial is not None
-    downstream = multiply(upstream, partial(result))
-    if not operation.blocks:
+    return partial(result)
+
+
+def _let_through(result: Result, place: int, upstream: Result, downstream: Result) -> Result:
+    if not result.operation.blocks:
         return downstream
-    return where(operation.blocks[place](result, upstream), ZERO, downstream)
+    return where(result.operation.blocks[place](result, upstream), ZERO, downstream)
 
 
 def gradients(result: Result, upstream: Floats, inputs: Sequence[Result]) -> list[Floats]:

@@ -7,7 +7,7 @@ import numpy as np
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from app.lab.chain_rule import Backward, each_use, pull_back
+from app.lab.chain_rule import Backward, local_derivatives, pull_back
 from app.lab.formula import Formula
 from app.lab.tape import Floats, Result, constant
 
@@ -85,7 +85,7 @@ def _argument(step: int, result: Result, place: int, downstream: Result | None) 
 
 def _local(result: Result, place: int) -> tuple[Any, str]:
     if result.operation.partials:
-        return _few(each_use(result, place, constant(np.ones(result.shape))).value), "elementwise"
+        return _few(local_derivatives(result, place)), "elementwise"
     argument = result.arguments[place]
     if result.value.size > MOST_ROWS or result.value.size * argument.value.size > MOST_TOLD:
         return None, "jacobian"

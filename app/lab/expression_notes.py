@@ -1,6 +1,7 @@
 """What a formula's numbers alone do not say: where something is infinite or undefined, where there is no derivative,
 which input has no influence. Knows no HTTP."""
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
@@ -50,6 +51,8 @@ def notes_of(formula: Formula, steps: list[Result], inputs: Mapping[str, Result]
 
 def not_finite(values: Floats, what: str, step: int | None = None) -> Iterator[Note]:
     """Element by element, the first of each kind."""
+    if np.isfinite(values).all():
+        return
     for code, shown, at in (
         (INFINITE, "∞", np.isposinf(values)),
         (INFINITE, "−∞", np.isneginf(values)),
@@ -60,7 +63,8 @@ def not_finite(values: Floats, what: str, step: int | None = None) -> Iterator[N
 
 
 def _is_finite(result: Result) -> bool:
-    return bool(np.isfinite(result.value).all())
+    value = result.value
+    return bool(np.isfinite(value).all()) if value.ndim else math.isfinite(value)
 
 
 def _where(at: Any) -> str:

@@ -1,7 +1,9 @@
 """Gradients against central differences of the values, element by element: how far they are apart, and where."""
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import accumulate
 
 import numpy as np
 
@@ -69,12 +71,13 @@ def check(value: Value, inputs: Mapping[str, Floats], gradients: Mapping[str, Fl
 def _spread(
     finite: Mapping[str, "np.ndarray[tuple[int], np.dtype[np.intp]]"], inputs: Mapping[str, Floats], most: int
 ) -> Iterator[tuple[str, Place]]:
-    ends = np.cumsum([len(places) for places in finite.values()])
-    if not len(ends) or not ends[-1]:
+    ends = list(accumulate(len(places) for places in finite.values()))
+    if not ends or not ends[-1]:
         return
     names = list(finite)
-    for each in np.unique(np.linspace(0, ends[-1] - 1, most).round().astype(int)):
-        which = int(np.searchsorted(ends, each, side="right"))
+    apart = (ends[-1] - 1) / max(1, most - 1)
+    for each in dict.fromkeys(round(apart * number) for number in range(most)):
+        which = bisect_right(ends, each)
         name = names[which]
         flat = finite[name][each - (ends[which - 1] if which else 0)]
         yield name, tuple(int(index) for index in np.unravel_index(flat, inputs[name].shape))

@@ -49,9 +49,10 @@ class Operation:
         return bool(self.pullbacks) or (bool(self.partials) and self.partials[place] is not None)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False, slots=True)
 class Result:
-    """A value, in float64. `active` if it depends on something that is differentiated by."""
+    """A value, in float64, that nobody changes: `frozen` would make that sure and takes as long as what is computed.
+    `active` if it depends on something that is differentiated by."""
 
     operation: Operation
     arguments: tuple["Result", ...]
@@ -79,7 +80,9 @@ def constant(value: Any) -> Result:
 
 def apply(operation: Operation, *arguments: Result, **options: Any) -> Result:
     value = operation.forward(*[argument.value for argument in arguments], **options)
-    active = any(argument.active and operation.passes_to(place) for place, argument in enumerate(arguments))
+    active = False
+    for place, argument in enumerate(arguments):
+        active = active or (argument.active and operation.passes_to(place))
     return Result(operation, arguments, np.asarray(value, np.float64), active, options)
 
 
