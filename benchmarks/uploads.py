@@ -11,10 +11,11 @@ import csv
 import io
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from PIL import Image, ImageDraw, ImageOps
 
 from app.errors import AppError
@@ -23,8 +24,10 @@ from app.model import Model
 from app.pictures import read_pictures
 from app.prediction import Prediction, predict
 from app.settings import Settings
+from training.calibration import calibration_error
 
 MANIFEST = "manifest.csv"
+DOUBT = "unlike_training_data"
 BATCH = 50
 # A mistake on the sheet: the upload and what the model saw of it, side by side, under a line that says what it is.
 SIDE, LINE, COLUMNS = 112, 14, 5
@@ -61,13 +64,27 @@ def answers(model: Model, asked: Sequence[Upload], max_pixels: int) -> Iterator[
         yield from map(Answered, batch, predictions)
 
 
-def by_source(answered: Sequence[Answered]) -> dict[str, tuple[int, int]]:
-    """How many were right, of how many."""
-    found: dict[str, tuple[int, int]] = {}
+def by_source(answered: Sequence[Answered]) -> dict[str, list[Answered]]:
+    found: dict[str, list[Answered]] = {}
     for each in answered:
-        right, all_of_it = found.get(each.upload.source, (0, 0))
-        found[each.upload.source] = right + each.right, all_of_it + 1
+        found.setdefault(each.upload.source, []).append(each)
     return dict(sorted(found.items()))
+
+
+def share(truths: Iterable[bool]) -> float:
+    return float(np.mean(list(truths)))
+
+
+def is_doubted(answered: Answered) -> bool:
+    return any(warning["code"] == DOUBT for warning in answered.prediction["warnings"])
+
+
+def confidence_error(answered: Sequence[Answered]) -> float | None:
+    """Expected calibration error; None of a model without probabilities."""
+    if "probability" not in answered[0].prediction:
+        return None
+    confidence = np.array([each.prediction["probability"] for each in answered])
+    return calibration_error(confidence, np.array([each.right for each in answered]))
 
 
 def draw_mistakes(answered: Sequence[Answered], model: Model, max_pixels: int) -> Image.Image:
@@ -126,12 +143,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _tell(model: Model, sources: dict[str, tuple[int, int]], left_out: int) -> None:
-    print(f"| {model.name} {model.version} | pictures | right |\n|---|---:|---:|")
-    for source, (right, pictures) in sources.items():
-        print(f"| {source} | {pictures:,} | {right / pictures:.4f} |")
-    mean = sum(right / pictures for right, pictures in sources.values()) / len(sources)
-    print(f"| mean over sources | {sum(pictures for _, pictures in sources.values()):,} | {mean:.4f} |")
+def _tell(model: Model, sources: dict[str, list[Answered]], left_out: int) -> None:
+    print(f"| {model.name} {model.version} | pictures | right | doubted |\n|---|---:|---:|---:|")
+    for source, answered in sources.items():
+        right, doubted = share(each.right for each in answered), share(map(is_doubted, answered))
+        print(f"| {source} | {len(answered):,} | {right:.4f} | {doubted:.4f} |")
+    together = [each for answered in sources.values() for each in answered]
+    right = float(np.mean([share(each.right for each in answered) for answered in sources.values()]))
+    doubted = float(np.mean([share(map(is_doubted, answered)) for answered in sources.values()]))
+    print(f"| mean over sources | {len(together):,} | {right:.4f} | {doubted:.4f} |")
+    if (error := confidence_error(together)) is not None:
+        print(f"Expected calibration error, all pictures together: {error:.4f}")
     if left_out:
         print(f"{left_out:,} pictures have a label that the model has not.")
 

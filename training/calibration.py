@@ -27,9 +27,13 @@ def fitted_temperature(logits: Tensor, labels: Tensor) -> float:
 
 
 def expected_calibration_error(probabilities: NDArray[np.floating], truth: NDArray[np.integer]) -> float:
+    """Of the answers with the largest probability."""
+    return calibration_error(probabilities.max(1), probabilities.argmax(1) == truth)
+
+
+def calibration_error(confidence: NDArray[np.floating], right: NDArray[np.bool_]) -> float:
     """The mean difference between the confidence in answers and the share of them that is right, over equal bins of
     the confidence, weighted by the answers in them (Naeini et al. 2015)."""
-    confidence, right = probabilities.max(1).astype(np.float64), probabilities.argmax(1) == truth
-    bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
-    gaps = np.bincount(bins, confidence - right, BINS)
-    return float(np.abs(gaps).sum() / len(truth))
+    exact = confidence.astype(np.float64)
+    gaps = np.bincount(np.minimum((exact * BINS).astype(int), BINS - 1), exact - right, BINS)
+    return float(np.abs(gaps).sum() / len(right))

@@ -28,14 +28,16 @@ def data(tmp_path: Path) -> Path:
 def test_accuracy_is_told_by_source(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--data", str(data), "--model", "mnist-cnn"]) == 0
 
-    assert capsys.readouterr().out.splitlines() == [
-        "| mnist-cnn 1 | pictures | right |",
-        "|---|---:|---:|",
-        "| phones | 1 | 1.0000 |",
-        "| scans | 3 | 0.6667 |",
-        "| mean over sources | 4 | 0.8333 |",
-        "1 pictures have a label that the model has not.",
-    ]
+    head, line, phones, scans, mean, error, left_out = capsys.readouterr().out.splitlines()
+    assert [head, line] == ["| mnist-cnn 1 | pictures | right | doubted |", "|---|---:|---:|---:|"]
+    assert phones == "| phones | 1 | 1.0000 | 0.0000 |"
+    assert scans == "| scans | 3 | 0.6667 | 0.0000 |"
+    assert mean == "| mean over sources | 4 | 0.8333 | 0.0000 |"
+    # Three of four are right, and all answers are nearly certain.
+    assert float(error.removeprefix("Expected calibration error, all pictures together: ")) == pytest.approx(
+        0.25, abs=0.05
+    )
+    assert left_out == "1 pictures have a label that the model has not."
 
 
 def test_mistakes_are_drawn(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
