@@ -37,7 +37,7 @@ def test_signature_is_made_once_per_model(service: Service) -> None:
 
 def test_large_request_is_answered_as_a_small_one_is(service: Service) -> None:
     """What is large is read and written in threads."""
-    model, rows = service.store.find("digits"), 1_000
+    model, rows = service.store.find("mnist-cnn"), 1_000
     small = json.loads(asyncio.run(infer(service, model, Body(body(1)))).body)
     large = json.loads(asyncio.run(infer(service, model, Body(body(rows)))).body)
 

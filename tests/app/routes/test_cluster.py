@@ -114,7 +114,7 @@ def test_stages_are_timed_and_requests_counted_as_of_predictions(client: TestCli
     ("path", "request_", "status", "detail"),
     [
         (
-            "/cluster/digits",
+            "/cluster/mnist-cnn",
             {"files": {"file": SEVEN}},
             422,
             "model 'mnist-cnn' does not cluster, its task is classification; those that do: fashion-kmeans, "

@@ -109,7 +109,7 @@ def test_error_examples_are_what_the_service_answers(client: TestClient, documen
     answers = [
         client.post("/predict/mnist-cnn?version=7", files={"file": b""}),
         client.post("/predict/digits", headers={"Content-Type": "image/png"}, content=b"x" * 21_000_000),
-        client.post("/predict/digits", json={}),
+        client.post("/predict/mnist-cnn", json={}),
         client.post("/predict/digits", files={"file": b"just a text"}),
     ]
 
@@ -155,7 +155,7 @@ def test_error_examples_of_clustering_are_what_the_service_answers(
     slow = {"points": [[each % 97, each % 89] for each in range(3_000)], "k": 90, "tolerance": 0}
     statuses = set()
     for path, answer in (
-        ("/cluster/{model}", client.post("/cluster/digits")),
+        ("/cluster/{model}", client.post("/cluster/mnist-cnn")),
         ("/cluster/fit", client.post("/cluster/fit", json={"points": [[0]] * 10_001})),
         ("/cluster/fit", client.post("/cluster/fit", content="x,y", headers={"Content-Type": "text/csv"})),
         ("/cluster/fit", client.post("/cluster/fit", json={"points": [[0, 0], [1]], "k": 1})),

@@ -125,7 +125,9 @@ def test_metadata_of_a_model_with_a_card_tell_its_labels(client: TestClient) -> 
 
 
 def test_alias_leads_to_its_model(client: TestClient) -> None:
-    assert client.get("/v2/models/digits").json() == client.get("/v2/models/mnist-cnn").json()
+    model = client.get("/models").json()["aliases"]["digits"]
+
+    assert client.get("/v2/models/digits").json() == client.get(f"/v2/models/{model}").json()
 
 
 def test_model_tells_whether_it_is_ready(tiny: TestClient) -> None:

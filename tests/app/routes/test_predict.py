@@ -68,7 +68,8 @@ def test_ink_on_paper_is_noted(client: TestClient) -> None:
 
 
 def test_doubt_is_told(client: TestClient) -> None:
-    [prediction] = client.post("/predict/digits", **files(encode(np.zeros((28, 28), np.uint8)))).json()["predictions"]
+    blank = files(encode(np.zeros((28, 28), np.uint8)))
+    [prediction] = client.post("/predict/mnist-cnn", **blank).json()["predictions"]
 
     assert [warning["code"] for warning in prediction["warnings"]] == ["blank", "low_confidence"]
 
@@ -135,7 +136,7 @@ def test_stages_are_timed(client: TestClient) -> None:
     ],
 )
 def test_bad_body_is_told(client: TestClient, request_: dict[str, Any], status: int, detail: str) -> None:
-    assert detail in assert_problem(client.post("/predict/digits", **request_), status)
+    assert detail in assert_problem(client.post("/predict/mnist-cnn", **request_), status)
 
 
 @pytest.mark.parametrize(
