@@ -59,7 +59,7 @@ class Explanation(TypedDict):
         ExplainedClass | None,
         Field(
             description="The class that `methods` speak of: that of `?class=`, else the answered one. Null where a "
-            "model has no number for each class."
+            "model has no number for each class, and none whose sign decides between two."
         ),
     ]
     layers: Annotated[list[LayerSeen], Field(description="Every tensor that the graph computes, in order.")]
@@ -92,8 +92,8 @@ def explain(asked: Asked, insides: Insides, go_on: GoOn = lambda: None) -> Expla
 
 def _explained(model: Model, index: int) -> ExplainedClass | None:
     watched = deciding(model)
-    by_class = watched is not None and watched.by_class
-    return ExplainedClass(label=model.require_card().labels[index], index=index) if by_class else None
+    known = watched is not None and watched.knows_classes
+    return ExplainedClass(label=model.require_card().labels[index], index=index) if known else None
 
 
 def _methods(asked: Asked, inputs: Inputs, index: int, insides: Insides, go_on: GoOn) -> Methods:

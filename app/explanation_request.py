@@ -127,7 +127,7 @@ def class_index(model: Model, label: str) -> int:
     if model.card is None:
         raise InvalidRequest(f"class is {quoted(label)}; model {model.name!r} has no card, so no classes are known")
     watched = deciding(model)
-    if watched is None or not watched.by_class:
+    if watched is None or not watched.knows_classes:
         has = f"one number, {watched.output}, for all of them" if watched else "no number for any"
         raise InvalidRequest(
             f"class is {quoted(label)}; model {model.name!r} has {has}: leave class out, its answer is explained"

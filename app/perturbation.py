@@ -24,6 +24,8 @@ GoOn = Callable[[], None]
 TOGETHER = 16
 # What is near or well known has less of these.
 LOWER_IS_BETTER = ("distance", "distances", "reconstruction_error")
+# One number for two classes: above 0 it speaks for the second, below 0 for the first.
+SIGNED = ("margin",)
 # Different ones that are left out in turn; of a long text fewer, so that all texts together have so many characters:
 # these take about a tenth of a second. So many run together: what divides words takes 24 bytes for each.
 MOST_WORDS, MOST_CHARACTERS, CHARACTERS_TOGETHER = 100, 2_000_000, 400_000
@@ -46,8 +48,8 @@ class Occluded(TypedDict):
     falls: Annotated[
         list[list[float]],
         Field(
-            description="How much worse the value is with the patch there: less of a probability or a margin, more of "
-            "a distance or an error; negative: better."
+            description="How much worse the value is for the class with the patch there: less of a probability, more "
+            "of a distance or an error; negative: better."
         ),
     ]
     picture: Annotated[
@@ -68,8 +70,8 @@ class Part(TypedDict):
     fall: Annotated[
         float,
         Field(
-            description="How much worse the value is without it: less of a probability or a margin, more of a distance "
-            "or an error; negative: better."
+            description="How much worse the value is for the class without it: less of a probability, more of a "
+            "distance or an error, nearer to 0 or beyond of a `margin` that decides between two; negative: better."
         ),
     ]
 
@@ -81,7 +83,13 @@ class Parts(TypedDict):
     output: Annotated[
         str, Field(description="What falls: `probabilities`, or of a model that has none another output.")
     ]
-    value: Annotated[float, Field(description="That of the class that is explained with everything in its place.")]
+    value: Annotated[
+        float,
+        Field(
+            description="That of the class that is explained with everything in its place; a `margin` that decides "
+            "between two classes as the model tells it, below 0 for the first."
+        ),
+    ]
     parts: list[Part]
 
 
@@ -89,7 +97,16 @@ class Deciding(NamedTuple):
     """The output that is watched."""
 
     output: str
-    by_class: bool  # else it has a single number, which is of no class
+    by_class: bool  # else it has a single number
+    signed: bool = False  # which decides between two classes by its sign
+
+    @property
+    def knows_classes(self) -> bool:
+        return self.by_class or self.signed
+
+    def better(self, index: int) -> int:
+        """1 if more of it speaks for the class, -1 if less of it does."""
+        return -1 if self.output in LOWER_IS_BETTER or (self.signed and index == 0) else 1
 
 
 def deciding(model: Model) -> Deciding | None:
@@ -99,7 +116,8 @@ def deciding(model: Model) -> Deciding | None:
         return Deciding(PROBABILITIES, by_class=True)
     nodes = [node for node in model.session.get_outputs() if node.name in card.outputs and node.type in FLOATS]
     by_class = [Deciding(node.name, True) for node in nodes if node.shape[1:] == [len(card.labels)]]
-    single = [Deciding(node.name, False) for node in nodes if len(node.shape) == 1]
+    two = len(card.labels) == 2
+    single = [Deciding(node.name, False, two and node.name in SIGNED) for node in nodes if len(node.shape) == 1]
     return next(iter(by_class + single), None)
 
 
@@ -173,5 +191,4 @@ def _falls(model: Model, batch: Array, watched: Deciding, index: int, go_on: GoO
         [rows] = model.run({name: batch[start : start + together]}, [watched.output])
         values += (rows[:, index] if watched.by_class else rows).astype(np.float64).tolist()
     whole, *others = values
-    better = -1 if watched.output in LOWER_IS_BETTER else 1
-    return whole, better * np.array([whole - value for value in others])
+    return whole, watched.better(index) * np.array([whole - value for value in others])

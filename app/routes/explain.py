@@ -69,7 +69,7 @@ async def _wishes(
         Query(
             alias="class",
             description="The class that is explained: a label of the model's, or its index; the answered one unless "
-            "given. Of models that have a number for each class.",
+            "given. Of models that have a number for each class, or one whose sign decides between two.",
         ),
     ] = None,
     layer: Annotated[

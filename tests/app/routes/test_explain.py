@@ -3,7 +3,7 @@ and those of sessions made with the package `onnx`."""
 
 import base64
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from PIL import Image
 
+from app.card import Card, read_card
 from app.main import create_app
 from app.settings import Settings
 from tests.conftest import MODELS, ROOT, SAMPLES
@@ -280,7 +281,7 @@ def test_another_cluster_is_explained_by_its_distance(client: TestClient) -> Non
             "class is \"digit\"; model 'mnist-autoencoder' has one number, reconstruction_error, for all of them: "
             "leave class out, its answer is explained",
         ),
-        ("blobs-svm", [0, 0], "1", "model 'blobs-svm' has one number, margin, for all of them"),
+        ("blobs-svm", [0, 0], "2", 'class is "2"; allowed is 0 to 1, or a label: 0, 1'),
     ],
 )
 def test_classes_that_there_are_not_are_told(
@@ -297,7 +298,71 @@ def test_classes_that_there_are_not_are_told(
 
 def test_model_without_classes_explains_its_answer(client: TestClient) -> None:
     assert explained(client, "mnist-autoencoder")["explained"] is None
-    assert client.post("/explain/blobs-svm", json={"rows": [[0, 0]]}).json()["explained"] is None
+
+
+def blobs_margin(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    """w·x + b, by the numbers on the card."""
+    metrics = card_of("blobs-svm").metrics
+    return np.asarray(rows @ [metrics["weight_x1"], metrics["weight_x2"]] + metrics["bias"])
+
+
+def moons_margin(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Σ c·exp(−γ|x − s|²) + b, by the weights in the file and γ on the card."""
+    made = onnx.load(ROOT / "artifacts" / "moons-svm" / "1" / "model.onnx")
+    weights = {each.name: onnx.numpy_helper.to_array(each).astype(float) for each in made.graph.initializer}
+    squares = ((rows[:, None] - weights["support_vectors"]) ** 2).sum(2)
+    kernel = np.exp(-card_of("moons-svm").metrics["gamma"] * squares)
+    return np.asarray(kernel @ weights["coefficients"] + weights["bias"])
+
+
+def card_of(name: str) -> Card:
+    made = onnx.load(ROOT / "artifacts" / name / "1" / "model.onnx")
+    card = read_card({each.key: each.value for each in made.metadata_props})
+    assert card is not None
+    return card
+
+
+@pytest.mark.parametrize(
+    ("model", "margin", "row", "answered"),
+    [
+        ("blobs-svm", blobs_margin, [3.0, 3.2], 0),
+        ("blobs-svm", blobs_margin, [1.0, 0.5], 1),
+        ("moons-svm", moons_margin, [-0.5, 1.0], 0),
+        ("moons-svm", moons_margin, [1.5, -0.6], 1),
+    ],
+)
+def test_margin_that_decides_between_two_falls_towards_the_other_class(
+    client: TestClient,
+    model: str,
+    margin: Callable[[NDArray[np.float64]], NDArray[np.float64]],
+    row: Any,
+    answered: int,
+) -> None:
+    of_answer = client.post(f"/explain/{model}", json={"rows": [row]}).json()
+    of_other = client.post(f"/explain/{model}?class={1 - answered}", json={"rows": [row]}).json()
+    [found, other] = [each["methods"]["features"] for each in (of_answer, of_other)]
+    parts, others = ({part["name"]: part for part in each["parts"]} for each in (found, other))
+    x1, x2 = (parts[name]["replaced_by"] for name in ("x1", "x2"))
+    whole, without_x1, without_x2 = margin(np.array([row, [x1, row[1]], [row[0], x2]]))
+    towards = 1 if answered else -1
+
+    assert of_answer["prediction"]["index"] == answered
+    assert of_answer["explained"] == {"label": str(answered), "index": answered}
+    assert of_other["explained"] == {"label": str(1 - answered), "index": 1 - answered}
+    assert found["value"] == other["value"] == pytest.approx(whole, abs=1e-4)
+    assert parts["x1"]["fall"] == pytest.approx(towards * (whole - without_x1), abs=1e-4)
+    assert parts["x2"]["fall"] == pytest.approx(towards * (whole - without_x2), abs=1e-4)
+    assert {name: -part["fall"] for name, part in parts.items()} == {
+        name: part["fall"] for name, part in others.items()
+    }
+
+
+def test_what_alone_speaks_for_the_first_class_has_a_positive_fall(client: TestClient) -> None:
+    """(3, 3.2) lies high, where blob 0 is, and far to the right, where blob 1 is."""
+    parts = client.post("/explain/blobs-svm", json={"rows": [[3.0, 3.2]]}).json()["methods"]["features"]["parts"]
+    falls = {part["name"]: part["fall"] for part in parts}
+
+    assert falls["x2"] > 0 > falls["x1"]
 
 
 # --- what is wrong ----------------------------------------------------------------------------------------------------
