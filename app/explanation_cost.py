@@ -22,6 +22,8 @@ LAYER_SECONDS, NUMBER_SECONDS, LAYERS_SECONDS = 25e-6, 3e-9, 0.002
 DRAWN_SECONDS, TOLD_SECONDS = 1e-7, 1e-7
 # A patch laid over a picture, and its part of the map, beside the run.
 PATCH_SECONDS = 6e-6
+# Of each character of a text, to find its words and their places.
+CHARACTER_SECONDS = 1e-7
 # A pass forwards and backwards, in runs of the model.
 RUNS_FOR_GRADIENT = 4.5
 # A session that is not open yet, its first run, and each byte of its file.

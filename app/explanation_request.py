@@ -17,7 +17,7 @@ from app.inside import Insides, rows_in
 from app.model import Model
 from app.occlusion import Patches, changing, patches_of
 from app.open_inference import read_request
-from app.perturbation import deciding, words_of
+from app.perturbation import MOST_WORDS, deciding, most_words, words_of
 from app.pictures import Opened, fit_pictures, open_pictures, stack, undecoded_pixels
 from app.rows import quoted, read_batch, require_few_and_short, what_it_takes
 from app.service import PIXEL_SECONDS
@@ -85,9 +85,17 @@ def read_explanation(body: bytes, model: Model, insides: Insides, wishes: Wishes
         seconds += cost.answering(model, weight)
     if model.card is not None and wishes.occlusion:
         [[one]] = inputs.values()
-        parts = len(words_of(one) if isinstance(one, str) else one)
-        seconds += cost.answering(model, (1 + parts) * weight)
+        seconds += cost.answering(model, (1 + _parts(model, one)) * weight)
+        seconds += len(one) * cost.CHARACTER_SECONDS if isinstance(one, str) else 0
     return Asked(model, wishes, inputs, (), index, None, seconds)
+
+
+def _parts(model: Model, one: Any) -> int:
+    """How many are left out of a row or a text; of a long text as many as there may be, since counting takes time."""
+    if not isinstance(one, str):
+        return len(one)
+    most = most_words(one)
+    return most if most < MOST_WORDS else len(words_of(model, one))
 
 
 def _picture(

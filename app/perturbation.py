@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from app.card import INPUT_NAMES, PROBABILITIES, RowsInput
+from app.card import INPUT_NAMES, PROBABILITIES, RowsInput, TextInput
 from app.feature_maps import gray
 from app.images import Gray
 from app.model import Model
 from app.occlusion import Patches, by_pixel, changing, occluded
 from app.png import address
+from app.words import Span, first_words, without
 
 Array = NDArray[Any]
 GoOn = Callable[[], None]
@@ -29,6 +30,8 @@ SIGNED = ("margin",)
 # Different ones that are left out in turn; of a long text fewer, so that all texts together have so many characters:
 # these take about a tenth of a second. So many run together: what divides words takes 24 bytes for each.
 MOST_WORDS, MOST_CHARACTERS, CHARACTERS_TOGETHER = 100, 2_000_000, 400_000
+# Of one word no more different spellings are told, nor places.
+MOST_SPELLINGS, MOST_PLACES = 10, 100
 FLOATS = ("tensor(float)", "tensor(double)", "tensor(float16)")
 
 
@@ -64,7 +67,23 @@ class Occluded(TypedDict):
 class Part(TypedDict):
     """A feature of a row, or a word of a text."""
 
-    name: str
+    name: Annotated[str, Field(description="Of the feature; of a text the word as the model has it.")]
+    spellings: NotRequired[
+        Annotated[
+            list[str],
+            Field(description=f"How the text writes the word, at most {MOST_SPELLINGS}: all of them are left out."),
+        ]
+    ]
+    times: NotRequired[Annotated[int, Field(description="How often the word stands in the text.")]]
+    places: NotRequired[
+        Annotated[
+            list[tuple[int, int]],
+            Field(
+                description="Where: the first character, counted from 0, and the one behind the last; at most "
+                f"{MOST_PLACES}."
+            ),
+        ]
+    ]
     value: NotRequired[Annotated[float, Field(description="That the row has.")]]
     replaced_by: NotRequired[Annotated[float, Field(description="The feature's usual value, as the card has it.")]]
     fall: Annotated[
@@ -78,7 +97,9 @@ class Part(TypedDict):
 
 class Parts(TypedDict):
     """Each part is left out in turn, and the model asked again; the parts that matter most come first. Of a text
-    they are the first 100 different words, fewer if it has more than 20,000 characters."""
+    they are the first 100 different words, fewer if it has more than 20,000 characters, each left out wherever it
+    stands and however it is spelt. What a word is the card says; where it does not, letters and digits in a row,
+    whatever their case."""
 
     output: Annotated[
         str, Field(description="What falls: `probabilities`, or of a model that has none another output.")
@@ -160,20 +181,35 @@ def features_replaced(model: Model, row: Array, index: int, go_on: GoOn) -> Part
 
 
 def words_left_out(model: Model, text: str, index: int, go_on: GoOn) -> Parts | None:
-    """Of the first different words, as `words_of` has it, wherever each stands."""
+    """Of the first different words, as the model has them, wherever and however each stands."""
     watched = deciding(model)
     if watched is None:
         return None
-    every, words = text.split(), words_of(text)
-    without = [" ".join(each for each in every if each != word) for word in words]
-    whole, falls = _falls(model, np.array([text, *without], object), watched, index, go_on)
-    parts = [Part(name=word, fall=float(fall)) for word, fall in zip(words, falls, strict=True)]
+    words = words_of(model, text)
+    texts = np.array([text, *(without(text, places) for places in words.values())], object)
+    whole, falls = _falls(model, texts, watched, index, go_on)
+    parts = [
+        Part(
+            name=word,
+            spellings=list(dict.fromkeys(text[start:end] for start, end in places))[:MOST_SPELLINGS],
+            times=len(places),
+            places=places[:MOST_PLACES],
+            fall=float(fall),
+        )
+        for (word, places), fall in zip(words.items(), falls, strict=True)
+    ]
     return Parts(output=watched.output, value=whole, parts=_by_weight(parts))
 
 
-def words_of(text: str) -> list[str]:
-    """The first different ones that are left out: MOST_WORDS, fewer of a text of more than 20,000 characters."""
-    return list(dict.fromkeys(text.split()))[: min(MOST_WORDS, MOST_CHARACTERS // max(1, len(text)))]
+def words_of(model: Model, text: str) -> dict[str, list[Span]]:
+    """The words that are left out, and where they stand."""
+    taken = model.require_card().input
+    return first_words(text, taken.word if isinstance(taken, TextInput) else None, most_words(text))
+
+
+def most_words(text: str) -> int:
+    """How many are left out: MOST_WORDS, fewer of a text of more than 20,000 characters."""
+    return min(MOST_WORDS, MOST_CHARACTERS // max(1, len(text)))
 
 
 def _by_weight(parts: list[Part]) -> list[Part]:

@@ -17,7 +17,7 @@ FLOORS = [
     {"settings", "metrics"},
     {"shared", "runtime"},
     {"profile", "images", "png", "rows", "uploads", "envelope", "tracing", "head", "problems", "exposition"}
-    | {"encodings", "tensors", "onnx_graph", "occlusion", "feature_maps"},
+    | {"encodings", "tensors", "onnx_graph", "occlusion", "feature_maps", "words"},
     {"open_inference", "lab"},
     {"model"},
     {"kept"},

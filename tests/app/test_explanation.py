@@ -17,7 +17,7 @@ from app.explanation_request import Wishes
 from app.inside import Insides
 from app.main import create_app
 from app.model import Model, load_model
-from app.perturbation import CHARACTERS_TOGETHER, MOST_CHARACTERS, words_left_out, words_of
+from app.perturbation import CHARACTERS_TOGETHER, MOST_CHARACTERS, words_left_out
 from app.profile import Profile
 from app.runtime import CPU
 from app.service import Service
@@ -99,15 +99,15 @@ def test_gradients_are_counted_where_there_are_any() -> None:
 def test_each_part_of_a_row_or_a_text_counts() -> None:
     iris, news, insides = committed("iris-mlp"), committed("news-mlp"), Insides()
     row = orjson.dumps({"rows": [[5.9, 3.0, 4.2, 1.5]]})
-    text = " ".join(f"word{place}" for place in range(50))
+    text = " ".join(f"word{chr(97 + place % 25)}{chr(97 + place // 25)}" for place in range(50))
     weight = news.profile.weight({"text": np.array([text], object)})
-    for model, body, rows in (
-        (iris, row, 1 + 4),
-        (news, orjson.dumps({"texts": [text]}), (1 + 50) * weight),
+    for model, body, rows, characters in (
+        (iris, row, 1 + 4, 0),
+        (news, orjson.dumps({"texts": [text]}), (1 + 50) * weight, len(text)),
     ):
         estimate(model, insides, body)
         parts = estimate(model, insides, body) - estimate(model, insides, body, occlusion=False)
-        assert parts == pytest.approx(model.profile.estimate(rows))
+        assert parts == pytest.approx(model.profile.estimate(rows) + characters * 1e-7)
 
 
 def test_model_that_could_not_be_measured_has_an_estimate() -> None:
@@ -119,7 +119,7 @@ def test_model_that_could_not_be_measured_has_an_estimate() -> None:
 
 def test_words_of_a_long_text_are_fewer_and_run_in_small_batches() -> None:
     """So that neither the time nor the memory grows with the square of the text."""
-    words = [f"word{place:06}" for place in range(15_000)]
+    words = ["word" + f"{place:06}".translate(str.maketrans("0123456789", "abcdefghij")) for place in range(15_000)]
     text, sizes = " ".join(words), list[int]()
     news = committed("news-mlp")
 
@@ -135,10 +135,11 @@ def test_words_of_a_long_text_are_fewer_and_run_in_small_batches() -> None:
     found = words_left_out(Watched(), text, 0, lambda: None)  # type: ignore[arg-type]
 
     assert found is not None
-    assert len(found["parts"]) == len(words_of(text)) == MOST_CHARACTERS // len(text) == 12
+    assert len(found["parts"]) == MOST_CHARACTERS // len(text) == 12
     assert max(sizes) <= CHARACTERS_TOGETHER
-    assert words_of("") == []
-    assert len(words_of(" ".join(words[:200]))) == 100
+    for few, parts in (("", 0), ("?!", 0), (" ".join(words[:200]), 100)):
+        told = words_left_out(news, few, 0, lambda: None)
+        assert told is not None and len(told["parts"]) == parts
 
 
 # --- when it ends -----------------------------------------------------------------------------------------------------

@@ -3,8 +3,9 @@ and those of sessions made with the package `onnx`."""
 
 import base64
 import io
+import re
 from collections.abc import Callable, Iterator
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
 
@@ -679,20 +680,59 @@ def test_features_fall_by_what_the_model_answers_with_their_usual_value(client: 
         assert (part["value"], part["replaced_by"]) == (pytest.approx(value), feature["example"])
 
 
-def test_words_fall_by_what_the_model_answers_without_them(client: TestClient) -> None:
-    text = "The striker scored twice in the cup final and the striker left."
-    told = client.post("/explain/news-mlp", json={"texts": [text]}).json()
-    parts, index = told["methods"]["words"]["parts"], told["prediction"]["index"]
-    words = list(dict.fromkeys(text.split()))
-    texts = [text, *(" ".join(each for each in text.split() if each != word) for word in words)]
-    answers = client.post("/predict/news-mlp", json={"texts": texts}).json()["predictions"]
-    whole, *others = [answer["probabilities"][index] for answer in answers]
+# Several spellings of one word, punctuation about them, and words within words.
+ARTICLE = (
+    "Cup final: the STRIKER scored twice. The striker's cup-winning goal, \u201cmy best\u201d, came late; Striker and "
+    "coach lifted the cup (the Cup!). A cupboard of cups awaits \u2014 goals, cup ties, 1 more final."
+)
 
-    assert {part["name"]: part["fall"] for part in parts} == pytest.approx(
-        {word: whole - other for word, other in zip(words, others, strict=True)}, abs=1e-6
+
+def words_fallen(client: TestClient, text: str) -> dict[str, Any]:
+    told = client.post("/explain/news-mlp", json={"texts": [text]}).json()
+    return {part["name"]: part for part in told["methods"]["words"]["parts"]}
+
+
+def sport_of(client: TestClient, *texts: str) -> list[float]:
+    predictions = client.post("/predict/news-mlp", json={"texts": texts}).json()["predictions"]
+    return [prediction["probabilities"][3] for prediction in predictions]
+
+
+def test_all_spellings_of_a_word_are_left_out_together(client: TestClient) -> None:
+    [part] = words_fallen(client, "Cup cup cup, CUP.").values()
+    whole, empty = sport_of(client, "Cup cup cup, CUP.", "")
+
+    assert part["fall"] == pytest.approx(whole - empty, abs=1e-6) and part["fall"] > 0.3
+    assert (part["name"], part["spellings"], part["times"]) == ("cup", ["Cup", "cup", "CUP"], 4)
+    assert part["places"] == [[0, 3], [4, 7], [8, 11], [13, 16]]
+
+
+def test_words_fall_by_what_the_model_answers_without_them(client: TestClient) -> None:
+    parts = words_fallen(client, ARTICLE)
+    letters = re.findall(r"[a-z]+", ARTICLE.lower())
+    words = [word for word in dict.fromkeys(letters) if len(word) > 1]
+    texts = [" ".join(each for each in letters if each != word) for word in words]
+    whole, *others = sport_of(client, ARTICLE, *texts)
+
+    assert set(words) <= set(parts)
+    for word, other in zip(words, others, strict=True):
+        assert parts[word]["fall"] == pytest.approx(whole - other, abs=1e-6)
+        assert parts[word]["times"] == letters.count(word)
+        assert parts[word]["spellings"] == list(
+            dict.fromkeys(ARTICLE[start:end] for start, end in parts[word]["places"])
+        )
+    assert parts["striker"]["spellings"] == ["STRIKER", "striker", "Striker"]
+    assert parts["cup"]["times"] == 5
+    assert [abs(part["fall"]) for part in parts.values()] == sorted(
+        (abs(part["fall"]) for part in parts.values()), reverse=True
     )
-    assert told["prediction"]["label"] == "sport"
-    assert client.post("/explain/news-mlp?occlusion=false", json={"texts": [text]}).json()["methods"] == {}
+    assert client.post("/explain/news-mlp?occlusion=false", json={"texts": [ARTICLE]}).json()["methods"] == {}
+
+
+def test_places_and_spellings_of_a_word_are_bounded(client: TestClient) -> None:
+    cases = ["".join(each) for each in product("cC", "uU", "pP", "sS")]
+    [part] = words_fallen(client, " ".join(cases * 10)).values()
+
+    assert (len(part["spellings"]), part["times"], len(part["places"])) == (10, 160, 100)
 
 
 @pytest.mark.parametrize("model", ["blobs-svm", "xor-mlp", "players-kmeans", "frozenlake-dqn"])
