@@ -19,7 +19,15 @@ from app.images import Code
 from app.inside import BATCH, GraphLayer, Insides, rows_in
 from app.layer_summary import LayerSeen, has_numbers, layer_seen
 from app.model import Model
-from app.perturbation import Occluded, Parts, deciding, features_replaced, occlusion, words_left_out
+from app.perturbation import (
+    Occluded,
+    Parts,
+    deciding,
+    features_replaced,
+    occlusion,
+    occlusion_of_tensor,
+    words_left_out,
+)
 from app.pictures import fit_pictures, stack
 from app.png import address, encode_gray
 from app.prediction import Prediction, predictions_of, told_as
@@ -30,8 +38,8 @@ Array = NDArray[Any]
 
 
 class ExplainedClass(TypedDict):
-    label: str
-    index: Annotated[int, Field(description="Its place among the model's labels.")]
+    label: Annotated[str, Field(description="Its index again, where a model has no card.")]
+    index: Annotated[int, Field(description="Its place among the model's labels, or the numbers of its output.")]
 
 
 class Methods(TypedDict):
@@ -63,7 +71,13 @@ class Explanation(TypedDict):
         ),
     ]
     layers: Annotated[list[LayerSeen], Field(description="Every tensor that the graph computes, in order.")]
-    methods: Annotated[Methods, Field(description="What the answer rests on; empty for tensors.")]
+    methods: Annotated[
+        Methods,
+        Field(
+            description="What the answer rests on. Of a model without a card occlusion alone, and that where it takes "
+            "one tensor [1, height, width] or [1, channels, height, width] and gives [1, n]."
+        ),
+    ]
 
 
 def explain(asked: Asked, insides: Insides, go_on: GoOn = lambda: None) -> Explanation:
@@ -72,22 +86,38 @@ def explain(asked: Asked, insides: Insides, go_on: GoOn = lambda: None) -> Expla
     inputs, noticed = _inputs(asked)
     go_on()
     prediction = _prediction(model, inputs, noticed, wishes.top)
-    index = None if prediction is None else prediction["index"] if asked.index is None else asked.index
     go_on()
     wanted = _wanted(asked, insides)
     pixels = min(MOST_PIXELS, MOST_TOGETHER // max(1, len(wanted))) if one or wishes.pictures else 0
     layers = [
         layer_seen(layer, values, pixels, numbers=one) for layer, values in _seen(model, inputs, wanted, insides, go_on)
     ]
+    explained, methods = _reasons(asked, inputs, prediction, insides, go_on)
     return Explanation(
         model=model.name,
         version=str(model.version),
         input=_input(model, inputs),
         prediction=prediction,
-        explained=None if index is None else _explained(model, index),
+        explained=explained,
         layers=layers,
-        methods=Methods() if index is None else _methods(asked, inputs, index, insides, go_on),
+        methods=methods,
     )
+
+
+def _reasons(
+    asked: Asked, inputs: Inputs, prediction: Prediction | None, insides: Insides, go_on: GoOn
+) -> tuple[ExplainedClass | None, Methods]:
+    """Which class is explained, and what speaks for it."""
+    if prediction is not None:
+        index = prediction["index"] if asked.index is None else asked.index
+        return _explained(asked.model, index), _methods(asked, inputs, index, insides, go_on)
+    methods, place = Methods(), asked.index
+    if asked.patches is not None:
+        with told_as_ours(), refusals(asked.model):
+            found = occlusion_of_tensor(asked.model, inputs, asked.index, asked.patches, go_on)
+        if found is not None:
+            place, methods["occlusion"] = found
+    return None if place is None else ExplainedClass(label=str(place), index=place), methods
 
 
 def _explained(model: Model, index: int) -> ExplainedClass | None:

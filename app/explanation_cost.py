@@ -58,6 +58,11 @@ def covering(model: Model, pictures: int, positions: int) -> float:
     return answering(model, 1 + pictures) + positions * PATCH_SECONDS
 
 
+def covering_tensors(model: Model, weight: float, together: int) -> float:
+    """One covered tensor of so many rows' weight, where so many run at once."""
+    return answering(model, together * weight) / together + PATCH_SECONDS
+
+
 def differentiating(model: Model) -> float:
     return answering(model, PICTURES) * RUNS_FOR_GRADIENT
 

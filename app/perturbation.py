@@ -2,7 +2,7 @@
 its usual value, or a word of a text is left out. Knows models, no HTTP and no queue; app/occlusion.py knows patches.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Annotated, Any, NamedTuple, NotRequired
 
 import numpy as np
@@ -11,10 +11,9 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from app.card import INPUT_NAMES, PROBABILITIES, RowsInput, TextInput
-from app.feature_maps import gray
-from app.images import Gray
+from app.feature_maps import MOST_PIXELS, gray
 from app.model import Model
-from app.occlusion import Patches, by_pixel, changing, occluded
+from app.occlusion import Patches, Place, by_pixel, changing, covered
 from app.png import address
 from app.words import Span, first_words, without
 
@@ -23,6 +22,10 @@ GoOn = Callable[[], None]
 
 # So many occluded pictures run together: 64 take no less time, and 20 MB more of what a worker keeps.
 TOGETHER = 16
+# Fewer of larger tensors: so many numbers.
+MOST_TOGETHER = 1_000_000
+# A tensor whose last axes are shorter is no picture.
+LEAST_SIDE = 4
 # What is near or well known has less of these.
 LOWER_IS_BETTER = ("distance", "distances", "reconstruction_error")
 # One number for two classes: above 0 it speaks for the second, below 0 for the first.
@@ -43,7 +46,10 @@ class Occluded(TypedDict):
     fill: Annotated[int, Field(description="The level of covered pixels; 0 is the background.")]
     output: Annotated[
         str,
-        Field(description="What falls: `probabilities`, or of a model that has none another output of its card."),
+        Field(
+            description="What falls: `probabilities`, or of a model that has none another output: of its card, or "
+            "without a card the first [1, n] of two numbers or more."
+        ),
     ]
     value: Annotated[float, Field(description="That of the class that is explained with nothing covered.")]
     tops: Annotated[list[int], Field(description="The patch's first row, of each row of `falls`.")]
@@ -142,15 +148,65 @@ def deciding(model: Model) -> Deciding | None:
     return next(iter(by_class + single), None)
 
 
-def occlusion(model: Model, pixels: Gray, index: int, patches: Patches, go_on: GoOn) -> Occluded | None:
+def deciding_without_card(model: Model) -> Deciding | None:
+    """An output [batch, n] of two numbers or more: the one called `probabilities`, else the first."""
+    nodes = [node for node in model.session.get_outputs() if node.type in FLOATS and len(node.shape) == 2]
+    names = [node.name for node in nodes if isinstance(node.shape[1], int) and node.shape[1] >= 2]
+    names.sort(key=lambda name: name != PROBABILITIES)
+    return Deciding(names[0], by_class=True) if names else None
+
+
+def picture_in(inputs: Mapping[str, Array]) -> Array | None:
+    """The one tensor of a model without a card, [H, W] or [C, H, W], if it is such as pictures are: one row of floats
+    or uint8, of sides from 4 on and at most 400,000 places."""
+    if len(inputs) != 1:
+        return None
+    [tensor] = inputs.values()
+    if tensor.ndim not in (3, 4) or len(tensor) != 1 or tensor.dtype not in (np.uint8, np.float16, np.float32, float):
+        return None
+    height, width = tensor.shape[-2:]
+    fits = min(height, width) >= LEAST_SIDE and height * width <= MOST_PIXELS and tensor.size > 0
+    return np.asarray(tensor[0]) if fits else None
+
+
+def together(model: Model, picture: Array) -> int:
+    """How many covered tensors may run at once: one where rows are not known to be answered each for itself."""
+    return max(1, min(TOGETHER, MOST_TOGETHER // picture.size)) if model.profile.independent else 1
+
+
+def occlusion(model: Model, pixels: Array, index: int, patches: Patches, go_on: GoOn) -> Occluded | None:
     """Of the class `index`. `go_on` is called before each batch, and what it raises ends it. None for a model that has
     no number for its answer."""
     watched = deciding(model)
+    return (
+        _occlusion(model, INPUT_NAMES["image"], pixels, watched, index, patches, TOGETHER, go_on) if watched else None
+    )
+
+
+def occlusion_of_tensor(
+    model: Model, inputs: Mapping[str, Array], index: int | None, patches: Patches, go_on: GoOn
+) -> tuple[int, Occluded] | None:
+    """The same for a model without a card, of the class with the largest number unless one is given. None if it has
+    not one number for each class, or if one of them is none."""
+    [(name, tensor)], watched = inputs.items(), deciding_without_card(model)
     if watched is None:
         return None
+    if index is None:
+        go_on()
+        [[row]] = model.run(inputs, [watched.output])
+        index = int(row.argmax())
+    found = _occlusion(model, name, tensor[0], watched, index, patches, together(model, tensor), go_on)
+    return (index, found) if np.isfinite(found["falls"]).all() else None
+
+
+def _occlusion(
+    model: Model, name: str, pixels: Array, watched: Deciding, index: int, patches: Patches, most: int, go_on: GoOn
+) -> Occluded:
     changed, falls = changing(pixels, patches), np.zeros(patches.count)
-    batch = np.concatenate([pixels[np.newaxis], occluded(pixels, patches)[changed]])
-    whole, falls[changed] = _falls(model, batch, watched, index, go_on)
+    places: list[Place | None] = [place for place, changes in zip(patches.positions(), changed, strict=True) if changes]
+    places.insert(0, None)
+    batches = (covered(pixels, places[start : start + most], patches.fill) for start in range(0, len(places), most))
+    whole, falls[changed] = _falls(model, name, batches, watched, index, go_on)
     return Occluded(
         patch=patches.side,
         stride=patches.stride,
@@ -172,7 +228,9 @@ def features_replaced(model: Model, row: Array, index: int, go_on: GoOn) -> Part
         return None
     usual = np.array([feature.example for feature in taken.features], row.dtype)
     replaced = np.where(np.eye(len(row), dtype=bool), usual, row)
-    whole, falls = _falls(model, np.concatenate([row[np.newaxis], replaced]), watched, index, go_on)
+    whole, falls = _falls(
+        model, INPUT_NAMES["rows"], _parts_of(np.concatenate([row[np.newaxis], replaced])), watched, index, go_on
+    )
     parts = [
         Part(name=feature.name, value=float(value), replaced_by=feature.example, fall=float(fall))
         for feature, value, fall in zip(taken.features, row, falls, strict=True)
@@ -187,7 +245,7 @@ def words_left_out(model: Model, text: str, index: int, go_on: GoOn) -> Parts | 
         return None
     words = words_of(model, text)
     texts = np.array([text, *(without(text, places) for places in words.values())], object)
-    whole, falls = _falls(model, texts, watched, index, go_on)
+    whole, falls = _falls(model, INPUT_NAMES["text"], _parts_of(texts), watched, index, go_on)
     parts = [
         Part(
             name=word,
@@ -216,15 +274,22 @@ def _by_weight(parts: list[Part]) -> list[Part]:
     return sorted(parts, key=lambda part: -abs(part["fall"]))
 
 
-def _falls(model: Model, batch: Array, watched: Deciding, index: int, go_on: GoOn) -> tuple[float, NDArray[np.float64]]:
-    """The first one's value, and how much less that of each other one is."""
-    name, values = INPUT_NAMES[model.require_card().input.kind], list[float]()
-    together = TOGETHER
+def _parts_of(batch: Array) -> Iterator[Array]:
+    """Some rows after the other; of long texts fewer."""
+    most = TOGETHER
     if batch.dtype == object:
-        together = min(together, max(1, CHARACTERS_TOGETHER // max(1, *map(len, batch))))
-    for start in range(0, len(batch), together):
+        most = min(most, max(1, CHARACTERS_TOGETHER // max(1, *map(len, batch))))
+    return (batch[start : start + most] for start in range(0, len(batch), most))
+
+
+def _falls(
+    model: Model, name: str, batches: Iterable[Array], watched: Deciding, index: int, go_on: GoOn
+) -> tuple[float, NDArray[np.float64]]:
+    """The first one's value, and how much less that of each other one is. `name` is the input's."""
+    values = list[float]()
+    for batch in batches:
         go_on()
-        [rows] = model.run({name: batch[start : start + together]}, [watched.output])
+        [rows] = model.run({name: batch}, [watched.output])
         values += (rows[:, index] if watched.by_class else rows).astype(np.float64).tolist()
     whole, *others = values
     return whole, watched.better(index) * np.array([whole - value for value in others])

@@ -10,7 +10,7 @@ from app.computation import require_room_for
 from app.errors import InvalidRequest, NotFound
 from app.explanation import drawing, explaining
 from app.explanation_answer import Explanation
-from app.explanation_request import MOST_ROWS, Wishes, body_of
+from app.explanation_request import MOST_COVERING_SECONDS, MOST_ROWS, Wishes, body_of
 from app.feature_maps import MOST_TOGETHER
 from app.layer_summary import MOST_NUMBERS
 from app.model import Model
@@ -69,7 +69,8 @@ async def _wishes(
         Query(
             alias="class",
             description="The class that is explained: a label of the model's, or its index; the answered one unless "
-            "given. Of models that have a number for each class, or one whose sign decides between two.",
+            "given. Of models that have a number for each class, or one whose sign decides between two; without a "
+            "card by its index.",
         ),
     ] = None,
     layer: Annotated[
@@ -93,7 +94,8 @@ async def _wishes(
         Query(
             ge=1,
             description="The side of the patch in pixels of what the model sees; a seventh of its shorter side unless "
-            f"given. At most {MOST_POSITIONS} positions are tried.",
+            f"given. At most {MOST_POSITIONS} positions are tried, of a model without a card as many as take it "
+            f"{MOST_COVERING_SECONDS:g} seconds; unless given, the patch is then larger.",
         ),
     ] = None,
     stride: Annotated[
@@ -124,7 +126,8 @@ async def explain(
     what it gave, and, of a picture, how much the answer's score changes with each pixel (gradient, gradient × input,
     SmoothGrad, integrated gradients), and by how much its probability falls when a patch covers a part (occlusion), a
     feature of a row has its usual value, or a word of a text is left out; all of it of the answered class, or that of
-    `?class=`: what speaks for a 1 where a 7 was answered?
+    `?class=`: what speaks for a 1 where a 7 was answered? A model without a card has its layers, and where it takes one
+    tensor [1, height, width] or [1, channels, height, width] and gives [1, n], patches over that.
     With `Accept: image/png` and `?layer=` that layer's maps side by side."""
     asked = (model, service.insides, wishes, service.settings)
     forms: Forms = {JSON: explaining(*asked), PNG: drawing(*asked)}

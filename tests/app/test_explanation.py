@@ -7,11 +7,12 @@ from shutil import copytree
 from typing import Any
 
 import numpy as np
+import onnx
 import orjson
 import pytest
 from fastapi.testclient import TestClient
 
-from app.errors import CallerGone
+from app.errors import CallerGone, InvalidRequest
 from app.explanation import drawing, explaining
 from app.explanation_request import Wishes
 from app.inside import Insides
@@ -140,6 +141,27 @@ def test_words_of_a_long_text_are_fewer_and_run_in_small_batches() -> None:
     for few, parts in (("", 0), ("?!", 0), (" ".join(words[:200]), 100)):
         told = words_left_out(news, few, 0, lambda: None)
         assert told is not None and len(told["parts"]) == parts
+
+
+def test_patches_of_a_tensor_are_as_many_as_the_models_time_allows(tmp_path: Path) -> None:
+    made = onnx.load(ROOT / "artifacts" / "mnist-lenet" / "1" / "model.onnx")
+    del made.metadata_props[:]
+    onnx.save(made, tmp_path / "model.onnx")
+    bare = load_model("bare", 1, tmp_path / "model.onnx", [CPU])
+    entry = {"name": "image", "datatype": "UINT8", "shape": [1, 28, 28], "data": [0] * 784}
+    body = orjson.dumps({"inputs": [entry]})
+    counts = []
+    for seconds in (0.001, 0.005, 0.02, 0.1, 0.4):
+        slow = with_profile(bare, {1: seconds, 4: 4 * seconds, 16: 16 * seconds})
+        asked = explaining(slow, Insides(), Wishes(), Settings()).read(body)
+        left_out = explaining(slow, Insides(), Wishes(occlusion=False), Settings()).read(body)
+        counts.append(asked.patches.count if asked.patches else 0)
+        assert asked.seconds - left_out.seconds <= 0.5 + 2.1 * seconds
+    slow = with_profile(bare, {1: 0.02, 16: 0.32})
+
+    assert counts == [169, 49, 16, 4, 0]
+    with pytest.raises(InvalidRequest, match="a stride of 2 has 169 positions; of model 'bare' at most"):
+        explaining(slow, Insides(), Wishes(patch=4), Settings()).read(body)
 
 
 # --- when it ends -----------------------------------------------------------------------------------------------------

@@ -452,6 +452,23 @@ def spread_graph() -> onnx.ModelProto:
     return graph_of(nodes, {"n": (onnx.TensorProto.INT64, [1])}, {"y": (onnx.TensorProto.FLOAT, [])})
 
 
+def channelled_graph() -> onnx.ModelProto:
+    """x [1, 2, 4, 6] → [1, 2]: the sum of the first channel and the sum of the second, less 3."""
+    shape = {"x": (onnx.TensorProto.FLOAT, [1, 2, 4, 6])}
+    nodes = [
+        onnx.helper.make_node("ReduceSum", ["x", "axes"], ["sums"], keepdims=0),
+        onnx.helper.make_node("Sub", ["sums", "less"], ["y"]),
+    ]
+    constants = {"axes": np.array([2, 3]), "less": np.array([0, 3], np.float32)}
+    return graph_of(nodes, shape, {"y": (onnx.TensorProto.FLOAT, [1, 2])}, **constants)
+
+
+def without_card(name: str) -> onnx.ModelProto:
+    made = onnx.load(ROOT / "artifacts" / name / "1" / "model.onnx")
+    del made.metadata_props[:]
+    return made
+
+
 @pytest.fixture(scope="module")
 def others(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     folder = tmp_path_factory.mktemp("artifacts")
@@ -465,6 +482,8 @@ def others(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     write_model(folder, wide_graph(), "wide")
     write_model(folder, wide_graph(100_000, 40), "deep")
     write_model(folder, spread_graph(), "spread")
+    write_model(folder, channelled_graph(), "channelled")
+    write_model(folder, without_card("mnist-lenet"), "lenet")
     with TestClient(create_app(Settings(artifacts=folder))) as client:
         yield client
 
@@ -494,6 +513,57 @@ def test_model_without_a_card_is_explained_by_tensors(others: TestClient) -> Non
     [layer] = told["layers"]
     assert (layer["shape"], layer["numbers"]) == ([3], [2.0, 4.0, -1.0])
     assert (layer["min"], layer["max"], layer["zeros"]) == (-1, 4, 0)
+
+
+@pytest.mark.parametrize("query", [{}, {"class": "1"}, {"patch": 6, "stride": 5, "fill": 128}])
+def test_graph_without_its_card_rests_on_what_the_model_rests_on(
+    client: TestClient, others: TestClient, query: dict[str, Any]
+) -> None:
+    told = explained(client, "mnist-lenet", gradients=False, **query)
+    seen = pixels_of(told["input"])
+    entry = {"name": "image", "datatype": "UINT8", "shape": [1, 28, 28], "data": seen.ravel().tolist()}
+    bare = others.post("/explain/lenet", params=query, json={"inputs": [entry]}).json()
+    ours, theirs = told["methods"]["occlusion"], bare["methods"]["occlusion"]
+
+    assert np.array(theirs.pop("falls")) == pytest.approx(np.array(ours.pop("falls")), abs=1e-6)
+    assert theirs.pop("value") == pytest.approx(ours.pop("value"), abs=1e-6)
+    assert pixels_of(theirs.pop("picture")) == pytest.approx(pixels_of(ours.pop("picture")), abs=1)
+    assert theirs == ours and theirs["output"] == "probabilities"
+    assert (bare["prediction"], bare["input"]) == (None, None)
+    assert bare["explained"] == {"label": str(told["explained"]["index"]), "index": told["explained"]["index"]}
+
+
+def test_tensor_of_channels_is_covered_patch_by_patch(others: TestClient) -> None:
+    """A graph that takes one at a time; each channel's sum falls by what was under the patch."""
+    x = np.random.default_rng(0).normal(size=(2, 4, 6)).astype(np.float32)
+    entry = {"name": "x", "datatype": "FP32", "shape": [1, 2, 4, 6], "data": x.ravel().tolist()}
+    for place in (0, 1):
+        query = {"class": place, "patch": 2, "stride": 2, "fill": 1}
+        told = others.post("/explain/channelled", params=query, json={"inputs": [entry]}).json()
+        found = told["methods"]["occlusion"]
+        under = sliding_window_view(x[place], (2, 2))[::2, ::2].sum((2, 3))
+
+        assert (found["output"], found["tops"], found["lefts"]) == ("y", [0, 2], [0, 2, 4])
+        assert found["value"] == pytest.approx(x[place].sum() - 3 * place, abs=1e-5)
+        assert np.array(found["falls"]) == pytest.approx(under - 4, abs=1e-5)
+    answered = others.post("/explain/channelled", json={"inputs": [entry]}).json()
+    assert answered["explained"]["index"] == int(x[0].sum() < x[1].sum() - 3)
+    left_out = others.post("/explain/channelled?occlusion=false&class=1", json={"inputs": [entry]}).json()
+    assert (left_out["methods"], left_out["explained"]) == ({}, {"label": "1", "index": 1})
+
+
+def test_tensor_without_a_finite_answer_rests_on_nothing(others: TestClient) -> None:
+    entry = {"name": "x", "datatype": "FP32", "shape": [1, 2, 4, 6], "data": [3e38] * 48}
+    told = others.post("/explain/channelled", json={"inputs": [entry]}).json()
+
+    assert told["methods"] == {} and told["explained"] is None
+
+
+def test_classes_of_a_tensor_are_numbers_of_its_output(others: TestClient) -> None:
+    entry = {"name": "x", "datatype": "FP32", "shape": [1, 2, 4, 6], "data": [1] * 48}
+    answer = others.post("/explain/channelled?class=2", json={"inputs": [entry]})
+
+    assert assert_problem(answer, 422) == "class is \"2\"; allowed is 0 to 1, a place in 'y'"
 
 
 @pytest.mark.parametrize(
