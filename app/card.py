@@ -64,6 +64,12 @@ class Feature(Frozen):
     choices: int | None = Field(
         default=None, gt=0, description="If the value is one of so many whole numbers, from 0 on."
     )
+    usual: list[Annotated[float, Field(allow_inf_nan=False)]] = Field(
+        default=[],
+        max_length=64,
+        description="What it is replaced by, to see what it contributes: its mean over the training data; where the "
+        "data have a few values alone, each of them. Of `choices` it need not be said.",
+    )
 
 
 class RowsInput(Frozen):

@@ -47,7 +47,7 @@ class Methods(TypedDict):
 
     gradients: NotRequired[Annotated[Gradients, Field(description="Where a graph of them lies beside the model.")]]
     occlusion: NotRequired[Occluded]
-    features: NotRequired[Annotated[Parts, Field(description="Of a row: each feature by its usual value.")]]
+    features: NotRequired[Annotated[Parts, Field(description="Of a row: each feature replaced by what is usual.")]]
     words: NotRequired[Annotated[Parts, Field(description="Of a text: each word left out.")]]
 
 

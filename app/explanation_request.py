@@ -23,6 +23,7 @@ from app.perturbation import (
     deciding_without_card,
     most_words,
     picture_in,
+    replacements_of,
     together,
     words_of,
 )
@@ -148,9 +149,9 @@ def _as_index(label: str, classes: int) -> int | None:
 
 
 def _parts(model: Model, one: Any) -> int:
-    """How many are left out of a row or a text; of a long text as many as there may be, since counting takes time."""
+    """How many rows or texts are asked for; of a long text as many as there may be, since counting takes time."""
     if not isinstance(one, str):
-        return len(one)
+        return sum(len(replacement.values) for replacement in replacements_of(model, one))
     most = most_words(one)
     return most if most < MOST_WORDS else len(words_of(model, one))
 

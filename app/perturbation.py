@@ -3,14 +3,14 @@ its usual value, or a word of a text is left out. Knows models, no HTTP and no q
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Annotated, Any, NamedTuple, NotRequired
+from typing import Annotated, Any, Literal, NamedTuple, NotRequired
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from app.card import INPUT_NAMES, PROBABILITIES, RowsInput, TextInput
+from app.card import INPUT_NAMES, PROBABILITIES, Feature, RowsInput, TextInput
 from app.feature_maps import MOST_PIXELS, gray
 from app.model import Model
 from app.occlusion import Patches, Place, by_pixel, changing, covered
@@ -33,6 +33,8 @@ SIGNED = ("margin",)
 # Different ones that are left out in turn; of a long text fewer, so that all texts together have so many characters:
 # these take about a tenth of a second. So many run together: what divides words takes 24 bytes for each.
 MOST_WORDS, MOST_CHARACTERS, CHARACTERS_TOGETHER = 100, 2_000_000, 400_000
+# As many values of a feature take its place.
+MOST_VALUES = 64
 # Of one word no more different spellings are told, nor places.
 MOST_SPELLINGS, MOST_PLACES = 10, 100
 FLOATS = ("tensor(float)", "tensor(double)", "tensor(float16)")
@@ -91,7 +93,21 @@ class Part(TypedDict):
         ]
     ]
     value: NotRequired[Annotated[float, Field(description="That the row has.")]]
-    replaced_by: NotRequired[Annotated[float, Field(description="The feature's usual value, as the card has it.")]]
+    replaced_by: NotRequired[
+        Annotated[
+            list[float], Field(description="What it was replaced by, one after the other; the fall is the mean of all.")
+        ]
+    ]
+    replacement: NotRequired[
+        Annotated[
+            Literal["mean", "others", "example"],
+            Field(
+                description="`mean`: of the training data. `others`: each other value that the feature may have. "
+                "`example`: that of the card, which says nothing of either; a fall of 0 says nothing where the row has "
+                "it, too."
+            ),
+        ]
+    ]
     fall: Annotated[
         float,
         Field(
@@ -220,22 +236,61 @@ def _occlusion(
     )
 
 
+class Replacement(NamedTuple):
+    """What takes a feature's place, one after the other."""
+
+    kind: Literal["mean", "others", "example"]
+    values: list[float]
+
+
 def features_replaced(model: Model, row: Array, index: int, go_on: GoOn) -> Parts | None:
-    """Of a row [features], one feature after the other by its usual value."""
-    taken, watched = model.require_card().input, deciding(model)
-    assert isinstance(taken, RowsInput)
+    """Of a row [features], one feature after the other by what is usual."""
+    watched = deciding(model)
     if watched is None:
         return None
-    usual = np.array([feature.example for feature in taken.features], row.dtype)
-    replaced = np.where(np.eye(len(row), dtype=bool), usual, row)
-    whole, falls = _falls(
-        model, INPUT_NAMES["rows"], _parts_of(np.concatenate([row[np.newaxis], replaced])), watched, index, go_on
-    )
+    replacements = replacements_of(model, row)
+    rows = [row]
+    for place, replacement in enumerate(replacements):
+        for value in replacement.values:
+            rows.append(row.copy())
+            rows[-1][place] = value
+    whole, falls = _falls(model, INPUT_NAMES["rows"], _parts_of(np.stack(rows)), watched, index, go_on)
+    ends = np.cumsum([len(replacement.values) for replacement in replacements])
     parts = [
-        Part(name=feature.name, value=float(value), replaced_by=feature.example, fall=float(fall))
-        for feature, value, fall in zip(taken.features, row, falls, strict=True)
+        Part(
+            name=feature.name,
+            value=float(value),
+            replaced_by=replacement.values,
+            replacement=replacement.kind,
+            fall=float(each.mean()),
+        )
+        for feature, value, replacement, each in zip(
+            _features(model), row, replacements, np.split(falls, ends[:-1]), strict=True
+        )
     ]
     return Parts(output=watched.output, value=whole, parts=_by_weight(parts))
+
+
+def replacements_of(model: Model, row: Array) -> list[Replacement]:
+    """Of each feature."""
+    return [_replacement(feature, float(value)) for feature, value in zip(_features(model), row, strict=True)]
+
+
+def _features(model: Model) -> list[Feature]:
+    taken = model.require_card().input
+    assert isinstance(taken, RowsInput)
+    return taken.features
+
+
+def _replacement(feature: Feature, value: float) -> Replacement:
+    """A feature that may be one of several is replaced by each other one: the middle of them is none, and one of them
+    alone may be the row's own."""
+    if len(feature.usual) == 1:
+        return Replacement("mean", feature.usual)
+    # Of many choices some, as far apart as they may be.
+    choices = np.linspace(0, feature.choices - 1, min(feature.choices, MOST_VALUES)).round() if feature.choices else ()
+    others = [float(each) for each in feature.usual or choices if each != value]
+    return Replacement("others", others) if others else Replacement("example", [feature.example])
 
 
 def words_left_out(model: Model, text: str, index: int, go_on: GoOn) -> Parts | None:

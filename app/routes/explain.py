@@ -125,9 +125,10 @@ async def explain(
     saw after the preprocessing, the prediction, every layer of the graph with the least, the greatest and the mean of
     what it gave, and, of a picture, how much the answer's score changes with each pixel (gradient, gradient × input,
     SmoothGrad, integrated gradients), and by how much its probability falls when a patch covers a part (occlusion), a
-    feature of a row has its usual value, or a word of a text is left out; all of it of the answered class, or that of
-    `?class=`: what speaks for a 1 where a 7 was answered? A model without a card has its layers, and where it takes one
-    tensor [1, height, width] or [1, channels, height, width] and gives [1, n], patches over that.
+    feature of a row is replaced by its mean over the training data or by each other value that it may have, or a word
+    of a text is left out; all of it of the answered class, or that of `?class=`: what speaks for a 1 where a 7 was
+    answered? A model without a card has its layers, and where it takes one tensor [1, height, width] or [1, channels,
+    height, width] and gives [1, n], patches over that.
     With `Accept: image/png` and `?layer=` that layer's maps side by side."""
     asked = (model, service.insides, wishes, service.settings)
     forms: Forms = {JSON: explaining(*asked), PNG: drawing(*asked)}

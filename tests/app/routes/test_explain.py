@@ -243,7 +243,7 @@ def test_features_and_words_are_of_the_class_that_is_asked_for(client: TestClien
     without = " ".join(word for word in text.split() if word != "striker")
     by_text = client.post("/predict/news-mlp", json={"texts": [text, without]}).json()["predictions"]
     petal = next(part for part in of_row["methods"]["features"]["parts"] if part["value"] == pytest.approx(5.4))
-    usual = [*row[:2], petal["replaced_by"], row[3]]
+    usual = [*row[:2], *petal["replaced_by"], row[3]]
     by_row = client.post("/predict/iris-mlp", json={"rows": [row, usual]}).json()["predictions"]
     setosa = [answer["probabilities"][0] for answer in by_row]
     words = {part["name"]: part["fall"] for part in of_text["methods"]["words"]["parts"]}
@@ -343,7 +343,7 @@ def test_margin_that_decides_between_two_falls_towards_the_other_class(
     of_other = client.post(f"/explain/{model}?class={1 - answered}", json={"rows": [row]}).json()
     [found, other] = [each["methods"]["features"] for each in (of_answer, of_other)]
     parts, others = ({part["name"]: part for part in each["parts"]} for each in (found, other))
-    x1, x2 = (parts[name]["replaced_by"] for name in ("x1", "x2"))
+    [x1], [x2] = (parts[name]["replaced_by"] for name in ("x1", "x2"))
     whole, without_x1, without_x2 = margin(np.array([row, [x1, row[1]], [row[0], x2]]))
     towards = 1 if answered else -1
 
@@ -737,7 +737,7 @@ def test_features_fall_by_what_the_model_answers_with_their_usual_value(client: 
     features = client.get("/models/iris-mlp").json()["card"]["input"]["features"]
     index = told["prediction"]["index"]
     parts = told["methods"]["features"]["parts"]
-    replaced = [[*row[:at], feature["example"], *row[at + 1 :]] for at, feature in enumerate(features)]
+    replaced = [[*row[:at], *feature["usual"], *row[at + 1 :]] for at, feature in enumerate(features)]
     answers = client.post("/predict/iris-mlp", json={"rows": [row, *replaced]}).json()["predictions"]
     whole, *others = [answer["probabilities"][index] for answer in answers]
 
@@ -747,7 +747,8 @@ def test_features_fall_by_what_the_model_answers_with_their_usual_value(client: 
     for feature, value, other in zip(features, row, others, strict=True):
         part = by_name[feature["name"]]
         assert part["fall"] == pytest.approx(whole - other, abs=1e-6)
-        assert (part["value"], part["replaced_by"]) == (pytest.approx(value), feature["example"])
+        assert (part["value"], part["replaced_by"]) == (pytest.approx(value), feature["usual"])
+        assert part["replacement"] == "mean"
 
 
 # Several spellings of one word, punctuation about them, and words within words.
@@ -805,13 +806,58 @@ def test_places_and_spellings_of_a_word_are_bounded(client: TestClient) -> None:
     assert (len(part["spellings"]), part["times"], len(part["places"])) == (10, 160, 100)
 
 
-@pytest.mark.parametrize("model", ["blobs-svm", "xor-mlp", "players-kmeans", "frozenlake-dqn"])
-def test_every_model_of_rows_tells_its_features(client: TestClient, model: str) -> None:
+@pytest.mark.parametrize(
+    "model",
+    [
+        "iris-mlp",
+        "blobs-svm",
+        "moons-svm",
+        "players-kmeans",
+        "tshirt-kmeans",
+        "xor-mlp",
+        "xor-sigmoid",
+        "frozenlake-dqn",
+    ],
+)
+def test_examples_of_the_cards_rest_on_something(client: TestClient, model: str) -> None:
     card = client.get(f"/models/{model}").json()["card"]
     row = [feature["example"] for feature in card["input"]["features"]]
     methods = client.post(f"/explain/{model}", json={"rows": [row]}).json()["methods"]
 
-    assert {part["fall"] for part in methods["features"]["parts"]} == {0.0}  # each has its usual value already
+    assert max(abs(part["fall"]) for part in methods["features"]["parts"]) > 0.001
+    assert "example" not in [part["replacement"] for part in methods["features"]["parts"]]
+
+
+def test_value_that_is_one_of_two_is_replaced_by_the_other(client: TestClient) -> None:
+    [told] = client.post("/predict/xor-mlp", json={"rows": [[1, 1]]}).json()["predictions"]
+    [turned] = client.post("/predict/xor-mlp", json={"rows": [[1, 0]]}).json()["predictions"]
+    parts = client.post("/explain/xor-mlp", json={"rows": [[1, 1]]}).json()["methods"]["features"]["parts"]
+    between = client.post("/explain/xor-mlp", json={"rows": [[1, 0.5]]}).json()["methods"]["features"]["parts"]
+    b = next(part for part in parts if part["name"] == "b")
+
+    assert (b["replaced_by"], b["replacement"]) == ([0.0], "others")
+    assert (
+        b["fall"] == pytest.approx(told["probabilities"][0] - turned["probabilities"][0], abs=1e-6) and b["fall"] > 0.9
+    )
+    assert {part["name"]: part["replaced_by"] for part in between} == {"a": [0.0], "b": [0.0, 1.0]}
+
+
+def test_choice_falls_by_the_mean_of_all_others(client: TestClient) -> None:
+    rows = [[state] for state in range(16)]
+    predictions = client.post("/predict/frozenlake-dqn", json={"rows": rows}).json()["predictions"]
+    told = client.post("/explain/frozenlake-dqn", json={"rows": [[14]]}).json()
+    values = np.array([each["outputs"]["q_values"][told["prediction"]["index"]] for each in predictions])
+    [part] = told["methods"]["features"]["parts"]
+
+    assert part["replaced_by"] == [state for state in range(16) if state != 14]
+    assert part["fall"] == pytest.approx(values[14] - np.delete(values, 14).mean(), abs=1e-6) and part["fall"] > 0.1
+
+
+def test_feature_without_a_usual_value_is_replaced_by_the_example_and_says_so(others: TestClient) -> None:
+    parts = others.post("/explain/higher", json={"rows": [[1, 2.5]]}).json()["methods"]["features"]["parts"]
+    by_name = {part["name"]: part for part in parts}
+
+    assert [by_name["right"][key] for key in ("replaced_by", "replacement", "fall")] == [[2.5], "example", 0.0]
 
 
 def test_distances_and_errors_are_worse_where_they_grow(client: TestClient) -> None:
