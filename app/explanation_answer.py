@@ -2,7 +2,7 @@
 answer rests on. Work of a thread: knows models and arrays, no HTTP and no queue."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, Any, NotRequired
+from typing import Annotated, Any, NotRequired, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ from typing_extensions import TypedDict
 from app.card import INPUT_NAMES, ImageInput, RowsInput
 from app.computation import GoOn
 from app.errors import InvalidRequest, NotFound
-from app.explanation_request import MOST_NAMED, Asked, Inputs, told_as_ours
+from app.explanation_request import MOST_NAMED, Asked, ByGradient, Inputs, Picture, told_as_ours
 from app.feature_maps import MOST_PIXELS, MOST_TOGETHER, tiled
 from app.gradient_saliency import Gradients, gradients
 from app.images import Code
@@ -29,7 +29,7 @@ from app.perturbation import (
     words_left_out,
 )
 from app.pictures import fit_pictures, stack
-from app.png import address, encode_gray
+from app.png import address, encode_gray, png_at
 from app.prediction import Prediction, predictions_of, told_as
 from app.protocol import refusals
 from app.rows import require_finite
@@ -168,16 +168,60 @@ def _input(model: Model, inputs: Inputs) -> Any:
 
 
 def draw(asked: Asked, insides: Insides, go_on: GoOn = lambda: None) -> bytes:
-    """One layer as a PNG. Raises InvalidRequest if none is named, or if it has no numbers."""
+    """One layer, or one map of a method, as a PNG. Raises InvalidRequest if none or both are named, or if there is no
+    such picture."""
+    if asked.wishes.picture is not None:
+        return _drawn_alone(asked, asked.wishes.picture, insides, go_on)
     if asked.wishes.layer is None:
         names = _names(asked.model, insides)
-        raise InvalidRequest(f"a picture is of one layer: say which by ?layer=; there are: {names}")
+        raise InvalidRequest(
+            f"a picture is of one layer: say which by ?layer=; there are: {names}; or of what the answer rests on: "
+            f"?picture= is one of {_listed(_pictures(asked, insides))}"
+        )
     inputs, _ = _inputs(asked)
     go_on()
     [(layer, values)] = _seen(asked.model, inputs, _wanted(asked, insides), insides, go_on)
     if not has_numbers(values):
         raise InvalidRequest(f"layer {layer.name!r} gives no numbers that could be drawn")
     return encode_gray(tiled(values.astype(np.float64)))
+
+
+def _drawn_alone(asked: Asked, picture: Picture, insides: Insides, go_on: GoOn) -> bytes:
+    """The very picture that the answer as JSON has."""
+    model = asked.model
+    if asked.wishes.layer is not None:
+        raise InvalidRequest(
+            f"layer is {asked.wishes.layer!r} and picture is {picture!r}; one picture is drawn: leave one out"
+        )
+    there = _pictures(asked, insides)
+    if picture not in there:
+        raise InvalidRequest(f"model {model.name!r} has no picture {picture!r} of this; there are: {_listed(there)}")
+    inputs, noticed = _inputs(asked)
+    go_on()
+    if picture == "input":
+        [[pixels]] = inputs.values()
+        return encode_gray(pixels)
+    _, methods = _reasons(asked, inputs, _prediction(model, inputs, noticed, None), insides, go_on)
+    if picture != "occlusion":
+        return png_at(methods["gradients"][picture]["picture"])
+    if "occlusion" not in methods:
+        raise InvalidRequest(f"model {model.name!r} gives no finite numbers for this, so that nothing can be drawn")
+    return png_at(methods["occlusion"]["picture"])
+
+
+def _pictures(asked: Asked, insides: Insides) -> list[str]:
+    """What can be drawn alone beside the layers."""
+    model = asked.model
+    if model.card is None:
+        return ["occlusion"] if asked.patches else []
+    if not isinstance(model.card.input, ImageInput):
+        return []
+    by_gradient = get_args(ByGradient) if insides.saliency.of(model) else ()
+    return ["input", *by_gradient, *(["occlusion"] if deciding(model) else [])]
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names) or "none"
 
 
 def _inputs(asked: Asked) -> tuple[Inputs, tuple[Code, ...]]:

@@ -4,7 +4,7 @@ checked against what the model takes, and what answering it will cost. Knows mod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,6 +45,11 @@ MOST_COVERING_SECONDS = 0.5
 MOST_NAMED, MOST_DIGITS = 40, 9
 
 
+# What can be drawn alone beside a layer: what the model saw, and the maps of the methods.
+ByGradient = Literal["gradient", "gradient_times_input", "smoothgrad", "integrated_gradients"]
+Picture = Literal["input", ByGradient, "occlusion"]
+
+
 @dataclass(frozen=True)
 class Wishes:
     """What is to be told beside the prediction and the layers' summaries."""
@@ -53,6 +58,7 @@ class Wishes:
     label: str | None = None  # of the class that is explained, or its index; None is the answered one
     layer: str | None = None  # only this one, with its numbers and its picture
     pictures: bool = False  # of all layers
+    picture: Picture | None = None  # to be drawn alone
     gradients: bool = True
     occlusion: bool = True
     patch: int | None = None
@@ -183,7 +189,10 @@ def _picture(
 
 
 def _base(model: Model, insides: Insides, wishes: Wishes, rows: int, weight: float) -> float:
-    """What every explanation takes: its layers, and opening what nobody has opened yet."""
+    """What every explanation takes: its layers, and opening what nobody has opened yet. One that is drawn alone needs
+    no layers."""
+    if wishes.picture is not None:
+        return cost.BASE_SECONDS
     seconds = cost.looking(model, insides, wishes.layer, wishes.pictures, rows, weight)
     return cost.BASE_SECONDS + seconds + cost.opening(model, insides.announce(model))
 

@@ -10,7 +10,7 @@ from app.computation import require_room_for
 from app.errors import InvalidRequest, NotFound
 from app.explanation import drawing, explaining
 from app.explanation_answer import Explanation
-from app.explanation_request import MOST_COVERING_SECONDS, MOST_ROWS, Wishes, body_of
+from app.explanation_request import MOST_COVERING_SECONDS, MOST_ROWS, Picture, Wishes, body_of
 from app.feature_maps import MOST_TOGETHER
 from app.layer_summary import MOST_NUMBERS
 from app.model import Model
@@ -33,7 +33,7 @@ BODY["requestBody"]["content"]["application/json"]["schema"]["properties"]["inpu
 }
 PICTURE = gives_too(
     PNG,
-    f"As JSON, or one layer as a picture for who asks for it: `Accept: {PNG}` and `?layer=`.",
+    f"As JSON, or one picture for who asks for it: `Accept: {PNG}` and `?layer=` or `?picture=`.",
     {"type": "string", "format": "binary"},
 )
 FAULTS = {
@@ -83,6 +83,13 @@ async def _wishes(
     pictures: Annotated[
         bool, Query(description=f"Whether every layer has its picture, of {MOST_TOGETHER:,} pixels together at most.")
     ] = False,
+    picture: Annotated[
+        Picture | None,
+        Query(
+            description=f"What is drawn in the place of a layer with `Accept: {PNG}`: what the model saw, or one of "
+            "the pictures that the JSON has under `methods`."
+        ),
+    ] = None,
     gradients: Annotated[
         bool, Query(description="Whether the score's gradients by the pixels are told, of an image classifier of ours.")
     ] = True,
@@ -103,7 +110,7 @@ async def _wishes(
     ] = None,
     fill: Annotated[int, Query(ge=0, le=255, description="The level of what is covered; 0 is the background.")] = 0,
 ) -> Wishes:
-    return Wishes(top, label, layer, pictures, gradients, occlusion, patch, stride, fill)
+    return Wishes(top, label, layer, pictures, picture, gradients, occlusion, patch, stride, fill)
 
 
 @router.post(
@@ -129,7 +136,8 @@ async def explain(
     of a text is left out; all of it of the answered class, or that of `?class=`: what speaks for a 1 where a 7 was
     answered? A model without a card has its layers, and where it takes one tensor [1, height, width] or [1, channels,
     height, width] and gives [1, n], patches over that.
-    With `Accept: image/png` and `?layer=` that layer's maps side by side."""
+    With `Accept: image/png` and `?layer=` that layer's maps side by side, with `?picture=` what the model saw or what
+    its answer rests on."""
     asked = (model, service.insides, wishes, service.settings)
     forms: Forms = {JSON: explaining(*asked), PNG: drawing(*asked)}
     return await respond(request, service, forms, body_of(model, upload), deadline)

@@ -14,7 +14,7 @@ from fastapi.testclient import TestClient
 
 from app.errors import CallerGone, InvalidRequest
 from app.explanation import drawing, explaining
-from app.explanation_request import Wishes
+from app.explanation_request import Picture, Wishes
 from app.inside import Insides
 from app.main import create_app
 from app.model import Model, load_model
@@ -88,6 +88,20 @@ def test_estimate_follows_what_is_wished() -> None:
     assert estimate(model, insides, occlusion=False) - neither == pytest.approx(4.5 * model.profile.estimate(50))
     assert pictures == pytest.approx(55_780 * 1e-7)
     assert drawn == one
+
+
+def test_picture_that_is_drawn_alone_takes_no_layers() -> None:
+    model, insides = with_profile(committed("mnist-cnn")), Insides()
+    insides.saliency.announce(model)
+
+    def seconds(picture: Picture) -> float:
+        return drawing(model, insides, Wishes(picture=picture), Settings()).read(SEVEN).seconds
+
+    seen = seconds("input")
+    assert seen == pytest.approx(0.0005 + model.profile.estimate(1))
+    assert seconds("occlusion") - seen == pytest.approx(model.profile.estimate(60) + 169 * 6e-6)
+    assert seconds("smoothgrad") - seen == pytest.approx(4.5 * model.profile.estimate(50))
+    assert insides.known_table(model) is None
 
 
 def test_gradients_are_counted_where_there_are_any() -> None:

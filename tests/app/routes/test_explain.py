@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterator
 from itertools import pairwise, product
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import onnx
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from app.card import Card, read_card
+from app.explanation_request import ByGradient
 from app.main import create_app
 from app.settings import Settings
 from tests.conftest import MODELS, ROOT, SAMPLES
@@ -128,6 +129,44 @@ def test_layer_is_a_picture_for_who_asks_for_one(client: TestClient) -> None:
     assert (answer.headers["content-type"], answer.headers["vary"]) == ("image/png", "Accept")
     assert np.array_equal(decoded(answer.content), pixels_of(address))
     assert "inference" in answer.headers["server-timing"]
+
+
+@pytest.mark.parametrize("name", get_args(ByGradient))
+@pytest.mark.parametrize("query", [{}, {"class": "1"}])
+def test_gradients_are_pictures_for_who_asks_for_one(client: TestClient, name: str, query: dict[str, str]) -> None:
+    expected = explained(client, "mnist-cnn", occlusion=False, **query)["methods"]["gradients"][name]["picture"]
+    answer = drawn(client, "mnist-cnn", picture=name, **query)
+
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "image/png")
+    assert answer.headers["vary"] == "Accept"
+    assert np.array_equal(decoded(answer.content), pixels_of(expected))
+
+
+def drawn(client: TestClient, model: str, **query: Any) -> Any:
+    headers = {"Accept": "image/png"}
+    return client.post(f"/explain/{model}", params=query, files={"file": SEVEN}, headers=headers)
+
+
+@pytest.mark.parametrize("model", ["mnist-cnn", "mnist-kmeans"])
+def test_occlusion_and_what_was_seen_are_pictures_for_who_asks_for_one(client: TestClient, model: str) -> None:
+    told = explained(client, model, patch=6, fill=9)
+    occlusion = drawn(client, model, picture="occlusion", patch=6, fill=9, occlusion=False)
+
+    assert np.array_equal(decoded(occlusion.content), pixels_of(told["methods"]["occlusion"]["picture"]))
+    assert np.array_equal(decoded(drawn(client, model, picture="input").content), pixels_of(told["input"]))
+    assert explained(client, model, picture="input", patch=6, fill=9) == told
+
+
+def test_pictures_that_there_are_not_are_told(client: TestClient) -> None:
+    of_clusters = assert_problem(drawn(client, "mnist-kmeans", picture="gradient"), 422)
+    both = assert_problem(drawn(client, "mnist-cnn", picture="gradient", layer="conv2d"), 422)
+    row = {"json": {"rows": [[1, 2, 3, 4]]}, "headers": {"Accept": "image/png"}}
+    of_row = assert_problem(client.post("/explain/iris-mlp?picture=input", **row), 422)  # type: ignore[arg-type]
+
+    assert of_clusters == "model 'mnist-kmeans' has no picture 'gradient' of this; there are: input, occlusion"
+    assert both == "layer is 'conv2d' and picture is 'gradient'; one picture is drawn: leave one out"
+    assert of_row == "model 'iris-mlp' has no picture 'input' of this; there are: none"
+    assert "query picture" in assert_problem(drawn(client, "mnist-cnn", picture="nix"), 422)
 
 
 def test_numbers_of_a_large_layer_are_not_told(client: TestClient, tmp_path: Path) -> None:
@@ -525,6 +564,10 @@ def test_graph_without_its_card_rests_on_what_the_model_rests_on(
     bare = others.post("/explain/lenet", params=query, json={"inputs": [entry]}).json()
     ours, theirs = told["methods"]["occlusion"], bare["methods"]["occlusion"]
 
+    headers = {"Accept": "image/png"}
+    address = "/explain/lenet"
+    alone = others.post(address, params=query | {"picture": "occlusion"}, json={"inputs": [entry]}, headers=headers)
+    assert np.array_equal(decoded(alone.content), pixels_of(theirs["picture"]))
     assert np.array(theirs.pop("falls")) == pytest.approx(np.array(ours.pop("falls")), abs=1e-6)
     assert theirs.pop("value") == pytest.approx(ours.pop("value"), abs=1e-6)
     assert pixels_of(theirs.pop("picture")) == pytest.approx(pixels_of(ours.pop("picture")), abs=1)
