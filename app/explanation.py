@@ -22,7 +22,9 @@ def explaining(model: Model, insides: Insides, wishes: Wishes, settings: Setting
 def drawing(model: Model, insides: Insides, wishes: Wishes, settings: Settings) -> Work[Asked]:
     """One picture as a PNG, of a layer or of what the answer rests on, and nothing else."""
     by_gradient = wishes.picture in get_args(ByGradient)
-    wishes = replace(wishes, pictures=False, gradients=by_gradient, occlusion=wishes.picture == "occlusion")
+    wishes = replace(
+        wishes, pictures=False, numbers=False, gradients=by_gradient, occlusion=wishes.picture == "occlusion"
+    )
     read = partial(read_explanation, model=model, insides=insides, wishes=wishes, settings=settings)
     return Work(_counted_as(model), read, lambda asked, go_on: draw(asked, insides, go_on), _as_it_is)
 

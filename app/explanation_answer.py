@@ -16,8 +16,8 @@ from app.explanation_request import MOST_NAMED, Asked, ByGradient, Inputs, Pictu
 from app.feature_maps import MOST_PIXELS, MOST_TOGETHER, tiled
 from app.gradient_saliency import Gradients, gradients
 from app.images import Code
-from app.inside import BATCH, GraphLayer, Insides, rows_in
-from app.layer_summary import LayerSeen, has_numbers, layer_seen
+from app.inside import BATCH, GraphLayer, Insides, numbers_of, rows_in, weight_of
+from app.layer_summary import MOST_NUMBERS, LayerSeen, has_numbers, layer_seen
 from app.model import Model
 from app.perturbation import (
     Occluded,
@@ -89,9 +89,11 @@ def explain(asked: Asked, insides: Insides, go_on: GoOn = lambda: None) -> Expla
     go_on()
     wanted = _wanted(asked, insides)
     pixels = min(MOST_PIXELS, MOST_TOGETHER // max(1, len(wanted))) if one or wishes.pictures else 0
-    layers = [
-        layer_seen(layer, values, pixels, numbers=one) for layer, values in _seen(model, inputs, wanted, insides, go_on)
-    ]
+    if wishes.numbers and not one:
+        layers = _with_numbers(model, inputs, wanted, pixels, insides, go_on)
+    else:
+        seen = _seen(model, inputs, wanted, insides, go_on)
+        layers = [layer_seen(layer, values, pixels, numbers=one) for layer, values in seen]
     explained, methods = _reasons(asked, inputs, prediction, insides, go_on)
     return Explanation(
         model=model.name,
@@ -102,6 +104,28 @@ def explain(asked: Asked, insides: Insides, go_on: GoOn = lambda: None) -> Expla
         layers=layers,
         methods=methods,
     )
+
+
+def _with_numbers(
+    model: Model, inputs: Inputs, layers: Sequence[GraphLayer], pixels: int, insides: Insides, go_on: GoOn
+) -> list[LayerSeen]:
+    """All layers with theirs. Raises InvalidRequest if these are more together than of one layer are told: by the
+    measured shapes, or else as they come."""
+    told, left = list[LayerSeen](), MOST_NUMBERS
+    _require_few(model, numbers_of(layers, rows_in(model, inputs), weight_of(model, inputs)))
+    for layer, values in _seen(model, inputs, layers, insides, go_on):
+        left -= 0 if values is None else values.size
+        _require_few(model, MOST_NUMBERS - left)
+        told.append(layer_seen(layer, values, pixels, numbers=True))
+    return told
+
+
+def _require_few(model: Model, numbers: int) -> None:
+    if numbers > MOST_NUMBERS:
+        raise InvalidRequest(
+            f"the layers of model {model.name!r} give {numbers:,} numbers or more for this; with ?numbers=true at most "
+            f"{MOST_NUMBERS:,} are told: send fewer rows, or ask for one layer by ?layer="
+        )
 
 
 def _reasons(

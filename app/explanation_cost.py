@@ -36,7 +36,9 @@ def answering(model: Model, weight: float) -> float:
     return expected if expected < math.inf else UNMEASURED_SECONDS
 
 
-def looking(model: Model, insides: Insides, layer: str | None, pictures: bool, rows: int, weight: float) -> float:
+def looking(
+    model: Model, insides: Insides, layer: str | None, pictures: bool, numbers: bool, rows: int, weight: float
+) -> float:
     """At all layers, or at one."""
     seconds = RUNS_FOR_LAYERS * answering(model, weight)
     table = insides.known_table(model)
@@ -46,10 +48,10 @@ def looking(model: Model, insides: Insides, layer: str | None, pictures: bool, r
     seconds += len(sizes) * LAYER_SECONDS + sum(sizes) * NUMBER_SECONDS
     if pictures or layer is not None:
         seconds += min(MOST_PIXELS_TOGETHER, sum(min(size, MOST_PIXELS) for size in sizes)) * DRAWN_SECONDS
-    if layer is not None:
-        seconds += sum(size for size in sizes if size <= MOST_NUMBERS) * TOLD_SECONDS
-        if numbers_of(table.layers, rows, weight) > MOST_NUMBERS_TOGETHER:
-            seconds += opening(model, 1)
+    if (numbers or layer is not None) and sum(sizes) <= MOST_NUMBERS:
+        seconds += sum(sizes) * TOLD_SECONDS
+    if layer is not None and numbers_of(table.layers, rows, weight) > MOST_NUMBERS_TOGETHER:
+        seconds += opening(model, 1)
     return seconds
 
 

@@ -59,6 +59,7 @@ class Wishes:
     layer: str | None = None  # only this one, with its numbers and its picture
     pictures: bool = False  # of all layers
     picture: Picture | None = None  # to be drawn alone
+    numbers: bool = False  # of all layers
     gradients: bool = True
     occlusion: bool = True
     patch: int | None = None
@@ -193,7 +194,7 @@ def _base(model: Model, insides: Insides, wishes: Wishes, rows: int, weight: flo
     no layers."""
     if wishes.picture is not None:
         return cost.BASE_SECONDS
-    seconds = cost.looking(model, insides, wishes.layer, wishes.pictures, rows, weight)
+    seconds = cost.looking(model, insides, wishes.layer, wishes.pictures, wishes.numbers, rows, weight)
     return cost.BASE_SECONDS + seconds + cost.opening(model, insides.announce(model))
 
 

@@ -83,6 +83,10 @@ async def _wishes(
     pictures: Annotated[
         bool, Query(description=f"Whether every layer has its picture, of {MOST_TOGETHER:,} pixels together at most.")
     ] = False,
+    numbers: Annotated[
+        bool,
+        Query(description=f"Whether every layer has its numbers, refused if they are over {MOST_NUMBERS:,} together."),
+    ] = False,
     picture: Annotated[
         Picture | None,
         Query(
@@ -110,7 +114,7 @@ async def _wishes(
     ] = None,
     fill: Annotated[int, Query(ge=0, le=255, description="The level of what is covered; 0 is the background.")] = 0,
 ) -> Wishes:
-    return Wishes(top, label, layer, pictures, picture, gradients, occlusion, patch, stride, fill)
+    return Wishes(top, label, layer, pictures, picture, numbers, gradients, occlusion, patch, stride, fill)
 
 
 @router.post(

@@ -15,7 +15,7 @@ from fastapi.testclient import TestClient
 from app.errors import CallerGone, InvalidRequest
 from app.explanation import drawing, explaining
 from app.explanation_request import Picture, Wishes
-from app.inside import Insides
+from app.inside import Insides, numbers_of
 from app.main import create_app
 from app.model import Model, load_model
 from app.perturbation import CHARACTERS_TOGETHER, MOST_CHARACTERS, words_left_out
@@ -88,6 +88,11 @@ def test_estimate_follows_what_is_wished() -> None:
     assert estimate(model, insides, occlusion=False) - neither == pytest.approx(4.5 * model.profile.estimate(50))
     assert pictures == pytest.approx(55_780 * 1e-7)
     assert drawn == one
+    iris = committed("iris-mlp")
+    insides.activations(iris, {"rows": np.zeros((1, 4), np.float32)})
+    told, row = sum(numbers_of([each], 1, 1) for each in insides.table(iris).layers), b'{"rows": [[0, 0, 0, 0]]}'
+    numbers = estimate(iris, insides, row, numbers=True) - estimate(iris, insides, row)
+    assert numbers == pytest.approx(told * 1e-7) and 0 < told < 20_000
 
 
 def test_picture_that_is_drawn_alone_takes_no_layers() -> None:

@@ -677,6 +677,46 @@ def test_toy_network_is_explained_for_several_rows(others: TestClient) -> None:
         assert pixels_of(alone["layers"][0]["picture"]).shape == values.shape
 
 
+def test_toy_network_is_read_in_one_call(client: TestClient) -> None:
+    """The committed one, on ones(3, 3): each layer's numbers are onnxruntime's."""
+    entry = {"name": "x", "datatype": "FP32", "shape": [3, 3], "data": [1] * 9}
+    layers = client.post("/explain/toy-network?numbers=true", json={"inputs": [entry]}).json()["layers"]
+    session = session_with_everything("toy-network")
+    expected = session.run([layer["name"] for layer in layers], {"x": np.ones((3, 3), np.float32)})
+
+    assert [layer["shape"] for layer in layers] == [[3, 2], [3, 2], [3, 3], [3, 3], [3, 4]]
+    for layer, values in zip(layers, expected, strict=True):
+        assert np.array(layer["numbers"]) == pytest.approx(values, abs=1e-6)
+        assert "picture" not in layer
+
+
+def test_numbers_of_all_layers_are_those_of_each(client: TestClient) -> None:
+    row = {"rows": [[5.9, 3.0, 4.2, 1.5]]}
+    told = client.post("/explain/iris-mlp?numbers=true", json=row).json()
+    one = client.post("/explain/iris-mlp?layer=logits", json=row).json()["layers"][0]
+
+    assert all(np.shape(layer["numbers"]) == tuple(layer["shape"]) for layer in told["layers"])
+    [logits] = [layer for layer in told["layers"] if layer["name"] == "logits"]
+    assert logits["numbers"] == one["numbers"]
+
+
+def test_numbers_of_all_layers_are_bounded_together(client: TestClient, others: TestClient) -> None:
+    """By their shapes, or, where no shape foretells them, as they come."""
+    answer = client.post("/explain/mnist-cnn?numbers=true", files={"file": SEVEN})
+    numbers = sum(np.prod(layer["shape"], dtype=int) for layer in explained(client, "mnist-cnn")["layers"])
+    one = client.post("/explain/mnist-cnn?numbers=true&layer=logits", files={"file": SEVEN})
+    entries = [{"name": "n", "datatype": "INT64", "shape": [1], "data": [size]} for size in (19_999, 20_000)]
+    most, more = (others.post("/explain/spread?numbers=true", json={"inputs": [entry]}) for entry in entries)
+
+    assert assert_problem(answer, 422) == (
+        f"the layers of model 'mnist-cnn' give {numbers:,} numbers or more for this; with ?numbers=true at most 20,000 "
+        "are told: send fewer rows, or ask for one layer by ?layer="
+    )
+    assert len(one.json()["layers"][0]["numbers"]) == 10
+    assert sum(np.size(layer["numbers"]) for layer in most.json()["layers"]) == 20_000
+    assert "give 20,001 numbers or more" in assert_problem(more, 422)
+
+
 @pytest.mark.parametrize(("rows", "status"), [(64, 200), (65, 413)])
 def test_rows_are_bounded(others: TestClient, rows: int, status: int) -> None:
     entry = {"name": "x", "datatype": "FP32", "shape": [rows, 3], "data": [1] * 3 * rows}
