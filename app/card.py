@@ -1,7 +1,7 @@
 """What an artifact says about itself: the card and the golden rows, kept in the ONNX file's own metadata; so does a
 demo of the lab.
 
-The only module that both halves share. It knows neither onnxruntime nor torch; metadata comes and goes as text.
+Both halves share it. It knows neither onnxruntime nor torch; metadata comes and goes as text.
 """
 
 import base64

@@ -254,8 +254,8 @@ def _inputs(asked: Asked) -> tuple[Inputs, tuple[Code, ...]]:
         return asked.read, asked.noticed
     contract = asked.model.require_card().input
     assert isinstance(contract, ImageInput)
-    pictures = fit_pictures([asked.read], contract)
-    return {INPUT_NAMES["image"]: stack(pictures)}, pictures[0].warnings
+    [picture] = fit_pictures([asked.read], contract)
+    return {INPUT_NAMES["image"]: stack([picture.pixels])}, picture.warnings
 
 
 def _names(model: Model, insides: Insides) -> str:

@@ -176,7 +176,7 @@ def _picture(
     seconds = _base(model, insides, wishes, 1, 1) + cost.answering(model, 1)
     if isinstance(read, np.ndarray):
         [picture] = fit_pictures([read], contract)
-        read, noticed = {INPUT_NAMES["image"]: stack([picture])}, picture.warnings
+        read, noticed = {INPUT_NAMES["image"]: stack([picture.pixels])}, picture.warnings
         changed = int(changing(picture.pixels, patches).sum()) if patches else 0
     else:
         seconds += undecoded_pixels([read]) * PIXEL_SECONDS
