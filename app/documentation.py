@@ -3,12 +3,11 @@ for all who ask, and again when the models have changed. Knows no HTTP."""
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 from weakref import ref
 
 from fastapi import FastAPI
 
-from app.computation import Work, compute
+from app.computation import compute, unasked
 from app.openapi import describe
 from app.service import Service
 from app.store import Store
@@ -17,11 +16,6 @@ COUNTED_AS = "openapi/document"
 # It takes two or three times as long. Told in full it would be more than PERCEPT_MAX_WAIT_MS, and one look at the
 # documentation would have everybody's predictions refused until it is made.
 SECONDS = 0.2
-
-
-@dataclass(frozen=True)
-class _Asked:
-    seconds: float = SECONDS
 
 
 class Documentation:
@@ -43,11 +37,7 @@ class Documentation:
 
     async def _made(self, store: Store) -> bytes:
         app, service = self._app, self._service
-        work = Work(
-            COUNTED_AS,
-            lambda _body: _Asked(),
-            lambda _asked, _go_on: describe(app, store, service.lab, service.insides),
-        )
+        work = unasked(COUNTED_AS, SECONDS, lambda: describe(app, store, service.lab, service.insides))
         return (await compute(service, work, b"", None)).body
 
 
