@@ -272,6 +272,7 @@ class DemoExample(Frozen):
 
     inputs: dict[str, Numbers]
     outputs: dict[str, Any]
+    tensors: list[TensorFacts] = Field(default=[], description="Where they are others for other numbers; else empty.")
 
 
 class DemoCard(Frozen):
@@ -284,7 +285,7 @@ class DemoCard(Frozen):
     axes: dict[str, Axis]
     inputs: list[DemoInput]
     outputs: list[DemoOutput]
-    tensors: list[TensorFacts]
+    tensors: list[TensorFacts] = Field(description="Empty where they hang on the numbers: then the examples have them.")
     nodes: list[NodeFacts]
     examples: list[DemoExample] = Field(min_length=1, description="Golden rows; the first is that of the defaults.")
 
