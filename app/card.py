@@ -160,7 +160,7 @@ class Card(Frozen):
     )
     notes: list[str] = Field(default=[], description="What one should know before one relies on it.")
     labels: list[str]
-    parameters: int
+    parameters: int = Field(description="What the training has set, of one network where the graph holds several.")
     layers: list[Layer]
     metrics: dict[str, float]
     floor: dict[str, float] = Field(description="What the metrics had to reach before anything was written.")
