@@ -101,4 +101,5 @@ def _average_pool_backward(
         window = torch.ones(1, 1, *kernel_size, dtype=inputs.dtype)
         shares = upstream / aten.convolution.default(counted, window, None, stride, padding, [1, 1], False, [0, 0], 1)
     kernel = torch.ones(maps, 1, *kernel_size, dtype=inputs.dtype)
-    return aten.convolution.default(shares, kernel, None, stride, padding, [1, 1], True, left_over, maps)
+    by_input: Tensor = aten.convolution.default(shares, kernel, None, stride, padding, [1, 1], True, left_over, maps)
+    return by_input
