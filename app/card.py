@@ -183,7 +183,7 @@ class Card(Frozen):
     )
     notes: list[str] = Field(default=[], description="What one should know before one relies on it.")
     labels: list[str]
-    parameters: int
+    parameters: int = Field(description="What the training has set, of one network where the graph holds several.")
     layers: list[Layer]
     metrics: dict[str, float]
     floor: dict[str, float] = Field(description="What the metrics had to reach before anything was written.")
@@ -295,6 +295,7 @@ class DemoExample(Frozen):
 
     inputs: dict[str, Numbers]
     outputs: dict[str, Any]
+    tensors: list[TensorFacts] = Field(default=[], description="Where they are others for other numbers; else empty.")
 
 
 class DemoCard(Frozen):
@@ -307,7 +308,7 @@ class DemoCard(Frozen):
     axes: dict[str, Axis]
     inputs: list[DemoInput]
     outputs: list[DemoOutput]
-    tensors: list[TensorFacts]
+    tensors: list[TensorFacts] = Field(description="Empty where they hang on the numbers: then the examples have them.")
     nodes: list[NodeFacts]
     examples: list[DemoExample] = Field(min_length=1, description="Golden rows; the first is that of the defaults.")
 

@@ -34,6 +34,7 @@ FLOORS = [
     {"explanation_answer"},
     {"fit", "convolve", "explanation", "model_graph"},
     {"table", "openapi"},
+    {"documentation"},
     {"routes"},
     {"main", "supervisor", "connection"},
     {"worker"},

@@ -1,5 +1,6 @@
 """An image recipe from start to artifact: fit, export, measure the graph on the test split, describe, draw."""
 
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -15,7 +16,7 @@ from training.classifier import OUTPUTS, ImageClassifier, exportable
 from training.data import Dataset, Split
 from training.fit import Fitted, fit
 from training.recipe import Recipe
-from training.saliency import Scores, saliency_graph
+from training.saliency import FILE, WITHOUT, Scores, saliency_graph, untraceable
 from training.system import Trained, Workplace, current_commit, dataset_facts, device_name, libraries
 
 
@@ -61,7 +62,9 @@ class ImageSystem:
 
 
 def train(recipe: Recipe, dataset: Dataset, read_test: Callable[[], Split], device: torch.device) -> Trained:
-    """The test split is read when every choice has been made. Raises ExportError."""
+    """The test split is read when every choice has been made. Raises ExportError. A network whose gradients cannot be
+    traced is told of before it is trained, and kept without them."""
+    why = _why_no_saliency(recipe)
     start = time.perf_counter()
     fitted = fit(recipe, dataset, device)
     comparisons = [_compare(recipe, fitted, dataset, device, variant) for variant in recipe.variants]
@@ -82,7 +85,7 @@ def train(recipe: Recipe, dataset: Dataset, read_test: Callable[[], Split], devi
     names, pictures = recipe.source.labels, test.images.numpy()
     return Trained(
         graph,
-        describe(recipe, dataset, len(test), fitted, seconds, device, metrics, comparisons),
+        describe(recipe, dataset, len(test), fitted, seconds, device, metrics, comparisons, why),
         export.golden_rows(what, dataset.validation.images),
         {
             "training": figures.learning_curves(fitted.history, recipe.floor),
@@ -91,8 +94,18 @@ def train(recipe: Recipe, dataset: Dataset, read_test: Callable[[], Split], devi
             "mistakes": figures.mistakes(pictures, probabilities, truth, names),
             "filters": figures.filters(first_layer_filters(fitted)),
         },
-        saliency_graph(fitted.network.requires_grad_(False), recipe.input),
+        None if why else saliency_graph(fitted.network.requires_grad_(False), recipe.input),
     )
+
+
+def _why_no_saliency(recipe: Recipe) -> str | None:
+    """Asked of a network that is not trained, so that no hour is spent before it is known."""
+    network = ImageClassifier(recipe.body(), 0.0, 1.0).eval().requires_grad_(False)
+    reason = untraceable(network, recipe.input)
+    if reason:
+        told = f"{recipe.name}: its gradients cannot be traced: {reason}; it is trained, and kept without {FILE}"
+        print(told, file=sys.stderr)
+    return reason
 
 
 def test_figures(graph: bytes, test: Split) -> dict[str, float]:
@@ -119,6 +132,7 @@ def describe(
     device: torch.device,
     metrics: dict[str, float],
     comparisons: list[Comparison],
+    why_no_saliency: str | None = None,
 ) -> Card:
     source = recipe.source
     blank = torch.zeros(1, recipe.input.height, recipe.input.width, dtype=torch.uint8)
@@ -130,6 +144,7 @@ def describe(
         subject=recipe.subject,
         input=recipe.input,
         outputs=OUTPUTS,
+        notes=[f"{WITHOUT}{why_no_saliency}."] if why_no_saliency else [],
         labels=list(source.labels),
         parameters=recipe.parameters,
         layers=export.layer_table(fitted.network, fitted.network.body, blank),
