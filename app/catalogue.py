@@ -55,6 +55,25 @@ class Batching(BaseModel):
     milliseconds: dict[int, float] = Field(description="What so many rows take, on one thread.")
 
 
+# Why the numbers stored in a graph are more, or fewer, than the learned parameters of a card.
+MORE = (
+    "In the graph lie constants of the preprocessing, what was computed from weights, or more networks than the one "
+    "that the card counts: its description and outputs tell."
+)
+FEWER = "Lone numbers are not counted in the graph: a file does not tell a learned bias from a limit or a scale."
+
+
+class Parameters(BaseModel):
+    """How many, counted in two ways."""
+
+    learned: int | None = Field(description="What the training has set, by the card; null without one.")
+    stored: int | None = Field(
+        description="Numbers stored in the graph, constants of the preprocessing included, lone ones not; null if the "
+        "file cannot be read."
+    )
+    difference: str | None = Field(description="Why the two are not equal; null where they are, or one is not known.")
+
+
 class ModelPage(BaseModel):
     """All there is to know about one model."""
 
@@ -68,6 +87,7 @@ class ModelPage(BaseModel):
     batching: Batching
     figures: list[str] = Field(description="Addresses of its pictures.")
     call: str | None = Field(description="A call to paste into a terminal.")
+    parameters: Parameters
     graph_picture: str | None = Field(description="Address of its graph, drawn; null where that cannot be read.")
     graph: GraphTable | None = Field(
         description="The layers as the file has them, beside what the card says; null if the file cannot be read."
@@ -119,10 +139,18 @@ def model_page(model: Model, store: Store, base_url: str, graph: GraphTable | No
         batching=batching(model.profile),
         figures=[f"{address}/figures/{quote(figure)}{query}" for figure in model.figures],
         call=f"curl {_body(model.card)} '{base_url}/predict/{name}{query}'" if model.card else None,
+        parameters=parameters_of(model.card, graph),
         graph_picture=f"{address}/graph{query}" if graph else None,
         graph=graph,
         card=model.card,
     )
+
+
+def parameters_of(card: Card | None, graph: GraphTable | None) -> Parameters:
+    learned, stored = card.parameters if card else None, graph.parameters if graph else None
+    unequal = learned is not None and stored is not None and learned != stored
+    difference = None if not unequal else MORE if (stored or 0) > (learned or 0) else FEWER
+    return Parameters(learned=learned, stored=stored, difference=difference)
 
 
 def graph_of(model: Model, insides: Insides) -> GraphTable | None:

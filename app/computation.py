@@ -34,12 +34,14 @@ Send = Callable[[bytes], None]
 @dataclass(frozen=True)
 class Work(Generic[A]):
     """What the lab can be asked: a request out of a body, and the answer to it, to be told as JSON unless `written`
-    says otherwise. `counted_as` is no model's name, since it has a slash."""
+    says otherwise. `counted_as` is no model's name, since it has a slash. `reads_quickly`: a short body may be read on
+    the event loop."""
 
     counted_as: str
     read: Callable[[bytes], A]
     answer: Callable[[A, GoOn], object]
     written: Callable[[object], bytes] = orjson.dumps
+    reads_quickly: bool = True
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,18 @@ class Telling(Generic[A]):
     counted_as: str
     read: Callable[[bytes], A]
     tell: Callable[[A, GoOn, Send], None]
+    reads_quickly: bool = True
+
+
+class Expected(NamedTuple):
+    """What is known of work that nothing is sent for."""
+
+    seconds: float
+
+
+def unasked(counted_as: str, seconds: float, answer: Callable[[], object]) -> Work[Expected]:
+    """Work that nothing is sent for."""
+    return Work(counted_as, lambda _body: Expected(seconds), lambda _asked, _go_on: answer())
 
 
 def drawn(work: Work[A], draw: Callable[[Any], str]) -> Work[A]:
@@ -159,7 +173,11 @@ async def stream(
 
     def computation(send: Send) -> Coroutine[Any, Any, Answer]:
         work: Work[A] = Work(
-            telling.counted_as, telling.read, lambda asked, go_on: telling.tell(asked, go_on, send), lambda _: b""
+            telling.counted_as,
+            telling.read,
+            lambda asked, go_on: telling.tell(asked, go_on, send),
+            lambda _: b"",
+            telling.reads_quickly,
         )
         return compute(service, work, body, deadline, gone)
 
@@ -173,8 +191,8 @@ async def stream(
 
 
 async def _read(service: Service, work: Work[A], body: bytes, gone: Gone | None) -> A:
-    """A long body in a thread, which does not begin when nobody waits any more."""
-    if len(body) <= INLINE_BYTES:
+    """A long body, and one that may take long to read, in a thread, which does not begin when nobody waits any more."""
+    if work.reads_quickly and len(body) <= INLINE_BYTES:
         return work.read(body)
     return await unless_gone(asyncio.ensure_future(service.scheduler.decode(0, work.read, body)), gone)
 

@@ -17,7 +17,7 @@ MOST_INPUTS, MOST_OUTPUTS = 40, 40
 BOX_WIDTH, BOX_HEIGHT, LINE, GAP_Y, MARGIN, HEAD = 196, 70, 15, 34, 24, 44
 CHARACTER = 7.3  # a text's letter, in pixels; the head's are a quarter larger
 ROOM = Room(BOX_WIDTH, passage=16, gap=18)
-MOST_OF_A_TEXT, MOST_OF_THE_HEAD, MOST_OF_A_NOTE = 25, 80, 160
+MOST_OF_A_TEXT, MOST_OF_THE_HEAD, MOST_OF_A_NOTE = 25, 80, 240
 # What is told of a box when a pointer rests on it.
 MOST_OF_A_NAME, MOST_NAMES = 200, 12
 WITH_BODIES = ("If", "Loop", "Scan")
@@ -48,12 +48,20 @@ class Point(NamedTuple):
     y: float
 
 
-def draw(name: str, table: GraphTable, inputs: Sequence[End], outputs: Sequence[End]) -> str:
+def draw(
+    name: str,
+    table: GraphTable,
+    inputs: Sequence[End],
+    outputs: Sequence[End],
+    learned: int | None = None,
+    remark: str | None = None,
+) -> str:
+    """`learned` are the parameters that a card tells of, `remark` is said below."""
     boxes, left_out = boxes_of(table, inputs, outputs)
     layout = arrange([box.takes for box in boxes], ROOM, shared=True)
     points = [_point(place) for place in layout.nodes]
-    head = f"{svg.shortened(name, MOST_OF_THE_HEAD)}: {_count(table)}"
-    note = svg.shortened("; ".join(filter(None, (left_out, table.note))), MOST_OF_A_NOTE)
+    head = f"{svg.shortened(name, MOST_OF_THE_HEAD)}: {_count(table, learned)}"
+    note = svg.shortened("; ".join(filter(None, (left_out, table.note, remark))), MOST_OF_A_NOTE)
     passages = (_point(place).x for way in layout.ways.values() for place in way)
     right = max((*(point.x + BOX_WIDTH / 2 for point in points), *passages), default=0)
     low = max((point.y for point in points), default=0) + BOX_HEIGHT
@@ -134,7 +142,7 @@ def _operation(tensors: Sequence[GraphLayer], takes: list[int]) -> Box:
         first.operation,
         ", ".join(tensor.name for tensor in tensors[:MOST_NAMES]),
         ", ".join(_shape(tensor.output_shape) for tensor in tensors[:MOST_NAMES]),
-        _plural(parameters, "parameter") if parameters else "",
+        _plural(parameters, "number") if parameters else "",
     ]
     weights = [(name, shape) for tensor in tensors for name, shape in tensor.weights.items()]
     hover = [
@@ -146,8 +154,10 @@ def _operation(tensors: Sequence[GraphLayer], takes: list[int]) -> Box:
     return Box("learned" if parameters else "" if takes else "number", lines, hover, takes)
 
 
-def _count(table: GraphTable) -> str:
-    return f"{_plural(sum(table.operations.values()), 'operation')}, {_plural(table.parameters, 'parameter')}"
+def _count(table: GraphTable, learned: int | None) -> str:
+    told = [_plural(sum(table.operations.values()), "operation")]
+    told += [] if learned is None else [_plural(learned, "learned parameter")]
+    return ", ".join([*told, f"{_plural(table.parameters, 'number')} stored in the graph"])
 
 
 def _plural(number: int, what: str) -> str:

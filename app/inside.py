@@ -59,7 +59,7 @@ class GraphLayer(BaseModel):
     )
     parameters: int = Field(
         description="Numbers in floating-point tensors with at least one axis that this operation is the first to use; "
-        "scalars, whole numbers and what the operation computes are none."
+        "scalars, a lone bias among them, whole numbers and what the operation computes are none."
     )
     weights: dict[str, list[int]] = Field(description="Those tensors and their shapes.")
 
@@ -69,8 +69,8 @@ class GraphTable(BaseModel):
 
     layers: list[GraphLayer] = Field(description="In the order in which they are computed.")
     parameters: int = Field(
-        description="Of all layers together. Constants of the preprocessing count, too, if they have an axis: a file "
-        "does not tell them from what was learned."
+        description="Of all layers together: numbers stored in the graph. Constants of the preprocessing count, too, "
+        "if they have an axis, since a file does not tell them from what was learned; a learned scalar does not."
     )
     operations: dict[str, int] = Field(description="How many operations of each kind the graph has.")
     note: str | None = Field(description="Why shapes are not known, if they are not.")

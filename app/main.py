@@ -14,6 +14,7 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from app.documentation import Documentation
 from app.envelope import Envelope, RequestIds
 from app.errors import ConfigurationError
 from app.head import HeadAsGet
@@ -71,6 +72,7 @@ class State(TypedDict):
     """What the lifespan yields; routes find it in `request.state`, connections are made with it."""
 
     service: Service
+    documentation: Documentation
     request_ids: RequestIds
     short_way: bool  # whether connections may answer by themselves
 
@@ -123,7 +125,12 @@ def create_app(
             lloyd = lloyd_by(open_session(GRAPH.read_bytes(), [CPU]).run)
             lab = LabGraphs(lloyd, Demos(), Graphs(lambda content: open_session(content, [CPU])))
             service = Service(settings, repository, scheduler, shared.metrics, worker, lab)
-            yield State(service=service, request_ids=request_ids, short_way=tracing is None)
+            yield State(
+                service=service,
+                documentation=Documentation(app, service),
+                request_ids=request_ids,
+                short_way=tracing is None,
+            )
         watch.cancel()
 
     app = Percept(

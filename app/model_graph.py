@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from onnxruntime import NodeArg
 
-from app.catalogue import graph_of
+from app.catalogue import graph_of, parameters_of
 from app.computation import Work
 from app.graph_drawing import End, draw
 from app.inside import Insides
@@ -38,8 +38,10 @@ def drawing(model: Model, insides: Insides) -> Work[Asked]:
 
 
 def drawn(model: Model, insides: Insides) -> str:
-    session = model.session
-    return draw(model.name, insides.table(model), _ends(session.get_inputs()), _ends(session.get_outputs()))
+    session, table = model.session, insides.table(model)
+    counted = parameters_of(model.card, table)
+    inputs, outputs = _ends(session.get_inputs()), _ends(session.get_outputs())
+    return draw(model.name, table, inputs, outputs, counted.learned, counted.difference)
 
 
 def _asked(model: Model, insides: Insides, seconds: float = 0) -> Asked:

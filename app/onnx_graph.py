@@ -53,7 +53,7 @@ class Initializer:
     @property
     def parameters(self) -> int:
         """How many numbers a training may have set: those of floating-point tensors with an axis. Whole numbers are
-        shapes and indices, scalars are scales and limits; a file does not tell more."""
+        shapes and indices, scalars mostly scales and limits; a file does not tell which one is a learned bias."""
         return self.size if self.data_type in FLOATING and self.shape else 0
 
 

@@ -1,4 +1,4 @@
-"""The OpenAPI document, with examples that are real: what this service answers, asked when the document first is."""
+"""The OpenAPI document, with examples that are real: what this service answers, computed when the document is made."""
 
 import importlib.metadata
 from typing import Any

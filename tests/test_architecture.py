@@ -18,7 +18,7 @@ FLOORS = [
     {"settings", "metrics", "ink"},
     {"shared", "runtime", "objects", "geometry"},
     {"profile", "images", "png", "rows", "uploads", "envelope", "tracing", "head", "problems", "exposition"}
-    | {"encodings", "tensors", "onnx_graph", "occlusion", "feature_maps"},
+    | {"encodings", "tensors", "onnx_graph", "occlusion", "feature_maps", "words"},
     {"open_inference", "lab"},
     {"model"},
     {"kept"},
@@ -34,6 +34,7 @@ FLOORS = [
     {"explanation_answer"},
     {"fit", "convolve", "explanation", "model_graph"},
     {"table", "openapi"},
+    {"documentation"},
     {"routes"},
     {"main", "supervisor", "connection"},
     {"worker"},

@@ -47,7 +47,7 @@ def check(system: System, artifacts: Path, workplace: Workplace) -> Iterator[Fin
         try:
             graph = file.read_bytes()
             card = card_of(graph, system.name)
-            yield from (whole(model, fault, SHORT) for fault in faults_beside(file, graph, card))
+            yield from beside(model, file, graph, card)
             if file == files[-1] and filters.stale(artifacts, system.name):
                 yield whole(model, f"{filters.WHERE}: stale: not the filters of {file}; {again(system.name)}", SHORT)
             measured = system.evaluate(graph, workplace, card.metrics)
@@ -60,13 +60,19 @@ def check(system: System, artifacts: Path, workplace: Workplace) -> Iterator[Fin
             yield from compare(model, system, card, measured)
 
 
-def faults_beside(file: Path, graph: bytes, card: Card) -> Iterator[str]:
-    """Beside an image classifier lies the gradient of its scores, without which the service would explain less."""
-    if card.task == "classification" and isinstance(card.input, ImageInput):
-        beside = file.with_name(saliency.FILE)
-        fault = saliency.fault(beside.read_bytes(), graph) if beside.is_file() else "there is none"
-        if fault:
-            yield f"{beside}: {fault}; {again(card.name)}"
+def beside(model: str, file: Path, graph: bytes, card: Card) -> Iterator[Finding]:
+    """Beside an image classifier lies the gradient of its scores, without which the service explains less; its card
+    says so where there can be none."""
+    if card.task != "classification" or not isinstance(card.input, ImageInput):
+        return
+    lies = file.with_name(saliency.FILE)
+    why = next((note for note in card.notes if note.startswith(saliency.WITHOUT)), None)
+    if why and not lies.is_file():
+        yield whole(model, why, WELL)
+        return
+    fault = saliency.fault(lies.read_bytes(), graph) if lies.is_file() else "there is none"
+    if fault:
+        yield whole(model, f"{lies}: {fault}; {again(card.name)}", SHORT)
 
 
 def again(name: str) -> str:

@@ -26,7 +26,7 @@ from training.recipe import DIGIT_INPUT, Recipe
 from training.residual import residual_network
 from training.saliency import Scores
 from training.system import Trained, Workplace
-from training.train import Facts, as_asked, scores_by, test_figures, trained
+from training.train import Facts, as_asked, scores_by, test_figures, trained, why_no_saliency
 from training.upload_like import UploadLike
 
 # Beside MNIST's 55,000: digits drawn by program, every fifth of them typed.
@@ -115,6 +115,7 @@ class DigitsNet:
 
     def train(self, workplace: Workplace) -> Trained:
         recipe = as_asked(self.recipe, workplace)
+        why = why_no_saliency(recipe)
         dataset = workplace.dataset(recipe.source)
         start = time.perf_counter()
         found = fit(recipe, with_drawn_digits(dataset, workplace.dry_run), workplace.device)
@@ -126,6 +127,7 @@ class DigitsNet:
             workplace.device,
             time.perf_counter() - start,
             floor=FLOORS,
+            why_no_saliency=why,
             notes=[
                 "Pictures that warn of being unlike the training data are mostly none of a single digit; "
                 f"{WARNED_SHARE:.0%} of true digits are warned of, too.",

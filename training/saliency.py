@@ -3,6 +3,7 @@ and no other method: SmoothGrad and integrated gradients are averages of what th
 """
 
 import hashlib
+import re
 from collections.abc import Callable
 
 import numpy as np
@@ -29,7 +30,14 @@ ROWS = 32
 # right. Pictures that differ by so little lie on both sides.
 ROUNDING, NEIGHBOURS = 1e-6, 16
 
+# On the card of a model that is kept without: why.
+WITHOUT = "Without gradients of its scores by pixels: "
+
 Scores = Callable[[Tensor], Tensor]  # pixels, float32 [N, height, width], 0 to 255 → [N, classes]
+
+
+class Untraceable(export.ExportError):
+    """A network whose gradient no graph can hold; says which operation."""
 
 
 def saliency(scores: Scores, pixels: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
@@ -41,15 +49,40 @@ def saliency(scores: Scores, pixels: Tensor, index: Tensor) -> tuple[Tensor, Ten
 
 
 def saliency_graph(scores: Scores, taken: ImageInput) -> bytes:
-    """What `scores` closes over must not require gradients. Raises ExportError if onnxruntime does not give what
-    autograd does."""
-    shape = (3, taken.height, taken.width)
-    examples = (255 * torch.rand(shape, generator=torch.Generator().manual_seed(0)), torch.tensor([0, 1, 2]))
-    module = traced(lambda pixels, index: saliency(scores, pixels, index), examples)
-    batch = torch.export.Dim("batch")
-    graph = export.graph_of(module, examples, list(INPUTS), list(OUTPUTS), ({0: batch}, {0: batch}))
+    """What `scores` closes over must not require gradients. Raises Untraceable, and ExportError if onnxruntime does not
+    give what autograd does."""
+    graph = traced_graph(scores, taken)
     check(scores, graph, taken)
     return graph
+
+
+def untraceable(scores: Scores, taken: ImageInput) -> str | None:
+    """Why there will be no graph of its gradient, whatever its weights. Quick: to be asked before a training."""
+    try:
+        traced_graph(scores, taken)
+    except Untraceable as error:
+        return str(error)
+    return None
+
+
+def traced_graph(scores: Scores, taken: ImageInput) -> bytes:
+    """Not yet proven. Raises Untraceable."""
+    shape = (3, taken.height, taken.width)
+    examples = (255 * torch.rand(shape, generator=torch.Generator().manual_seed(0)), torch.tensor([0, 1, 2]))
+    batch = torch.export.Dim("batch")
+    try:
+        module = traced(lambda pixels, index: saliency(scores, pixels, index), examples)
+        return export.graph_of(module, examples, list(INPUTS), list(OUTPUTS), ({0: batch}, {0: batch}))
+    except Exception as error:  # tracing, the exporter and the checker of its graphs each raise kinds of their own
+        raise Untraceable(_reason(error)) from error
+
+
+def _reason(error: BaseException) -> str:
+    """What began it, in a line; an operation that the exporter does not know is named by it."""
+    while error.__cause__:
+        error = error.__cause__
+    operation = re.search(r"op='([^']+)'", str(error))
+    return f"ONNX has no {operation[1]}" if operation else str(error).partition("\n")[0]
 
 
 def check(scores: Scores, graph: bytes, taken: ImageInput) -> float:

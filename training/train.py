@@ -1,5 +1,6 @@
 """An image recipe from start to artifact: fit, export, measure the graph on the test split, describe, draw."""
 
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -17,7 +18,7 @@ from training.export import Exportable
 from training.fit import Fitted, fit
 from training.recipe import Recipe
 from training.residual import folded
-from training.saliency import Scores, saliency_graph
+from training.saliency import FILE, WITHOUT, Scores, saliency_graph, untraceable
 from training.system import Trained, Workplace, current_commit, dataset_facts, device_name, libraries
 
 
@@ -66,12 +67,14 @@ def scores_by(recipe: Recipe, graph: bytes) -> Scores:
 
 
 def train(recipe: Recipe, dataset: Dataset, read_test: Callable[[], Split], device: torch.device) -> Trained:
-    """The test split is read when every choice has been made. Raises ExportError."""
+    """The test split is read when every choice has been made. Raises ExportError. A network whose gradients cannot be
+    traced is told of before it is trained, and kept without them."""
+    why = why_no_saliency(recipe)
     start = time.perf_counter()
     fitted = fit(recipe, dataset, device)
     comparisons = [_compare(recipe, fitted, dataset, device, variant) for variant in recipe.variants]
     seconds = time.perf_counter() - start
-    facts = Facts(recipe, dataset, fitted, device, seconds, comparisons=comparisons)
+    facts = Facts(recipe, dataset, fitted, device, seconds, comparisons=comparisons, why_no_saliency=why)
     return trained(facts, exportable(fitted.network), read_test, test_figures)
 
 
@@ -87,6 +90,7 @@ class Facts:
     floor: Mapping[str, float] = field(default_factory=dict)  # of figures, beside that of the test accuracy
     comparisons: list[Comparison] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    why_no_saliency: str | None = None
 
 
 def trained(
@@ -120,8 +124,18 @@ def trained(
             "mistakes": figures.mistakes(pictures, probabilities, truth, names),
             "filters": figures.filters(first_layer_filters(fitted)),
         },
-        saliency_graph(fitted.network.requires_grad_(False), recipe.input),
+        None if facts.why_no_saliency else saliency_graph(fitted.network.requires_grad_(False), recipe.input),
     )
+
+
+def why_no_saliency(recipe: Recipe) -> str | None:
+    """Asked of a network that is not trained, so that no hour is spent before it is known."""
+    network = ImageClassifier(folded(recipe.body()), 0.0, 1.0).eval().requires_grad_(False)
+    reason = untraceable(network, recipe.input)
+    if reason:
+        told = f"{recipe.name}: its gradients cannot be traced: {reason}; it is trained, and kept without {FILE}"
+        print(told, file=sys.stderr)
+    return reason
 
 
 def test_figures(graph: bytes, test: Split) -> dict[str, float]:
@@ -151,7 +165,7 @@ def describe(facts: Facts, what: Exportable, test_rows: int, metrics: dict[str, 
         subject=recipe.subject,
         input=recipe.input,
         outputs=dict(what.outputs),
-        notes=facts.notes,
+        notes=[*facts.notes, *([f"{WITHOUT}{facts.why_no_saliency}."] if facts.why_no_saliency else [])],
         labels=list(source.labels),
         parameters=sum(parameter.numel() for parameter in fitted.network.body.parameters()),
         layers=export.layer_table(fitted.network, fitted.network.body, blank),

@@ -10,6 +10,7 @@ from app.lab import charts
 from app.lab.approximation import fit, pieces, rmse
 from app.lab.approximation_request import Asked
 from app.lab.charts import Line
+from app.lab.sampled_curve import sampled
 
 # Test errors within this share above the smallest are as good.
 AS_GOOD = 1.1
@@ -69,21 +70,23 @@ class Approximation(TypedDict):
 
 
 def answer(asked: Asked, go_on: Callable[[], None] = lambda: None) -> Approximation:
-    """`go_on` is called before each network, and what it raises ends it."""
+    """`go_on` is called before each network, and what it raises ends it. Raises InvalidRequest as `sampled` does."""
+    go_on()
+    samples, clean = sampled(asked)
     fitted = []
     for units in asked.units:
         go_on()
-        network = fit(asked.samples, asked.low, asked.high, units)
-        fitted.append((network, rmse(network, asked.samples), rmse(network, asked.clean)))
+        network = fit(samples, asked.low, asked.high, units)
+        fitted.append((network, rmse(network, samples), rmse(network, clean)))
     # Errors that are nothing but rounding are all as good.
-    exact = EXACT * max(1.0, *(abs(y) for y in asked.clean.y.tolist()))
+    exact = EXACT * max(1.0, *(abs(y) for y in clean.y.tolist()))
     best = min(range(len(fitted)), key=lambda place: max(fitted[place][2], exact))
     return Approximation(
-        curve=asked.curve,
+        curve=asked.curve.text,
         noise=asked.noise,
         seed=asked.seed,
-        samples=CurveTold(x=asked.samples.x.tolist(), y=asked.samples.y.tolist()),
-        clean=CurveTold(x=asked.clean.x.tolist(), y=asked.clean.y.tolist()),
+        samples=CurveTold(x=samples.x.tolist(), y=samples.y.tolist()),
+        clean=CurveTold(x=clean.x.tolist(), y=clean.y.tolist()),
         networks=[
             NetworkTold(
                 units=len(network.kinks),
@@ -93,7 +96,7 @@ def answer(asked: Asked, go_on: Callable[[], None] = lambda: None) -> Approximat
                 kinks=network.kinks.tolist(),
                 weights=network.weights.tolist(),
                 bias=network.bias,
-                y=network(asked.clean.x).tolist(),
+                y=network(clean.x).tolist(),
             )
             for place, (network, train_error, test_error) in enumerate(fitted)
         ],

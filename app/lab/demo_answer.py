@@ -3,13 +3,14 @@
 from collections.abc import Mapping
 from typing import Annotated, Any
 
+import numpy as np
 import orjson
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from app.card import Array, Axis, DemoCard, DemoInput, DemoOutput, NodeFacts, TensorFacts
+from app.card import Array, Axis, DemoCard, DemoExample, DemoInput, DemoOutput, NodeFacts, TensorFacts
 from app.errors import NotReady
-from app.lab.demo import Demo, Demos
+from app.lab.demo import Demo, Demos, array_of
 from app.lab.demo_request import Asked, Given, given_to
 
 # A request for a formula.
@@ -18,7 +19,8 @@ NAMED = "A number, a list of numbers, an object of them if they were sent with n
 
 
 class DemoAnswer(TypedDict):
-    """`tensors` and `nodes` are what PyTorch recorded when the demo was exported; they do not hang on the numbers."""
+    """`tensors` and `nodes` are what PyTorch recorded when the demo was exported. Only what it records for these
+    numbers is told: where a loop or a condition decides what is computed, that is known of some inputs alone."""
 
     demo: str
     title: str
@@ -28,7 +30,12 @@ class DemoAnswer(TypedDict):
         dict[str, Any],
         Field(description=f"In float64; `/gradients` says what each means. {NAMED} null is infinite or undefined."),
     ]
-    tensors: list[TensorFacts]
+    tensors: Annotated[
+        list[TensorFacts] | None,
+        Field(
+            description="Null where they hang on the numbers, and were recorded for others: those of the defaults are."
+        ),
+    ]
     nodes: Annotated[list[NodeFacts], Field(description="Empty if they would be others for other numbers.")]
 
 
@@ -64,16 +71,32 @@ def answer(asked: Asked, demo: Demo) -> dict[str, Any]:
     """Raises InvalidRequest or ContentTooLarge for what the demo does not take."""
     card = demo.card
     given = given_to(card, asked.inputs)
-    facts = card.model_dump(include={"title", "mathematics", "tensors", "nodes"})
+    facts = card.model_dump(include={"title", "mathematics", "nodes"})
     return {
         "demo": card.name,
         "title": facts["title"],
         "mathematics": facts["mathematics"],
         "inputs": _told(card.inputs, given.arrays, given),
         "outputs": _told(card.outputs, demo.run(given.arrays), given),
-        "tensors": facts["tensors"],
+        "tensors": _recorded(card, given),
         "nodes": facts["nodes"],
     }
+
+
+def _recorded(card: DemoCard, given: Given) -> list[dict[str, Any]] | None:
+    """What holds for all numbers, or was recorded for these."""
+    if not any(example.tensors for example in card.examples):
+        return [each.model_dump() for each in card.tensors]
+    return next(
+        ([each.model_dump() for each in example.tensors] for example in card.examples if _is(example, card, given)),
+        None,
+    )
+
+
+def _is(example: DemoExample, card: DemoCard, given: Given) -> bool:
+    return all(
+        np.array_equal(array_of(each, example.inputs[each.name]), given.arrays[each.name]) for each in card.inputs
+    )
 
 
 def _told(what: list[DemoInput] | list[DemoOutput], arrays: Mapping[str, Array], given: Given) -> dict[str, Any]:

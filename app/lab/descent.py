@@ -2,6 +2,7 @@
 weights, both exported from PyTorch (training/descent.py). Pure: who calls it opens the graphs.
 """
 
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -107,11 +108,16 @@ class Problem:
 
 class Graphs:
     """The graphs of the lab's folder, each opened when it is first asked for. `open_graph` makes an onnxruntime
-    session of a file's bytes."""
+    session of a file's bytes. Threads may share it."""
 
     def __init__(self, open_graph: Callable[[bytes], Any]) -> None:
         self._open = open_graph
         self._sessions: dict[str, Any] = {}
+        self._lock = threading.Lock()
+
+    def to_open(self, *names: str) -> int:
+        """How many of these problems nobody has asked for yet. Waits for nobody."""
+        return len(set(names) - self._sessions.keys())
 
     def problem(self, name: str) -> Problem:
         session = self._session(name)
@@ -123,9 +129,10 @@ class Graphs:
         return run
 
     def _session(self, name: str) -> Any:
-        if name not in self._sessions:
-            self._sessions[name] = self._open((FOLDER / f"{name}.onnx").read_bytes())
-        return self._sessions[name]
+        with self._lock:
+            if name not in self._sessions:
+                self._sessions[name] = self._open((FOLDER / f"{name}.onnx").read_bytes())
+            return self._sessions[name]
 
 
 class Seen(NamedTuple):

@@ -3,13 +3,13 @@
 from importlib.util import find_spec
 from pathlib import Path
 
-from fastapi import APIRouter, FastAPI, Request
+from fastapi import APIRouter, Request
 from fastapi.openapi.docs import get_redoc_html, get_swagger_ui_html
-from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
 
-from app.openapi import describe
-from app.service import Service
+from app.documentation import Documentation
+from app.routes.accepted import JSON
 
 router = APIRouter(include_in_schema=False)
 ASSETS = "/docs/assets"
@@ -33,15 +33,9 @@ async def home(request: Request) -> RedirectResponse:
 
 
 @router.get("/openapi.json")
-async def openapi(request: Request) -> JSONResponse:
-    app: FastAPI = request.app
-    service: Service = request.state.service
-    store = service.store
-    # The examples are those of the models of this moment.
-    if app.openapi_schema is None or app.state.described is not store:
-        described = describe(app, store, service.lab, service.insides)
-        app.openapi_schema, app.state.described = described, store
-    return JSONResponse(app.openapi_schema)
+async def openapi(request: Request) -> Response:
+    documentation: Documentation = request.state.documentation
+    return Response(await documentation.content(), media_type=JSON)
 
 
 @router.get("/docs")

@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Path, Request, Response
 from fastapi.openapi.models import Example
 
-from app.computation import Work, drawn, require_room_for
+from app.computation import Work, drawn, require_room_for, unasked
 from app.errors import ContentTooLarge, InvalidRequest, NotFound
 from app.lab import demo_answer, demo_request
 from app.lab.demo_answer import DemoAnswer, DemosListed
@@ -18,7 +18,7 @@ from app.lab.expression_request import MOST_BYTES, Asked, ExpressionRequest, rea
 from app.problems import documented
 from app.routes.accepted import JSON, SVG
 from app.routes.dependencies import DeadlineDep, ServiceDep
-from app.routes.lab import body_of, faults, gives_too, not_json, respond, takes
+from app.routes.lab import LIST_FAULTS, body_of, faults, gives_too, not_json, respond, takes
 from app.uploads import read_json
 
 router = APIRouter(tags=["gradients"])
@@ -64,12 +64,6 @@ DEMO_FAULTS = {
 }
 
 
-LIST_FAULTS = {
-    422: (
-        "A header that cannot be read.",
-        InvalidRequest("X-Request-Timeout-Ms is 'soon'; allowed is a whole number, 1 and more"),
-    ),
-}
 LISTING = "gradients/list"
 
 
@@ -83,8 +77,8 @@ async def list_demos(request: Request, deadline: DeadlineDep, service: ServiceDe
     """The demos: what each computes and takes, within which bounds, and a call to paste. Each is a function that
     PyTorch has differentiated, exported as a graph."""
     base_url = str(request.base_url).rstrip("/")
-    work = Work(LISTING, read_demo_request, lambda _asked, _go_on: demo_answer.listed(service.lab.demos, base_url))
-    return await respond(request, service, {JSON: work}, b"{}", deadline)
+    work = unasked(LISTING, demo_request.SECONDS, lambda: demo_answer.listed(service.lab.demos, base_url))
+    return await respond(request, service, {JSON: work}, b"", deadline)
 
 
 @router.post(

@@ -8,7 +8,7 @@ from fastapi import Request, Response
 from pydantic import TypeAdapter
 
 from app.computation import TOO_LATE, Telling, Work, compute, require_room_for, stream
-from app.errors import AppError, DeadlineExceeded, UnsupportedMediaType
+from app.errors import AppError, DeadlineExceeded, InvalidRequest, UnsupportedMediaType
 from app.problems import documented_as, documented_overload
 from app.routes.accepted import JSON, wants
 from app.routes.callers import gone
@@ -27,6 +27,15 @@ LATE: Fault = (
     "The time that X-Request-Timeout-Ms allows was over before the answer was.",
     DeadlineExceeded(TOO_LATE),
 )
+
+
+# Of a route that nothing is sent to.
+LIST_FAULTS: dict[int, Fault] = {
+    422: (
+        "A header that cannot be read.",
+        InvalidRequest("X-Request-Timeout-Ms is 'soon'; allowed is a whole number, 1 and more"),
+    ),
+}
 
 
 def takes(document: Any) -> dict[str, Any]:

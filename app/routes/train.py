@@ -5,21 +5,23 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Path, Request, Response
 from fastapi.openapi.models import Example
 
-from app.computation import TOO_LATE, Telling, Work, require_room_for
+from app.computation import TOO_LATE, Telling, Work, require_room_for, unasked
 from app.errors import ContentTooLarge, DeadlineExceeded, InvalidRequest, NotFound
 from app.events import MEDIA_TYPE as EVENTS
-from app.lab.descent import Graphs
+from app.lab.descent import PROBLEMS, Graphs
 from app.lab.descent_answer import Descent, Lessons, answer, lessons, tell
 from app.lab.descent_request import MOST_BYTES, Asked, DescentRequest, read_descent, require_problem
 from app.problems import documented
 from app.routes.accepted import JSON
 from app.routes.dependencies import DeadlineDep, ServiceDep
-from app.routes.lab import Forms, faults, gives_too, not_json, respond, takes
+from app.routes.lab import LIST_FAULTS, Forms, faults, gives_too, not_json, respond, takes
 from app.uploads import read_json
 
 router = APIRouter(tags=["gradients"])
 
-COUNTED_AS = "train/problem"
+COUNTED_AS, LISTING = "train/problem", "train/list"
+# Roughly: to tell of the problems, and to open a graph that nobody has asked for yet.
+LISTING_SECONDS, OPENING_SECONDS = 0.0002, 0.003
 NAMES: dict[str, Example] = {name: {"value": name} for name in ("rosenbrock", "xor", "iris")}
 STREAM = gives_too(
     EVENTS,
@@ -48,9 +50,12 @@ def _forms(problem: str, graphs: Graphs) -> Forms:
     def read(body: bytes) -> Asked:
         return read_descent(problem, body, graphs)
 
+    is_open = not graphs.to_open(problem)
     return {
-        JSON: Work(COUNTED_AS, read, lambda asked, go_on: answer(asked, graphs, go_on)),
-        EVENTS: Telling(COUNTED_AS, read, lambda asked, go_on, send: tell(asked, graphs, go_on, send)),
+        JSON: Work(COUNTED_AS, read, lambda asked, go_on: answer(asked, graphs, go_on), reads_quickly=is_open),
+        EVENTS: Telling(
+            COUNTED_AS, read, lambda asked, go_on, send: tell(asked, graphs, go_on, send), reads_quickly=is_open
+        ),
     }
 
 
@@ -65,10 +70,13 @@ async def _settings(
     return forms, await read_json(request, service.settings.max_body_bytes, "settings", MOST_BYTES)
 
 
-@router.get("/train", summary="What can be trained here", response_model=Lessons)
-async def list_lessons(service: ServiceDep) -> Lessons:
+@router.get("/train", summary="What can be trained here", responses=faults(LIST_FAULTS), response_model=Lessons)
+async def list_lessons(request: Request, deadline: DeadlineDep, service: ServiceDep) -> Response:
     """Small problems and optimisers, each with its mathematics, its settings and its weights' shapes."""
-    return lessons(service.lab.descent)
+    graphs = service.lab.descent
+    seconds = LISTING_SECONDS + OPENING_SECONDS * graphs.to_open(*PROBLEMS)
+    work = unasked(LISTING, seconds, lambda: lessons(graphs))
+    return await respond(request, service, {JSON: work}, b"", deadline)
 
 
 @router.post(

@@ -13,6 +13,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from app.catalogue import parameters_of
 from app.graph_drawing import MOST_INPUTS, MOST_LINES, MOST_OPERATIONS, Box, End, boxes_of, draw
 from app.inside import GraphLayer, GraphTable, Insides
 from app.model import Model
@@ -110,7 +111,7 @@ def test_box_says_operation_tensor_shape_and_parameters_and_more_where_a_pointer
     boxes, _ = boxes_of(Insides().table(model), *ends(model))
     conv = next(box for box in boxes if box.lines[0] == "Conv")
 
-    assert conv.lines == ["Conv", "conv2d", "batch×32×24×24", "832 parameters"]
+    assert conv.lines == ["Conv", "conv2d", "batch×32×24×24", "832 numbers"]
     assert conv.kind == "learned"
     assert conv.hover == [
         "Conv",
@@ -120,6 +121,17 @@ def test_box_says_operation_tensor_shape_and_parameters_and_more_where_a_pointer
         "weight classifier.body.conv1.bias: 32",
     ]
     assert (boxes[0].kind, boxes[0].lines) == ("input", ["image", "tensor(uint8)", "batch×28×28"])
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_head_tells_both_counts_and_a_note_why_they_differ(name: str) -> None:
+    model = committed(name)
+    counted = parameters_of(model.card, Insides().table(model))
+    texts = [each.text or "" for each in ElementTree.fromstring(drawn(model, Insides())).iter(f"{SVG}text")]
+    learned = f", {counted.learned:,} learned parameters" if model.card else ""
+
+    assert texts[0].endswith(f"{learned}, {counted.stored:,} numbers stored in the graph")
+    assert (counted.difference in texts) == (counted.difference is not None)
 
 
 def test_names_are_text_and_long_ones_are_cut(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import torch
 from app.card import DemoCard, Numbers, read_demo_card
 from training import gradients
 from training.export import opened
-from training.programs import Computed, Demo, compute, leaf, program_of
+from training.programs import Computed, Demo, compute, leaf, program_of, tensor_facts
 
 DEMOS = {demo.name: demo for demo in gradients.DEMOS}
 
@@ -194,9 +194,22 @@ def test_each_node_comes_before_those_that_it_leads_to(name: str) -> None:
 
 def test_loops_record_what_python_went_through() -> None:
     card = card_in(gradients.WHERE / "control-flow.onnx")
+    made_by = {(each.inputs["n"]): {fact.name: fact.node for fact in each.tensors} for each in card.examples}
 
-    assert {each.name: each.node for each in card.tensors} == {"x": None, "value": "MulBackward0"}
-    assert card.nodes == []
+    assert made_by[6] == {"x": None, "value": "MulBackward0"}
+    assert made_by[2] == {"x": None, "value": None}
+    assert (card.tensors, card.nodes) == ([], [])
+
+
+@pytest.mark.parametrize("name", DEMOS)
+def test_records_that_are_told_for_all_numbers_are_those_of_any(name: str) -> None:
+    card = card_in(gradients.WHERE / f"{name}.onnx")
+    if not card.tensors:
+        assert all(each.tensors for each in card.examples)
+        return
+    for seed in range(20):
+        recorded = compute(DEMOS[name], drawn(DEMOS[name], seed)).tensors
+        assert [tensor_facts(each, tensor) for each, tensor in recorded.items()] == card.tensors
 
 
 def test_any_function_of_tensors_becomes_a_program(tmp_path: Path) -> None:

@@ -13,7 +13,6 @@ from app.card import ImageInput, read_card, read_golden
 from tests.conftest import ROOT
 from training import export, saliency
 from training.beside import CLASSIFIERS
-from training.differentiation import traced
 from training.recipe import DIGIT_INPUT
 
 MODELS = dict((file.parent.parent.name, file) for file in sorted((ROOT / "artifacts").glob("*/*/model.onnx")))
@@ -85,14 +84,47 @@ def test_gradient_is_the_slope_of_the_score() -> None:
     assert gradient[0, row, column] == pytest.approx((high[0, 7] - low[0, 7]) / 2, rel=1e-3)
 
 
-def test_pooling_by_windows_that_overlap_is_refused() -> None:
-    network = nn.Sequential(nn.Unflatten(1, (1, 28)), nn.MaxPool2d(3, stride=1), nn.Flatten())
+POOLS = {
+    "side by side": nn.MaxPool2d(2),
+    "side by side, some left over": nn.MaxPool2d(4),
+    "overlapping": nn.MaxPool2d(3, 2),
+    "overlapping, padded": nn.MaxPool2d(3, 2, padding=1),
+    "by steps of 1": nn.MaxPool2d(3, stride=1),
+    "spread": nn.MaxPool2d(2, stride=2, dilation=2),
+    "past the edge": nn.MaxPool2d(3, 2, ceil_mode=True),
+    "of unequal sides": nn.MaxPool2d((3, 2), stride=(2, 1)),
+    "average": nn.AvgPool2d(2),
+    "average, some left over": nn.AvgPool2d(4),
+    "average, overlapping": nn.AvgPool2d(3, 2),
+    "average, padded": nn.AvgPool2d(3, 2, padding=1),
+    "average, padding not counted": nn.AvgPool2d(3, 2, padding=1, count_include_pad=False),
+    "average, divided by another number": nn.AvgPool2d(3, 2, padding=1, divisor_override=4),
+    "average of unequal sides": nn.AvgPool2d((3, 2), stride=(2, 1), padding=(1, 0)),
+    "average of all": nn.AdaptiveAvgPool2d(1),
+}
 
-    with pytest.raises(NotImplementedError, match="only windows side by side are traced"):
-        traced(
-            lambda pixels, index: saliency.saliency(network, pixels, index),
-            (torch.rand(3, 28, 28), torch.tensor([0, 1, 2])),
-        )
+
+def pooled(pool: nn.Module) -> saliency.Scores:
+    """A small network with these windows in it, of pixels as a trained one sees them: none is saturated."""
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        nn.Unflatten(1, (1, 28)), nn.Conv2d(1, 4, 3), nn.Tanh(), pool, nn.Flatten(), nn.LazyLinear(10)
+    )
+    network(torch.zeros(1, 28, 28))
+    network.requires_grad_(False)
+    return lambda pixels: network(pixels / 255 - 0.5)
+
+
+@pytest.mark.parametrize("pool", POOLS.values(), ids=POOLS)
+def test_pooling_goes_back_as_by_autograd(pool: nn.Module) -> None:
+    network = pooled(pool)
+    graph = saliency.saliency_graph(network, DIGIT_INPUT)
+    pixels = 255 * torch.rand(7, 28, 28, generator=torch.Generator().manual_seed(2))
+    index = torch.arange(7)
+    [ours] = export.opened(graph).run(["gradient"], {"pixels": pixels.numpy(), "index": index.numpy()})
+    theirs, _ = saliency.saliency(network, pixels, index)
+
+    assert ours == pytest.approx(theirs.numpy(), abs=1e-5 * float(theirs.abs().max()))
 
 
 def steps(pixels: Tensor) -> Tensor:

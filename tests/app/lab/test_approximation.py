@@ -12,6 +12,7 @@ from app.errors import InvalidRequest
 from app.lab.approximation import Samples, fit, folded, pieces
 from app.lab.approximation_answer import answer
 from app.lab.approximation_request import read_approximation
+from app.lab.formula import Formula, run
 
 
 def ask(**members: Any) -> dict[str, Any]:
@@ -29,6 +30,25 @@ def test_fit_is_the_least_squares_of_scikit_learn(units: int) -> None:
     assert ours.weights == pytest.approx(theirs.coef_, rel=1e-8, abs=1e-9)
     assert ours.bias == pytest.approx(theirs.intercept_, rel=1e-8, abs=1e-9)
     assert ours.kinks.tolist() == pytest.approx([-1 + 3 * place / units for place in range(units)])
+
+
+def test_reading_computes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is done on the event loop; what the longest curve takes is in what is expected."""
+    calls: list[Formula] = []
+
+    def counted(formula: Formula, *rest: Any) -> Any:
+        calls.append(formula)
+        return run(formula, *rest)
+
+    monkeypatch.setattr("app.lab.sampled_curve.run", counted)
+    asked = read_approximation(orjson.dumps({"curve": "+".join(["exp(sin(x))"] * 50), "units": [1]}))
+    short = read_approximation(orjson.dumps({"curve": "x", "units": [1]}))
+
+    assert calls == []
+    assert len(asked.curve.steps) == 150
+    assert asked.seconds > short.seconds + 0.002
+    answer(asked)
+    assert calls == [asked.curve] * 3
 
 
 def test_it_is_a_network_with_one_hidden_layer() -> None:

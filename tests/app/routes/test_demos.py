@@ -108,6 +108,19 @@ def test_nodes_and_leaves_of_the_first_backward_pass_are_told(client: TestClient
     assert [each["name"] for each in told["tensors"] if each["requires_gradient"]] == ["x", "y", "z", "out"]
 
 
+@pytest.mark.parametrize("n", range(11))
+@pytest.mark.parametrize("x", [2, 0.5])
+def test_what_pytorch_recorded_is_told_of_these_numbers_alone(client: TestClient, n: int, x: float) -> None:
+    """f is 1, with no history, where the loop does not multiply; of other numbers than the recorded nothing is said."""
+    told = ask(client, "control-flow", n=n, x=x)["tensors"]
+    value = {"name": "value", "requires_gradient": n > 2, "leaf": n <= 2, "node": "MulBackward0" if n > 2 else None}
+
+    if x == 2 and n < 10:
+        assert told == [{"name": "x", "requires_gradient": True, "leaf": True, "node": None}, value]
+    else:
+        assert told is None
+
+
 def test_what_requires_a_gradient_is_told(client: TestClient) -> None:
     told = ask(client, "requires-gradient")
 

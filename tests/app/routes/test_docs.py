@@ -65,7 +65,7 @@ def test_error_responses_are_documented(document: dict[str, Any]) -> None:
         ("post", "/predict/{model}"): {"200", "404", "408", "413", "415", "422", "503", "504"},
         ("post", "/gradients/flow"): {"200", "408", "413", "415", "422", "503", "504"},
         ("post", "/gradients/approximation"): {"200", "408", "413", "415", "422", "503", "504"},
-        ("get", "/train"): {"200"},
+        ("get", "/train"): {"200", "422", "503", "504"},
         ("post", "/train/{problem}"): {"200", "404", "408", "413", "415", "422", "503", "504"},
         ("post", "/gradients/activations"): {"200", "408", "413", "415", "422", "503", "504"},
         ("get", "/convolution"): {"200"},

@@ -3,11 +3,13 @@
 from pathlib import Path
 from xml.etree import ElementTree
 
+import pytest
 from fastapi.testclient import TestClient
 
+from app.catalogue import FEWER, MORE
 from app.main import create_app
 from app.settings import Settings
-from tests.conftest import ROOT
+from tests.conftest import MODELS, ROOT
 from tests.onnx_models import doubling_graph, write_brightness, write_model
 from tests.problems import assert_problem
 
@@ -57,6 +59,37 @@ def test_model_page_has_the_layers_of_the_graph_beside_the_cards(client: TestCli
     assert graph["operations"] == {
         **{"Cast": 1, "Div": 2, "Sub": 1, "Reshape": 2, "Conv": 2, "Relu": 3, "MaxPool": 2, "Gemm": 2, "Softmax": 1},
     }
+
+
+# The card's number and the file's, where they differ.
+COUNTS = {
+    "blobs-svm": (3, 2),
+    "fashion-kmeans": (58_016, 58_026),
+    "frozenlake-dqn": (31_428, 32_980),
+    "frozenlake-slippery-dqn": (31_428, 31_460),
+    "iris-mlp": (12_003, 242_655),
+    "mnist-kmeans": (58_016, 58_026),
+    "mnist-svm": (257_834, 257_890),
+    "moons-svm": (82, 81),
+    "news-mlp": (793_876, 797_516),
+    "tshirt-kmeans": (8, 20),
+    "xor-perceptron": (3, 9),
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_page_tells_what_was_learned_and_what_is_stored_and_why_they_differ(client: TestClient, name: str) -> None:
+    page = client.get(f"/models/{name}").json()
+    told, card = page["parameters"], page["card"]
+    learned, stored = told["learned"], told["stored"]
+
+    assert (learned, stored) == (card and card["parameters"], page["graph"]["parameters"])
+    if name in COUNTS:
+        assert (learned, stored) == COUNTS[name]
+        assert told["difference"] == (MORE if stored > learned else FEWER)
+    else:
+        assert learned in (stored, None)
+        assert told["difference"] is None
 
 
 def test_page_is_there_when_the_file_has_gone(tmp_path: Path) -> None:

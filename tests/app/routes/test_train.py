@@ -1,7 +1,9 @@
 """GET /train and POST /train/{problem}: steps that go on from where others ended, and what is refused."""
 
 import math
+import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -11,7 +13,9 @@ from fastapi.testclient import TestClient
 from app.lab.descent import Graphs
 from app.lab.descent_answer import answer, tell
 from app.lab.descent_request import read_descent
-from app.runtime import CPU, open_session
+from app.main import create_app
+from app.runtime import CPU, Providers, open_session
+from app.settings import Settings
 from tests.problems import assert_problem
 
 
@@ -101,6 +105,32 @@ def test_divergence_ends_it_and_is_told(client: TestClient) -> None:
     assert told["stopped"]["code"] == "diverged"
     assert len(told["steps"]) < 20
     assert told["steps"][-1]["loss"] is None
+
+
+def test_graphs_are_opened_beside_the_event_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever asks first, and for whatever form."""
+    opened_in: list[str] = []
+
+    def opened(content: bytes, providers: Providers) -> object:
+        opened_in.append(threading.current_thread().name.partition("_")[0])
+        return open_session(content, providers)
+
+    monkeypatch.setattr("app.main.open_session", opened)
+    for first in (
+        lambda client: train(client, "xor"),
+        lambda client: client.post("/train/iris", json={"steps": 1}, headers={"Accept": "text/event-stream"}),
+        lambda client: client.get("/train"),
+    ):
+        with TestClient(create_app(Settings(artifacts=tmp_path))) as client:
+            opened_in.clear()  # k-means has a graph, which is opened at the start
+            first(client)
+
+        assert set(opened_in) == {"decoding"}
+
+
+def test_lessons_are_counted(client: TestClient) -> None:
+    assert "inference" in client.get("/train").headers["server-timing"]
+    assert 'model="train/list"' in client.get("/metrics").text
 
 
 def test_lessons_list_what_can_be_sent(client: TestClient) -> None:
