@@ -102,7 +102,7 @@ def _answer(asked: Asked, go_on: Callable[[], None]) -> Differentiated:
         told["graph"] = graph_told(asked.formula, steps, gone)
     if asked.check and v is not None:
         go_on()
-        told["check"] = _check(asked, steps, v, gradients, any(note["code"] == KINK for note in told["notes"]))
+        told["check"] = _check(asked, steps, v, gone, gradients, any(note["code"] == KINK for note in told["notes"]))
     return told
 
 
@@ -169,7 +169,9 @@ def _hessian(
 # --- the check -------------------------------------------------------------------------------------------------------
 
 
-def _check(asked: Asked, steps: list[Result], v: Floats, gradients: Mapping[str, Floats], has_kinks: bool) -> CheckTold:
+def _check(
+    asked: Asked, steps: list[Result], v: Floats, gone: Backward, gradients: Mapping[str, Floats], has_kinks: bool
+) -> CheckTold:
     values = [step.value for step in steps]
     moving = {name: formulas.moving_with(asked.formula, name) for name in asked.inputs}
 
@@ -177,7 +179,14 @@ def _check(asked: Asked, steps: list[Result], v: Floats, gradients: Mapping[str,
         result = formulas.moved(asked.formula, values, moving[name], moved)
         return float((v * result).sum())
 
-    checked = check(value, asked.inputs, gradients, work=sum(each.size for each in values))
+    def magnitude(name: str) -> float:
+        """Of each number that moves, or goes into one that does: what a rounding of it, by its gradient, does to the
+        result."""
+        into = {*moving[name], *(each for place in moving[name] for each in asked.formula.steps[place].arguments)}
+        reached = [steps[place] for place in into if steps[place] in gone.arrived]
+        return float(sum(np.nansum(np.abs(gone.arrived[each].value * each.value)) for each in reached))
+
+    checked = check(value, magnitude, asked.inputs, gradients, work=sum(each.size for each in values))
     worst = checked.worst
     return CheckTold(
         agrees=None if has_kinks and not checked.agrees else checked.agrees,

@@ -301,10 +301,27 @@ def test_what_is_shut_lets_nothing_through(expression: str, value: Any, gradient
     [
         *(("log(x)", 0.001), ("1/x", 0.001), ("log(x)", 1e-7), ("x + 1e8", 1), ("x**1000", 2), ("sin(x)", 1e20)),
         *(("sqrt(x)", 1e-12), ("exp(x)", 700), ("x*x", 0), ("sum(x)", [1e10, -1e10])),
+        # Large numbers that cancel on the way, and are made larger after that.
+        *(("(x+1e8)-1e8", 1), ("sum(x)-1e9", [1e9, 1]), ("sum(x)", [1e16, 1, -1e16]), ("((x+1e4)-1e4)*1e6", 1)),
+        *(("mean(x*x)-1e12", [1e6, 1e6]), ("max(x+1e9, 0)-1e9", 1), ("dot(x, x)-1e16", [1e8, 2])),
     ],
 )
 def test_check_does_not_doubt_a_right_gradient(expression: str, x: Any) -> None:
     assert ask(expression, inputs={"x": x})["check"]["agrees"] is not False
+
+
+def test_check_does_not_praise_what_rounding_hides() -> None:
+    """A difference that rounding has made anything is none."""
+    check = ask("(x+1e16)-1e16", inputs={"x": 1})["check"]
+
+    assert (check["agrees"], check["checked"]) == (None, 0)
+
+
+def test_large_numbers_elsewhere_do_not_excuse_a_wrong_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
+    wrong = replace(operations.TANH, partials=(lambda out: out,))
+    monkeypatch.setitem(FUNCTIONS, "tanh", Function({1: wrong}))
+
+    assert ask("tanh(x) + 1e-12*(y+1e12)", inputs={"x": 2, "y": 1})["check"]["agrees"] is False
 
 
 def test_check_is_silent_at_kinks() -> None:
