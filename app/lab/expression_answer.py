@@ -12,7 +12,7 @@ from app.errors import ContentTooLarge, InvalidRequest
 from app.lab import formula as formulas
 from app.lab.chain_rule import Backward, backward, hessian, jacobian
 from app.lab.expression_graph import StepTold, graph_told
-from app.lab.expression_notes import KINK, Note, not_finite, notes_of
+from app.lab.expression_notes import Note, kinks_of, not_finite, notes_of
 from app.lab.expression_request import SHAPES, Asked
 from app.lab.finite_differences import AGREES, MOST_CHECKED, check
 from app.lab.tape import Floats, Result, constant, variable
@@ -34,7 +34,7 @@ class CheckTold(TypedDict):
         bool | None,
         Field(
             description=f"Whether the largest error is at most {AGREES:g}. null if differences cannot tell: nothing is "
-            "finite, all digits are lost to rounding, or `notes` speak of a kink."
+            "finite, all digits are lost to rounding, or the gradients pass a kink that `notes` tell of."
         ),
     ]
     largest_error: Annotated[
@@ -81,12 +81,15 @@ def _answer(asked: Asked, go_on: Callable[[], None]) -> Differentiated:
     v = _v(asked, result)
     go_on()
     gone = backward(result, constant(v)) if v is not None else Backward({}, [])
+    kinks = kinks_of(asked.formula, steps, gone)
+    every = asked.jacobian or asked.hessian
+    told_kinks = [each for each in kinks if each.matters or every]
     told = Differentiated(
         expression=asked.formula.text,
         shape=list(result.shape),
         value=result.value.tolist(),
         gradients=None,
-        notes=list(notes_of(asked.formula, steps, inputs, gone)),
+        notes=list(notes_of(asked.formula, steps, inputs, gone, told_kinks)),
     )
     if v is not None:
         gradients = {name: _arrived(gone, each) for name, each in inputs.items()}
@@ -102,7 +105,7 @@ def _answer(asked: Asked, go_on: Callable[[], None]) -> Differentiated:
         told["graph"] = graph_told(asked.formula, steps, gone)
     if asked.check and v is not None:
         go_on()
-        told["check"] = _check(asked, steps, v, gone, gradients, any(note["code"] == KINK for note in told["notes"]))
+        told["check"] = _check(asked, steps, v, gone, gradients, any(each.matters for each in kinks))
     return told
 
 

@@ -39,6 +39,10 @@ def refused(expression: str, **members: Any) -> str:
     return caught.value.detail
 
 
+def kinks_told(told: dict[str, Any]) -> list[str]:
+    return [each["message"] for each in told["notes"] if each["code"] == "kink"]
+
+
 def assert_close(ours: Any, theirs: np.ndarray[Any, Any]) -> None:
     ours = np.array(ours, np.float64)
     assert ours.shape == theirs.shape
@@ -326,12 +330,93 @@ def test_large_numbers_elsewhere_do_not_excuse_a_wrong_gradient(monkeypatch: pyt
 
 def test_check_is_silent_at_kinks() -> None:
     assert ask("relu(x)", inputs={"x": 0})["check"]["agrees"] is None
-    told = ask("where(x > 0, x, -x)", inputs={"x": 0})
+    told = ask("x + (x > 0)", inputs={"x": 0})
 
     assert told["check"]["agrees"] is None
-    assert [each["message"] for each in told["notes"]] == [
-        "x > 0 has no derivative: where both are equal it jumps, and no gradient goes on"
+    assert kinks_told(told) == [
+        "x > 0 has no derivative: where both are equal it jumps, and no gradient goes through it"
     ]
+
+
+JUMPS = "where it is 0 to the power of 0 it jumps, and both derivatives are taken as 0"
+
+
+@pytest.mark.parametrize(
+    ("expression", "inputs", "gradients", "note"),
+    [
+        ("x**y", {"x": 0, "y": 0}, {"x": 0, "y": 0}, f"x**y has no derivative: {JUMPS}"),
+        ("0**x", {"x": 0}, {"x": 0}, f"0**x has no derivative: {JUMPS}"),
+        (
+            "sum(x**y)",
+            {"x": [0, 1], "y": [0, 2]},
+            {"x": [0, 2], "y": [0, 0]},
+            f"x**y has no derivative at [0]: {JUMPS}",
+        ),
+    ],
+)
+def test_zero_to_the_power_of_zero_jumps(expression: str, inputs: Any, gradients: Any, note: str) -> None:
+    told = ask(expression, inputs=inputs)
+
+    assert (told["gradients"], kinks_told(told)) == (gradients, [note])
+    assert told["check"]["agrees"] is not False
+
+
+@pytest.mark.parametrize(
+    ("expression", "gradient", "taken"),
+    [
+        ("where(x, x, 2)", 0, "third"),
+        ("where(x > 0, x, -x)", -1, "third"),
+        ("where(x >= 0, x, -x)", 1, "second"),
+        ("where(x == 0, 3*x, 2*x)", 3, "second"),
+        ("where(x != 0, 3*x, 2*x)", 2, "third"),
+    ],
+)
+def test_branch_that_is_taken_is_told(expression: str, gradient: float, taken: str) -> None:
+    told = ask(expression, inputs={"x": 0})
+
+    assert (told["gradients"]["x"], told["check"]["agrees"]) == (gradient, None)
+    assert kinks_told(told) == [
+        f"{expression} has no derivative: where the condition changes, the {taken} argument is taken, with its gradient"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("expression", "x"),
+    [
+        *(("x + stop(relu(x))", 0), ("x + stop(x > 0)", 0), ("x + 0*abs(x)", 0), ("x*relu(x)", 0)),
+        *(("where(x < 1, x*x, abs(x))", 0), ("where(c, x, 2)", 3), ("x**0", 0), ("x**c", 0), ("x + (c > 0)", 1)),
+        *(("where(x > 0, x, -x)", -1), ("where(x, x, 2)", 1), ("x + stop(where(x, x, 2))", 0)),
+        *(("relu(x > 0) + x", -1), ("x*((x > 0) == 0)", -1), ("where(c > 0, x, 2*x)", 1)),
+    ],
+)
+def test_kinks_that_no_gradient_passes_are_neither_told_nor_an_excuse(expression: str, x: float) -> None:
+    told = ask(expression, inputs={"x": x}, constants={"c": 0} if "c" in expression else {})
+
+    assert (kinks_told(told), told["check"]["agrees"]) == ([], True)
+
+
+def test_kinks_where_some_gradients_are_zero_are_told_where_they_are_not() -> None:
+    told = ask("relu(x)", inputs={"x": [0, 0, 1]}, v=[0, 1, 1])
+
+    assert kinks_told(told) == [
+        "relu(x) has no derivative at [1]: at 0 the derivative is taken as 0, of those from 0 to 1"
+    ]
+
+
+def test_kinks_of_other_derivatives_are_told_with_them() -> None:
+    """x · relu(x) has a derivative at 0, and that one has none."""
+    told = ask("x*relu(x)", inputs={"x": 0}, hessian=True)
+
+    assert len(kinks_told(told)) == 1
+    assert told["check"]["agrees"] is True
+    assert len(kinks_told(ask("abs(x)", inputs={"x": [0, 1]}, jacobian=True))) == 1
+
+
+def test_kinks_do_not_excuse_a_wrong_gradient_beside_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    wrong = replace(operations.TANH, partials=(lambda out: out,))
+    monkeypatch.setitem(FUNCTIONS, "tanh", Function({1: wrong}))
+
+    assert ask("tanh(x) + stop(relu(y))*x", inputs={"x": 2, "y": 0})["check"]["agrees"] is False
 
 
 @pytest.mark.parametrize(
