@@ -102,6 +102,7 @@ def _one(out: Result) -> Result:
 
 def _by_base(out: Result) -> Result:
     base, exponent = out.arguments
+    base = _unless_zero(base, exponent.value == 0)
     return multiply(exponent, power(base, subtract(exponent, ONE)))
 
 
@@ -114,13 +115,20 @@ def _no_base(out: Result, up: Result) -> Mask:
 
 
 def _by_exponent(out: Result) -> Result:
-    return multiply(out, log(_first(out)))
+    base, exponent = out.arguments
+    return multiply(out, log(_unless_zero(base, exponent.value >= 0)))
 
 
 def _no_exponent(out: Result, up: Result) -> Mask:
     base, exponent = (argument.value for argument in out.arguments)
     flat: Mask = (base == 0) & (exponent >= 0)
     return flat
+
+
+def _unless_zero(base: Result, blocked: Mask) -> Result:
+    """1 in the place of a 0 whose derivative is blocked: 0 times its second derivative would be undefined."""
+    zero = blocked & (base.value == 0)
+    return where(zero, ONE, base) if zero.any() else base
 
 
 def _jumps_at_zero(out: Result) -> Mask:

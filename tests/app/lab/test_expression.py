@@ -439,6 +439,22 @@ def test_hessian_by_base_and_exponent_is_symmetric() -> None:
     assert (told["x"]["y"], told["y"]["x"]) == (0.5, 0.5)
 
 
+@pytest.mark.parametrize("exponent", [0, 1, 2, 3])
+def test_second_derivatives_of_powers_at_zero_are_torchs(exponent: int) -> None:
+    x = torch.zeros((), dtype=torch.float64)
+    theirs = torch.autograd.functional.hessian(lambda x: x**exponent, x)
+    told = ask(f"x**{exponent}", inputs={"x": 0}, hessian=True)
+
+    assert (told["hessian"]["x"]["x"], told["notes"]) == (theirs.item(), [])
+
+
+def test_second_derivatives_by_the_exponent_of_zero_are_zero() -> None:
+    """∂²(xʸ)/∂y² = xʸ (ln x)², which is 0 for x → 0, and ∂²(xʸ)/∂x∂y = xʸ⁻¹ (1 + y ln x) for y > 1."""
+    told = ask("x**y", inputs={"x": 0, "y": 2}, hessian=True)
+
+    assert told["hessian"] == {"x": {"x": 2.0, "y": 0.0}, "y": {"x": 0.0, "y": 0.0}}
+
+
 @pytest.mark.parametrize("name", ["sum", "mean", "max", "min", "norm"])
 @pytest.mark.parametrize("axis", [0, 1, -1, -2])
 def test_reductions_keep_their_axes(name: str, axis: int) -> None:
