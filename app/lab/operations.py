@@ -18,6 +18,10 @@ Shape = tuple[int, ...]
 MOST_ELEMENTS = 10_000
 MOST_EXPONENT = 1_000
 MOST_AXES = 2
+# Squares and norms beyond these may have lost digits to under- or overflow.
+SMALL, LARGE = 1e-280, 1e300
+# Powers of 2 whose reciprocals are numbers of all digits, too.
+MOST_SHIFT = 1_021
 
 ZERO, HALF, ONE = constant(0), constant(0.5), constant(1)
 
@@ -375,13 +379,31 @@ def _is_tied(out: Result) -> Mask:
 
 
 def _norm(value: Floats, axis: Axis = None, keepdims: bool = False) -> Any:
-    return np.sqrt(np.square(value).sum(axis, keepdims=keepdims))
+    squares = np.square(value).sum(axis, keepdims=keepdims)
+    if squares.min() > SMALL and squares.max() < LARGE:
+        return np.sqrt(squares)
+    scale = _scale(value, axis)
+    squares = np.square(value * scale).sum(axis, keepdims=keepdims)
+    return np.sqrt(squares) / scale.reshape(squares.shape)
+
+
+def _scale(value: Floats, axis: Axis) -> Floats:
+    """Powers of 2, so that nothing is rounded, by which no square over- or underflows that counts. Has the axis."""
+    largest = np.abs(value).max(axis, keepdims=True)
+    known = (largest > 0) & np.isfinite(largest)
+    _, exponent = np.frexp(np.where(known, largest, 1.0))
+    scale: Floats = np.ldexp(1.0, -np.clip(exponent, -MOST_SHIFT, MOST_SHIFT))
+    return scale
 
 
 def _direction(out: Result, up: Result) -> Result:
     """x / ‖x‖, and 0 where that is 0 / 0."""
-    inverse = where(out.value == 0, ZERO, divide(ONE, out))
-    return multiply(_over(out, up), multiply(_over(out, inverse), _first(out)))
+    x, length = _first(out), out
+    if not (out.value.min() > SMALL and out.value.max() < LARGE):
+        x = multiply(x, constant(_scale(x.value, _reduced(out)[0])))
+        length = apply(NORM, x, **out.options)
+    direction = divide(x, _over(out, length))
+    return multiply(_over(out, up), where(_over(out, length).value == 0, ZERO, direction))
 
 
 def _softmax(value: Floats, axis: int = -1) -> Any:

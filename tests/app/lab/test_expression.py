@@ -471,6 +471,44 @@ def test_reductions_keep_their_axes(name: str, axis: int) -> None:
     assert_close(told["gradients"]["x"], x.grad.numpy())
 
 
+@pytest.mark.parametrize("size", [1e-320, 1e-308, 1e-200, 1e-155, 1.0, 1e160, 1e300, 3e307])
+def test_norm_neither_under_nor_overflows(size: float) -> None:
+    alone = ask("norm(x)", inputs={"x": size})
+    told = ask("norm(x)", inputs={"x": [3 * size, -4 * size]})
+
+    assert (alone["value"], alone["gradients"]["x"]) == (size, 1.0)
+    assert told["value"] == pytest.approx(5 * size, rel=1e-15, abs=1e-323)
+    assert told["gradients"]["x"] == pytest.approx([0.6, -0.8], rel=1e-15 if size > 1e-307 else 1e-3)
+    assert told["notes"] == []
+
+
+def test_norms_of_rows_have_each_its_own_size() -> None:
+    rows = [[3e-200, 4e-200], [0, 0], [3, 4], [3e200, -4e200]]
+    told = ask("norm(x, axis=1)", inputs={"x": rows}, v=[1, 1, 1, 1])
+
+    assert told["value"] == pytest.approx([5e-200, 0, 5, 5e200], rel=1e-15)
+    assert np.array(told["gradients"]["x"]) == pytest.approx(
+        np.array([[0.6, 0.8], [0, 0], [0.6, 0.8], [0.6, -0.8]]), rel=1e-15
+    )
+    assert kinks_told(told) == [
+        "norm(x, axis=1) has no derivative at [1]: where the norm is 0 the gradient is taken as 0"
+    ]
+
+
+def test_norm_beyond_all_numbers_is_infinite_and_has_a_direction() -> None:
+    told = ask("norm(x)", inputs={"x": [1.5e308, 1.5e308]})
+
+    assert told["value"] is None
+    assert told["gradients"]["x"] == pytest.approx([0.5**0.5] * 2, rel=1e-15)
+    assert [each["message"] for each in told["notes"]] == ["norm(x) is ∞"]
+
+
+def test_second_derivatives_of_large_norms_are_scaled_ones() -> None:
+    usual, large = (ask("norm(x)", inputs={"x": [3 * size, 4 * size]}, hessian=True) for size in (1, 2.0**600))
+
+    assert np.array(large["hessian"]["x"]["x"]) * 2.0**600 == pytest.approx(np.array(usual["hessian"]["x"]["x"]))
+
+
 def test_mean_of_ones_is_one() -> None:
     assert ask("mean(x)", inputs={"x": [1] * 49})["value"] == 1.0
 
