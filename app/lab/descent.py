@@ -64,6 +64,8 @@ PROBLEMS = {
         "Iris by a network", "4 → 16 → 3, ReLU between, softmax, cross-entropy over all 150 flowers, standardised"
     ),
 }
+# A state that is a mean of squares: a root is taken of it.
+SQUARES = "squares"
 OPTIMISERS = {
     "sgd": OptimiserFacts("Gradient descent", "w ← w − η (g + λ w)", {"learning_rate": 0.1, "weight_decay": 0}),
     "momentum": OptimiserFacts(
@@ -82,14 +84,14 @@ OPTIMISERS = {
         "RMSProp",
         "s ← ρ s + (1 − ρ) g²; w ← w − η g / (√s + ε), with λ w in g",
         {"learning_rate": 0.01, "weight_decay": 0, "decay": 0.99, "epsilon": 1e-8},
-        ("squares",),
+        (SQUARES,),
     ),
     "adam": OptimiserFacts(
         "Adam",
         "m ← β₁ m + (1 − β₁) g; s ← β₂ s + (1 − β₂) g²; w ← w − η m̂ / (√ŝ + ε), "
         "m̂ = m / (1 − β₁ᵗ), ŝ = s / (1 − β₂ᵗ), with λ w in g",
         {"learning_rate": 0.05, "weight_decay": 0, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8},
-        ("mean", "squares"),
+        ("mean", SQUARES),
     ),
 }
 

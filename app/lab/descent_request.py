@@ -14,6 +14,7 @@ from app.errors import InvalidRequest, NotFound
 from app.lab.descent import (
     OPTIMISERS,
     PROBLEMS,
+    SQUARES,
     Floats,
     Graphs,
     OptimiserFacts,
@@ -174,7 +175,10 @@ def _state(value: Any, facts: OptimiserFacts, optimiser: str, problem: Problem) 
         allowed = ", ".join(facts.state) or "nothing"
         got = f"has {', '.join(map(quoted, list(value)[:3]))}" if isinstance(value, dict) else f"is {quoted(value)}"
         raise InvalidRequest(f"state {got}; allowed for the optimiser {optimiser!r} is {allowed}")
-    return {name: _finite(value[name], f"state: {name}", (problem.size,)) for name in facts.state}
+    state = {name: _finite(value[name], f"state: {name}", (problem.size,)) for name in facts.state}
+    if (squares := state.get(SQUARES, np.zeros(0)))[squares < 0].size:
+        raise InvalidRequest(f"state: {SQUARES} has {squares.min():g} in it; allowed are numbers from 0 on")
+    return state
 
 
 def _finite(value: Any, name: str, shape: tuple[int, ...]) -> Floats:

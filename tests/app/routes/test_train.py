@@ -135,6 +135,14 @@ def test_lessons_list_what_can_be_sent(client: TestClient) -> None:
             {"optimiser": "momentum", "state": {"velocity": [0]}},
             "state: velocity has the shape [1]; allowed is [2]",
         ),
+        (
+            {"optimiser": "adam", "state": {"mean": [-1, 0], "squares": [0, -2.5]}},
+            "state: squares has -2.5 in it; allowed are numbers from 0 on",
+        ),
+        (
+            {"optimiser": "rmsprop", "state": {"squares": [-1e-300, 0]}},
+            "state: squares has -1e-300 in it; allowed are numbers from 0 on",
+        ),
         ({"steps_so_far": -1}, "steps_so_far is -1; allowed is a whole number of 0 to 1000000000"),
         ({"tell_weights": 0}, "tell_weights is 0; allowed is true or false"),
         ({"epochs": 1}, 'the body has a member "epochs" that is not read here'),
