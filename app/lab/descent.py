@@ -102,6 +102,11 @@ class Problem:
     shapes: Mapping[str, tuple[int, ...]]  # of the weights, by name
     outputs: list[str]
 
+    @property
+    def told(self) -> list[str]:
+        """The outputs without the gradients."""
+        return [name for name in self.outputs if not name.startswith(GRADIENT)]
+
     @cached_property
     def size(self) -> int:
         return sum(int(np.prod(shape)) for shape in self.shapes.values())
@@ -119,6 +124,11 @@ class Graphs:
         session = self._session(name)
         shapes = {node.name: tuple(node.shape) for node in session.get_inputs()}
         return Problem(session.run, shapes, [node.name for node in session.get_outputs()])
+
+    def forward(self, name: str) -> Run:
+        """A problem without its gradients."""
+        run: Run = self._session(f"forward_{name}").run
+        return run
 
     def optimiser(self, name: str) -> Run:
         run: Run = self._session(f"by_{name}").run

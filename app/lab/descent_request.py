@@ -30,7 +30,8 @@ MOST_BYTES = 200_000  # who reads the body sees to it
 MOST_STEPS, MOST_STEPS_SO_FAR, MOST_SEED = 300, 10**9, 2**32 - 1
 # Numbers of weights, told after each step; of more only the last are told.
 MOST_TOLD = 20_000
-STEP_SECONDS = 1.5e-4
+# As measured; and measuring what gradients cost takes as long as so many steps.
+STEP_SECONDS, MEASURED = 1.5e-4, 60
 # More than 0, and at most: by setting. Others are from 0 to below 1.
 LARGEST = {"learning_rate": 10.0, "epsilon": 1.0}
 
@@ -81,6 +82,9 @@ class DescentRequest(TypedDict):
             ),
         ]
     ]
+    measure: NotRequired[
+        Annotated[bool, Field(description="Also what the gradients cost, beside the loss alone.", default=False)]
+    ]
 
 
 @dataclass(frozen=True)
@@ -94,6 +98,7 @@ class Asked:
     start: Position
     steps: int
     tell_weights: bool
+    measure: bool = False
 
     @property
     def facts(self) -> OptimiserFacts:
@@ -102,7 +107,7 @@ class Asked:
     @property
     def seconds(self) -> float:
         """As is to be expected, roughly."""
-        return (self.steps + 1) * STEP_SECONDS
+        return (self.steps + 1 + MEASURED * self.measure) * STEP_SECONDS
 
 
 def require_problem(name: str) -> None:
@@ -128,7 +133,9 @@ def read_descent(name: str, body: bytes, graphs: Graphs) -> Asked:
     )
     fits = (steps + 1) * problem.size <= MOST_TOLD
     tell_weights = truth(document, "tell_weights", True) and fits
-    return Asked(name, problem, optimiser, _settings(document, name, optimiser), start, steps, tell_weights)
+    settings = _settings(document, name, optimiser)
+    measure = truth(document, "measure", False)
+    return Asked(name, problem, optimiser, settings, start, steps, tell_weights, measure)
 
 
 def _first(name: str, problem: Problem, seed: int) -> dict[str, Floats]:
