@@ -1,18 +1,19 @@
 """What an artifact says about itself: the card and the golden rows, kept in the ONNX file's own metadata; so does a
 demo of the lab.
 
-The only module that both halves share. It knows neither onnxruntime nor torch; metadata comes and goes as text.
+Both halves share it. It knows neither onnxruntime nor torch; metadata comes and goes as text.
 """
 
 import base64
 import json
+import re
 from collections.abc import Mapping
 from functools import cached_property
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 CARD_KEY = "percept.card"
 GOLDEN_KEY = "percept.golden"
@@ -63,6 +64,12 @@ class Feature(Frozen):
     choices: int | None = Field(
         default=None, gt=0, description="If the value is one of so many whole numbers, from 0 on."
     )
+    usual: list[Annotated[float, Field(allow_inf_nan=False)]] = Field(
+        default=[],
+        max_length=64,
+        description="What it is replaced by, to see what it contributes: its mean over the training data; where the "
+        "data have a few values alone, each of them. Of `choices` it need not be said.",
+    )
 
 
 class RowsInput(Frozen):
@@ -78,6 +85,22 @@ class TextInput(Frozen):
     kind: Literal["text"] = "text"
     language: str
     example: str
+    word: str | None = Field(
+        default=None,
+        description="The regular expression of a word as the graph has it, once A to Z are small letters; null if the "
+        "graph does something else, or the card does not say.",
+    )
+
+    @field_validator("word")
+    @classmethod
+    def _is_a_pattern(cls, word: str | None) -> str | None:
+        try:
+            empty = word is not None and re.fullmatch(word, "") is not None
+        except re.error as error:
+            raise ValueError(f"{word!r} is no regular expression: {error}") from None
+        if empty:
+            raise ValueError(f"{word!r} finds words without a letter")
+        return word
 
 
 Input = ImageInput | RowsInput | TextInput

@@ -9,7 +9,7 @@ import orjson
 
 from app.computation import GoOn, Work
 from app.errors import InvalidRequest
-from app.images import reduced
+from app.ink import reduced
 from app.lab.convolution_answer import Stages, shades, stages, told
 from app.lab.convolution_request import MOST_SIDE, Asked, Layer, read_convolution, read_layer
 from app.pictures import Opened, decode_picture, open_pictures, undecoded_pixels

@@ -22,6 +22,8 @@ LAYER_SECONDS, NUMBER_SECONDS, LAYERS_SECONDS = 25e-6, 3e-9, 0.002
 DRAWN_SECONDS, TOLD_SECONDS = 1e-7, 1e-7
 # A patch laid over a picture, and its part of the map, beside the run.
 PATCH_SECONDS = 6e-6
+# Of each character of a text, to find its words and their places.
+CHARACTER_SECONDS = 1e-7
 # A pass forwards and backwards, in runs of the model.
 RUNS_FOR_GRADIENT = 4.5
 # A session that is not open yet, its first run, and each byte of its file.
@@ -34,7 +36,9 @@ def answering(model: Model, weight: float) -> float:
     return expected if expected < math.inf else UNMEASURED_SECONDS
 
 
-def looking(model: Model, insides: Insides, layer: str | None, pictures: bool, rows: int, weight: float) -> float:
+def looking(
+    model: Model, insides: Insides, layer: str | None, pictures: bool, numbers: bool, rows: int, weight: float
+) -> float:
     """At all layers, or at one."""
     seconds = RUNS_FOR_LAYERS * answering(model, weight)
     table = insides.known_table(model)
@@ -44,16 +48,21 @@ def looking(model: Model, insides: Insides, layer: str | None, pictures: bool, r
     seconds += len(sizes) * LAYER_SECONDS + sum(sizes) * NUMBER_SECONDS
     if pictures or layer is not None:
         seconds += min(MOST_PIXELS_TOGETHER, sum(min(size, MOST_PIXELS) for size in sizes)) * DRAWN_SECONDS
-    if layer is not None:
-        seconds += sum(size for size in sizes if size <= MOST_NUMBERS) * TOLD_SECONDS
-        if numbers_of(table.layers, rows, weight) > MOST_NUMBERS_TOGETHER:
-            seconds += opening(model, 1)
+    if (numbers or layer is not None) and sum(sizes) <= MOST_NUMBERS:
+        seconds += sum(sizes) * TOLD_SECONDS
+    if layer is not None and numbers_of(table.layers, rows, weight) > MOST_NUMBERS_TOGETHER:
+        seconds += opening(model, 1)
     return seconds
 
 
 def covering(model: Model, pictures: int, positions: int) -> float:
     """`pictures` are those that a patch changes, of so many positions."""
     return answering(model, 1 + pictures) + positions * PATCH_SECONDS
+
+
+def covering_tensors(model: Model, weight: float, together: int) -> float:
+    """One covered tensor of so many rows' weight, where so many run at once."""
+    return answering(model, together * weight) / together + PATCH_SECONDS
 
 
 def differentiating(model: Model) -> float:

@@ -4,7 +4,7 @@ checked against what the model takes, and what answering it will cost. Knows mod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +15,18 @@ from app.errors import BadRequest, ContentTooLarge, InvalidRequest, UnsupportedM
 from app.images import Code
 from app.inside import Insides, rows_in
 from app.model import Model
-from app.occlusion import Patches, changing, patches_of
+from app.occlusion import MOST_POSITIONS, Patches, changing, patches_of, patches_within
 from app.open_inference import read_request
-from app.perturbation import deciding, words_of
+from app.perturbation import (
+    MOST_WORDS,
+    deciding,
+    deciding_without_card,
+    most_words,
+    picture_in,
+    replacements_of,
+    together,
+    words_of,
+)
 from app.pictures import Opened, fit_pictures, open_pictures, stack, undecoded_pixels
 from app.rows import quoted, read_batch, require_few_and_short, what_it_takes
 from app.service import PIXEL_SECONDS
@@ -30,8 +39,15 @@ Inputs = Mapping[str, Array]  # of a graph, by name
 TENSORS = 'tensors: send JSON, {"inputs": […]}, as under /v2'
 # Of tensors; a row or text of a model with a card is explained alone.
 MOST_ROWS = 64
+# The patches of a tensor may take so long together: of a model without a card nobody knows how large it is.
+MOST_COVERING_SECONDS = 0.5
 # Of more layers, or labels, no names are told in an error; and a class has no more digits.
 MOST_NAMED, MOST_DIGITS = 40, 9
+
+
+# What can be drawn alone beside a layer: what the model saw, and the maps of the methods.
+ByGradient = Literal["gradient", "gradient_times_input", "smoothgrad", "integrated_gradients"]
+Picture = Literal["input", ByGradient, "occlusion"]
 
 
 @dataclass(frozen=True)
@@ -42,6 +58,8 @@ class Wishes:
     label: str | None = None  # of the class that is explained, or its index; None is the answered one
     layer: str | None = None  # only this one, with its numbers and its picture
     pictures: bool = False  # of all layers
+    picture: Picture | None = None  # to be drawn alone
+    numbers: bool = False  # of all layers
     gradients: bool = True
     occlusion: bool = True
     patch: int | None = None
@@ -74,20 +92,75 @@ def body_of(model: Model, upload: Upload) -> bytes:
 
 def read_explanation(body: bytes, model: Model, insides: Insides, wishes: Wishes, settings: Settings) -> Asked:
     """A small picture is fitted, too; at a large one it only looks, and it is decoded where there is time."""
-    index = None if wishes.label is None else class_index(model, wishes.label)
-    if model.card is not None and isinstance(model.card.input, ImageInput):
+    if model.card is None:
+        return _read_tensors(body, model, insides, wishes, settings)
+    index = None if wishes.label is None else class_index(model, model.card, wishes.label)
+    if isinstance(model.card.input, ImageInput):
         return _picture(body, model, model.card.input, insides, wishes, index, settings.max_pixels)
-    inputs = _tensors(body, model) if model.card is None else _batch(body, model.card)
+    inputs = _batch(body, model.card)
     require_few_and_short(inputs, settings.max_rows, settings.max_characters)
     weight = model.profile.weight(inputs)
-    seconds = _base(model, insides, wishes, rows_in(model, inputs), weight)
-    if model.card is not None:
-        seconds += cost.answering(model, weight)
-    if model.card is not None and wishes.occlusion:
+    seconds = _base(model, insides, wishes, rows_in(model, inputs), weight) + cost.answering(model, weight)
+    if wishes.occlusion:
         [[one]] = inputs.values()
-        parts = len(words_of(one) if isinstance(one, str) else one)
-        seconds += cost.answering(model, (1 + parts) * weight)
+        seconds += cost.answering(model, (1 + _parts(model, one)) * weight)
+        seconds += len(one) * cost.CHARACTER_SECONDS if isinstance(one, str) else 0
     return Asked(model, wishes, inputs, (), index, None, seconds)
+
+
+def _read_tensors(body: bytes, model: Model, insides: Insides, wishes: Wishes, settings: Settings) -> Asked:
+    """For a model without a card, whose patches cover a tensor that may be a picture."""
+    inputs = _tensors(body, model)
+    require_few_and_short(inputs, settings.max_rows, settings.max_characters)
+    picture = picture_in(inputs) if deciding_without_card(model) else None
+    index = None if wishes.label is None else _index_without_card(model, wishes.label, picture)
+    weight, patches = model.profile.weight(inputs), None
+    seconds = _base(model, insides, wishes, rows_in(model, inputs), weight)
+    if picture is not None and wishes.occlusion:
+        one = cost.covering_tensors(model, weight, together(model, picture))
+        patches = _affordable(model, picture, wishes, int(MOST_COVERING_SECONDS / one))
+        seconds += (2 + patches.count) * one if patches else 0
+    return Asked(model, wishes, inputs, (), index, patches, seconds)
+
+
+def _affordable(model: Model, picture: Array, wishes: Wishes, most: int) -> Patches | None:
+    """Patches of which no more than `most` are tried; None if there are none so few. Raises InvalidRequest if the
+    caller's own are more."""
+    height, width = picture.shape[-2:]
+    if wishes.patch is None and wishes.stride is None:
+        return patches_within(height, width, wishes.fill, most)
+    patches = patches_of(height, width, wishes.patch, wishes.stride, wishes.fill)
+    if patches.count > most:
+        raise InvalidRequest(
+            f"a patch of {patches.side} with a stride of {patches.stride} has {patches.count:,} positions; of model "
+            f"{model.name!r} at most {min(most, MOST_POSITIONS):,} are tried, by the time that it takes: take a larger "
+            "stride, a larger patch, or ?occlusion=false"
+        )
+    return patches
+
+
+def _index_without_card(model: Model, label: str, picture: Array | None) -> int:
+    """Raises InvalidRequest."""
+    watched = deciding_without_card(model)
+    if watched is None or picture is None:
+        raise InvalidRequest(f"class is {quoted(label)}; model {model.name!r} has no card, so no classes are known")
+    classes = model.signature.outputs[watched.output].shape[1]
+    if (index := _as_index(label, classes)) is None:
+        raise InvalidRequest(f"class is {quoted(label)}; allowed is 0 to {classes - 1}, a place in {watched.output!r}")
+    return index
+
+
+def _as_index(label: str, classes: int) -> int | None:
+    is_one = label.isascii() and label.isdecimal() and len(label) <= MOST_DIGITS and int(label) < classes
+    return int(label) if is_one else None
+
+
+def _parts(model: Model, one: Any) -> int:
+    """How many rows or texts are asked for; of a long text as many as there may be, since counting takes time."""
+    if not isinstance(one, str):
+        return sum(len(replacement.values) for replacement in replacements_of(model, one))
+    most = most_words(one)
+    return most if most < MOST_WORDS else len(words_of(model, one))
 
 
 def _picture(
@@ -103,7 +176,7 @@ def _picture(
     seconds = _base(model, insides, wishes, 1, 1) + cost.answering(model, 1)
     if isinstance(read, np.ndarray):
         [picture] = fit_pictures([read], contract)
-        read, noticed = {INPUT_NAMES["image"]: stack([picture])}, picture.warnings
+        read, noticed = {INPUT_NAMES["image"]: stack([picture.pixels])}, picture.warnings
         changed = int(changing(picture.pixels, patches).sum()) if patches else 0
     else:
         seconds += undecoded_pixels([read]) * PIXEL_SECONDS
@@ -117,26 +190,27 @@ def _picture(
 
 
 def _base(model: Model, insides: Insides, wishes: Wishes, rows: int, weight: float) -> float:
-    """What every explanation takes: its layers, and opening what nobody has opened yet."""
-    seconds = cost.looking(model, insides, wishes.layer, wishes.pictures, rows, weight)
+    """What every explanation takes: its layers, and opening what nobody has opened yet. One that is drawn alone needs
+    no layers."""
+    if wishes.picture is not None:
+        return cost.BASE_SECONDS
+    seconds = cost.looking(model, insides, wishes.layer, wishes.pictures, wishes.numbers, rows, weight)
     return cost.BASE_SECONDS + seconds + cost.opening(model, insides.announce(model))
 
 
-def class_index(model: Model, label: str) -> int:
+def class_index(model: Model, card: Card, label: str) -> int:
     """Of a label of the card, or of a whole number that is none. Raises InvalidRequest with what is allowed."""
-    if model.card is None:
-        raise InvalidRequest(f"class is {quoted(label)}; model {model.name!r} has no card, so no classes are known")
     watched = deciding(model)
-    if watched is None or not watched.by_class:
+    if watched is None or not watched.knows_classes:
         has = f"one number, {watched.output}, for all of them" if watched else "no number for any"
         raise InvalidRequest(
             f"class is {quoted(label)}; model {model.name!r} has {has}: leave class out, its answer is explained"
         )
-    labels = model.card.labels
+    labels = card.labels
     if label in labels:
         return labels.index(label)
-    if label.isascii() and label.isdecimal() and len(label) <= MOST_DIGITS and int(label) < len(labels):
-        return int(label)
+    if (index := _as_index(label, len(labels))) is not None:
+        return index
     names = ", ".join(labels[:MOST_NAMED]) + (", …" if len(labels) > MOST_NAMED else "")
     raise InvalidRequest(f"class is {quoted(label)}; allowed is 0 to {len(labels) - 1}, or a label: {names}")
 

@@ -15,9 +15,9 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from app.errors import ArtifactRejected
-from app.images import Gray
 from app.kept import Kept
 from app.model import Model
+from app.morphology import Gray
 from app.png import address
 from app.runtime import CPU, open_session
 

@@ -1,13 +1,12 @@
 """Encoded bytes → the uint8 array that a card asks for, and warnings. Pure: knows no model, no HTTP, no settings.
 
-Three steps. `open_limited` looks at the header, `decode` makes any picture a grayscale array, `fit` gives it the
-polarity and geometry of the contract.
+Three steps. `open_limited` looks at the header, `decode` makes any picture a grayscale array, `fit` gives what is drawn
+on it the polarity and geometry of the contract, and `fit_all` each object on it.
 """
 
 import io
 from dataclasses import dataclass
-from functools import cache
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,22 +14,33 @@ from PIL import Image, ImageOps, PngImagePlugin
 
 from app.card import ImageInput
 from app.errors import ContentTooLarge, InvalidRequest
+from app.geometry import centred, has_geometry, scaled, thickened
+from app.ink import (
+    BLANK_CONTRAST,
+    INK_FLOOR,
+    PHOTO_PERCENTILES,
+    Box,
+    Ink,
+    around,
+    border,
+    find_ink,
+    ink_beside_border,
+    inked,
+    placed,
+)
+from app.morphology import Gray
+from app.objects import Object, Objects, find_objects
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 FORMATS_IN_WORDS = "PNG, JPEG, WebP, GIF, BMP, TIFF"
 # Larger pictures are reduced to this side first: many times what a model takes, and cheap to analyse.
 WORKING_SIDE = 512
-# Less contrast than this between background and ink, of 255, is a blank sheet.
-BLANK_CONTRAST = 24
-# Ink weaker than this share of the strongest is shadow or paper.
-INK_FLOOR = 0.25
-# A border that has one value in this share of its pixels is a drawn background, not a photographed one.
-CLEAN_SHARE = 0.25
-PHOTO_PERCENTILES = (0.1, 99.9)
+# Colours of which the gray levels show nothing count from this contrast on: one colour alone has more noise than all.
+COLOUR_CONTRAST = 2 * BLANK_CONTRAST
 # Ink whose middle is further than this share of the side from the picture's middle is off centre.
 OFF_CENTRE = 0.2
-# Half a pixel is what centring by whole pixels leaves, and a little is for rounding.
-CENTRED = 0.55
+# An object of fewer pixels than this times the box is looked at again, where the picture has more.
+ENOUGH_PIXELS = 3
 # The full scales of 1, 8, 10, 12, 14 and 16 bits; 1 is that of floating-point pictures too.
 FULL_SCALES = (1, 255, 1_023, 4_095, 16_383, 65_535)
 
@@ -40,12 +50,12 @@ MAX_TEXT_BYTES = 262_144
 # A progressive JPEG has about ten scans; each costs a pass over the whole picture, in bytes next to nothing.
 MAX_JPEG_SCANS = 100
 START_OF_SCAN = b"\xff\xda"
+# EXIF's tag, and those of its values that exchange rows and columns.
+ORIENTATION, ON_ITS_SIDE = 0x0112, (5, 6, 7, 8)
 # Opaque pixels that fill this share of their bounding box are a picture with a margin, not strokes on nothing.
 OPAQUE_SHARE = 0.8
 
-Code = Literal["inverted", "blank", "off_centre"]
-Gray = NDArray[np.uint8]  # [H, W]
-Level = TypeVar("Level", bound=np.generic)
+Code = Literal["inverted", "blank", "off_centre", "several_objects"]
 
 
 @dataclass(frozen=True)
@@ -54,6 +64,23 @@ class Picture:
 
     pixels: Gray
     warnings: tuple[Code, ...] = ()
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One object of a picture, as the model will see it."""
+
+    pixels: Gray
+    box: Box  # in the picture as it was uploaded, upright
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """What is on a picture, as one of several things that a model is asked about."""
+
+    picture: Picture  # what it is taken to be of
+    objects: tuple[Seen, ...]  # in the order of reading; none on a blank one
+    best: int  # the object that the picture is taken to be of
 
 
 def open_limited(data: bytes, max_pixels: int) -> Image.Image:
@@ -92,20 +119,58 @@ def decode(image: Image.Image) -> Gray:
         raise InvalidRequest(f"is damaged or truncated: {error}") from error
 
 
+def upright_size(image: Image.Image) -> tuple[int, int]:
+    """Rows and columns, turned as its EXIF says. Asked before it is decoded, which may make it smaller."""
+    columns, rows = image.size
+    return (columns, rows) if image.getexif().get(ORIENTATION, 1) in ON_ITS_SIDE else (rows, columns)
+
+
 def _grayscale(image: Image.Image) -> Gray:
+    file, mode = getattr(image, "fp", None), image.mode
+    gray = _levels(upright := _upright(image, "L" if mode in ("L", "RGB", "YCbCr") else mode))
+    if mode in ("L", "LA", "1") or _contrast(gray) >= BLANK_CONTRAST:
+        return gray
+    if upright.mode == "L" and file is not None:  # a JPEG, of which no colours were decoded
+        upright = _upright(Image.open(file, formats=FORMATS), mode)
+    channels = [_levels(channel) for channel in _channels(upright)]
+    best = max(channels, key=_contrast, default=gray)
+    return best if _contrast(best) >= COLOUR_CONTRAST else gray
+
+
+def _upright(image: Image.Image, mode: str) -> Image.Image:
+    """Decoded, of at most WORKING_SIDE, as L, LA, RGB, RGBA or with numbers of another scale."""
     # A JPEG is decoded at the smallest of its sizes (1/1, 1/2, 1/4, 1/8) that still has the working side.
-    image.draft("L" if image.mode in ("L", "RGB", "YCbCr") else image.mode, (WORKING_SIDE, WORKING_SIDE))
+    image.draft(mode, (WORKING_SIDE, WORKING_SIDE))
     image.load()
     image = ImageOps.exif_transpose(image)
-    factor = -(-max(image.size) // WORKING_SIDE)
     if image.mode == "F" or image.mode.startswith("I"):
-        return _eight_bits(_block_means(np.asarray(image), factor))
+        return image
     image = _plain_mode(image)
-    if factor > 1:
-        image = image.reduce(factor)
-    if image.mode in ("LA", "RGBA"):
-        return _over_background(np.asarray(image.convert("LA")))
-    return np.asarray(image.convert("L"))
+    factor = -(-max(image.size) // WORKING_SIDE)
+    return image.reduce(factor) if factor > 1 else image
+
+
+def _levels(upright: Image.Image) -> Gray:
+    if upright.mode == "F" or upright.mode.startswith("I"):
+        return _eight_bits(_block_means(np.asarray(upright), -(-max(upright.size) // WORKING_SIDE)))
+    if upright.mode in ("LA", "RGBA"):
+        return _over_background(np.asarray(upright.convert("LA")))
+    return np.asarray(upright.convert("L"))
+
+
+def _channels(upright: Image.Image) -> list[Image.Image]:
+    """Red, green and blue, each with what is transparent."""
+    if upright.mode == "RGBA":
+        *colours, alpha = upright.split()
+        return [Image.merge("LA", (colour, alpha)) for colour in colours]
+    return list(upright.split()) if upright.mode == "RGB" else []
+
+
+def _contrast(gray: Gray) -> int:
+    """Between the darkest and the lightest of which there is more than dirt."""
+    counts = np.cumsum(Image.fromarray(gray).histogram())
+    darkest, lightest = np.searchsorted(counts, np.array(PHOTO_PERCENTILES) / 100 * counts[-1])
+    return int(lightest - darkest)
 
 
 def _plain_mode(image: Image.Image) -> Image.Image:
@@ -147,23 +212,13 @@ def _background_under(gray: NDArray[np.float32], alpha: NDArray[np.float32]) -> 
     """Strokes on nothing get white under dark ink and black under light ink, so that the ink stays visible; a picture
     of its own with a transparent margin gets the level of its own border."""
     opaque = alpha > 127
-    top, bottom, left, right = _bounds(opaque)
+    top, bottom, left, right = inked(opaque, 0)
     inside, shown = gray[top:bottom, left:right], opaque[top:bottom, left:right]
     if shown.any() and shown.mean() >= OPAQUE_SHARE and np.ptp(inside[shown]) >= BLANK_CONTRAST:
-        return float(np.median(_border(inside)))
+        return float(np.median(border(inside)))
     weight = float(alpha.sum())
     ink = float((gray * alpha).sum()) / weight if weight else 0.0
     return 255.0 if ink < 128 else 0.0
-
-
-def reduced(gray: Gray, side: int) -> Gray:
-    """At most `side` on the longer side, by means over areas; the aspect stays."""
-    height, width = gray.shape
-    scale = side / max(height, width)
-    if scale >= 1:
-        return gray
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    return np.asarray(Image.fromarray(gray).resize(size, Image.Resampling.BOX))
 
 
 def fit(gray: Gray, contract: ImageInput) -> Picture:
@@ -171,132 +226,74 @@ def fit(gray: Gray, contract: ImageInput) -> Picture:
     unchanged."""
     if has_geometry(gray, contract):
         return Picture(gray)
-    ink, inverted = _ink(gray)
-    warnings: list[Code] = ["inverted"] if inverted else []
-    if ink is None:
-        return Picture(np.zeros((contract.height, contract.width), np.uint8), ("blank",))
-    if _is_off_centre(ink):
-        warnings.append("off_centre")
-    strokes = _resize(_crop(ink), contract.box)
-    return Picture(_centre(strokes, contract), tuple(warnings))
-
-
-def has_geometry(gray: Gray, contract: ImageInput) -> bool:
-    """Whether a picture is already as the contract wants it, as those of MNIST and Fashion-MNIST are."""
-    if gray.shape != (contract.height, contract.width):
-        return False
-    if _border_zeros(gray) < CLEAN_SHARE * 2 * (contract.height + contract.width - 2):
-        return False
-    top, bottom, left, right = _inked(gray)
-    longer = max(bottom - top, right - left)
-    if not max(1, contract.box - 2) <= longer <= contract.box:
-        return False
     if contract.centre == "box":
-        return True
-    total, y, x = (gray.reshape(-1).astype(np.float32) @ _moments(*gray.shape)).tolist()
-    return bool(max(abs(y / total - contract.height / 2), abs(x / total - contract.width / 2)) <= CENTRED)
+        return _everything(gray, contract)
+    ink = find_ink(gray)
+    if ink is None:
+        return _blank(contract)
+    objects = find_objects(ink.levels, ink.floor)
+    best = objects.all[objects.best]
+    return Picture(_fitted(ink, best, contract), _noticed(ink, objects, gray.shape))
 
 
-def _inked(gray: Gray) -> tuple[int, int, int, int]:
-    """top, bottom, left, right of the pixels that are not 0, ends exclusive. Of bytes, since it is asked for every
-    picture: arrays of 28 cost more to call than to look at."""
-    height, width = gray.shape
-    size, by_rows, by_columns = gray.size, gray.tobytes(), gray.tobytes("F")
-    return (
-        (size - len(by_rows.lstrip(b"\0"))) // width,
-        -(-len(by_rows.rstrip(b"\0")) // width),
-        (size - len(by_columns.lstrip(b"\0"))) // height,
-        -(-len(by_columns.rstrip(b"\0")) // height),
+def fit_all(gray: Gray, contract: ImageInput, size: tuple[int, int] | None = None) -> Sheet:
+    """As `fit`, and each object. A picture that has the contract's geometry already is one. `size` is that of the
+    picture of which the gray levels are, in rows and columns: boxes are told in its pixels."""
+    size = size or (gray.shape[0], gray.shape[1])
+    if has_geometry(gray, contract):
+        return Sheet(Picture(gray), (Seen(gray, placed(inked(gray, 0), gray.shape, size)),), 0)
+    ink = find_ink(gray)
+    if ink is None:
+        return Sheet(_blank(contract), (), 0)
+    objects = find_objects(ink.levels, ink.floor)
+    seen = tuple(
+        Seen(_fitted(ink, each, contract), placed(ink.placed(each.box), gray.shape, size)) for each in objects.all
     )
+    picture = Picture(seen[objects.best].pixels, _noticed(ink, objects, gray.shape))
+    return Sheet(picture, seen, objects.best)
 
 
-@cache
-def _moments(height: int, width: int) -> NDArray[np.float32]:
-    """[height · width, 3]: pixels times this are their mass, and its moments by row and by column."""
-    rows, columns = np.indices((height, width), np.float32).reshape(2, -1)
-    return np.stack([np.ones_like(rows), rows, columns], axis=1)
+def _blank(contract: ImageInput) -> Picture:
+    return Picture(np.zeros((contract.height, contract.width), np.uint8), ("blank",))
 
 
-def _border_zeros(gray: Gray) -> int:
-    """How many pixels of the border are 0; counted in bytes, which takes a tenth of what arrays take."""
-    pixels, width = gray.tobytes(), gray.shape[1]
-    return (
-        pixels[:width].count(0)
-        + pixels[-width:].count(0)
-        + pixels[width:-width:width].count(0)
-        + pixels[2 * width - 1 : -width : width].count(0)
-    )
+def _fitted(ink: Ink, of: Object, contract: ImageInput) -> Gray:
+    strokes = ink.within(of.box, ENOUGH_PIXELS * contract.box)
+    if of.foreign is not None:
+        strokes = strokes * ~_enlarged(of.foreign, strokes.shape)
+    return centred(scaled(thickened(strokes, contract.box), contract.box), contract)
 
 
-def _ink(gray: Gray) -> tuple[NDArray[np.float32] | None, bool]:
-    """How far each pixel is from the background, on the side where the ink is: 0 to 255, stretched, without paper
-    and shadow. None for a blank picture. And whether the ink was darker than the background."""
-    border = _border(gray)
-    values, counts = np.unique(border, return_counts=True)
-    clean = counts.max() >= CLEAN_SHARE * len(border)
-    background = float(values[counts.argmax()] if clean else np.median(border))
-    # On a photograph single pixels are noise; on a drawing a thin stroke may be all the ink there is.
-    darkest, lightest = (float(level) for level in np.percentile(gray, (0, 100) if clean else PHOTO_PERCENTILES))
-    inverted = background - darkest > lightest - background
-    contrast = background - darkest if inverted else lightest - background
-    if contrast < BLANK_CONTRAST:
-        return None, False
-    distance = (background - gray if inverted else gray - background).astype(np.float32)
-    floor = 0.0 if clean else INK_FLOOR
-    stretched = (distance / contrast - floor) / (1 - floor)
-    return stretched.clip(0, 1) * 255, inverted
+def _enlarged(mask: NDArray[np.bool_], shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    if mask.shape == shape:
+        return mask
+    return np.asarray(Image.fromarray(mask).resize((shape[1], shape[0]), Image.Resampling.NEAREST))
 
 
-def _border(gray: NDArray[Level]) -> NDArray[Level]:
-    return np.concatenate([gray[0], gray[-1], gray[1:-1, 0], gray[1:-1, -1]])
+def _noticed(ink: Ink, objects: Objects, shape: tuple[int, ...]) -> tuple[Code, ...]:
+    codes: list[Code] = ["inverted"] if ink.inverted else []
+    if _is_off_centre(ink.placed(around([each.box for each in objects.all])), shape):
+        codes.append("off_centre")
+    if len(objects.all) > 1:
+        codes.append("several_objects")
+    return tuple(codes)
 
 
-def _bounds(mask: NDArray[np.bool_]) -> tuple[int, int, int, int]:
-    """top, bottom, left, right of the true pixels, ends exclusive; all 0 if there is none."""
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    if not len(rows):
-        return 0, 0, 0, 0
-    return int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
+def _is_off_centre(box: Box, shape: tuple[int, ...]) -> bool:
+    height, width = shape
+    vertical = abs((box.top + box.bottom) / 2 - height / 2) / height
+    horizontal = abs((box.left + box.right) / 2 - width / 2) / width
+    return max(vertical, horizontal) > OFF_CENTRE
 
 
-def _crop(ink: NDArray[np.float32]) -> NDArray[np.float32]:
-    top, bottom, left, right = _bounds(ink > INK_FLOOR * 255)
-    return ink[top:bottom, left:right]
-
-
-def _is_off_centre(ink: NDArray[np.float32]) -> bool:
-    top, bottom, left, right = _bounds(ink > INK_FLOOR * 255)
-    height, width = ink.shape
-    vertical = abs((top + bottom) / 2 - height / 2) / height
-    horizontal = abs((left + right) / 2 - width / 2) / width
-    return bool(max(vertical, horizontal) > OFF_CENTRE)
-
-
-def _resize(ink: NDArray[np.float32], box: int) -> Gray:
-    """The longer side becomes `box`, the aspect stays; the strongest ink is 255 again."""
-    height, width = ink.shape
-    scale = box / max(height, width)
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    resized = np.asarray(Image.fromarray(ink).resize(size, Image.Resampling.BICUBIC)).clip(0, 255)
-    return np.rint(resized * (255 / max(float(resized.max()), 1.0))).astype(np.uint8)
-
-
-def _centre(strokes: Gray, contract: ImageInput) -> Gray:
-    """On a background of 0, as far to the middle as whole pixels and the edges allow."""
-    height, width = strokes.shape
-    y, x = _centre_of_mass(strokes) if contract.centre == "mass" else (height / 2, width / 2)
-    top = int(np.clip(np.rint(contract.height / 2 - y), 0, contract.height - height))
-    left = int(np.clip(np.rint(contract.width / 2 - x), 0, contract.width - width))
-    canvas = np.zeros((contract.height, contract.width), np.uint8)
-    canvas[top : top + height, left : left + width] = strokes
-    return canvas
-
-
-def _centre_of_mass(gray: Gray) -> tuple[float, float]:
-    """Row and column, counted from the first pixel's index 0, which is how MNIST was centred on (14, 14)."""
-    mass = gray.astype(np.float64)
-    total = mass.sum()
-    return (
-        float(mass.sum(1) @ np.arange(gray.shape[0]) / total),
-        float(mass.sum(0) @ np.arange(gray.shape[1]) / total),
-    )
+def _everything(gray: Gray, contract: ImageInput) -> Picture:
+    """Of a contract that centres the box: what is on the picture may fill it."""
+    ink, inverted = ink_beside_border(gray)
+    if ink is None:
+        return _blank(contract)
+    box = inked(ink, INK_FLOOR * 255)
+    codes: list[Code] = ["inverted"] if inverted else []
+    if _is_off_centre(box, gray.shape):
+        codes.append("off_centre")
+    strokes = scaled(ink[box.top : box.bottom, box.left : box.right], contract.box, gap=None)
+    return Picture(centred(strokes, contract), tuple(codes))

@@ -42,7 +42,11 @@ class LayerSeen(TypedDict):
     ]
     numbers: NotRequired[
         Annotated[
-            Any, Field(description=f"Of the layer that was asked for, nested; null if they are over {MOST_NUMBERS:,}.")
+            Any,
+            Field(
+                description="Of the layer that was asked for, or of all, nested; null if one layer's are over "
+                f"{MOST_NUMBERS:,}."
+            ),
         ]
     ]
 

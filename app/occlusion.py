@@ -4,8 +4,9 @@ After Zeiler and Fergus, "Visualizing and Understanding Convolutional Networks" 
 out; knows no model.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,8 @@ MOST_POSITIONS = 400
 # As many patches beside each other, overlapping by half, as a side has if nothing is asked for.
 PATCHES = 7
 
-Pixels = NDArray[np.uint8]  # [H, W]
+Pixels = NDArray[Any]  # [H, W] of gray levels, or of any numbers, with or without channels before: [C, H, W]
+Place = tuple[slice, slice]  # rows and columns
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class Patches:
     def count(self) -> int:
         return len(self.tops) * len(self.lefts)
 
-    def positions(self) -> Iterator[tuple[slice, slice]]:
+    def positions(self) -> Iterator[Place]:
         for top in self.tops:
             for left in self.lefts:
                 yield slice(top, top + self.side), slice(left, left + self.side)
@@ -66,6 +68,18 @@ def patches_of(height: int, width: int, side: int | None, stride: int | None, fi
     return patches
 
 
+def patches_within(height: int, width: int, fill: int, most: int) -> Patches | None:
+    """The finest of what may be chosen by the picture's size that has no more positions: larger patches, then such as
+    do not overlap. None if not even these are so few."""
+    shorter = min(height, width)
+    for side, stride in ((shorter // PATCHES, None), *((shorter // parts, shorter // parts) for parts in (7, 4, 2))):
+        if side >= 1:
+            patches = Patches(height, width, side, max(1, side // 2) if stride is None else stride, fill)
+            if patches.count <= min(most, MOST_POSITIONS):
+                return patches
+    return None
+
+
 def _starts(length: int, side: int, stride: int) -> list[int]:
     """The last one ends where the picture does, whatever the stride."""
     last = length - side
@@ -73,17 +87,24 @@ def _starts(length: int, side: int, stride: int) -> list[int]:
 
 
 def occluded(pixels: Pixels, patches: Patches) -> Pixels:
-    """[positions, H, W]: the picture with one patch covered, in the order of the positions, row by row."""
-    covered = np.repeat(pixels[np.newaxis], patches.count, axis=0)
-    for picture, (rows, columns) in zip(covered, patches.positions(), strict=True):
-        picture[rows, columns] = patches.fill
-    return covered
+    """[positions, …, H, W]: the picture with one patch covered, in the order of the positions, row by row."""
+    return covered(pixels, list(patches.positions()), patches.fill)
+
+
+def covered(pixels: Pixels, places: Sequence[Place | None], fill: int) -> Pixels:
+    """[places, …, H, W]: with one place covered each, or with nothing."""
+    pictures = np.repeat(pixels[np.newaxis], len(places), axis=0)
+    for picture, place in zip(pictures, places, strict=True):
+        if place is not None:
+            picture[..., place[0], place[1]] = fill
+    return pictures
 
 
 def changing(pixels: Pixels, patches: Patches) -> NDArray[np.bool_]:
     """[positions]: whether the patch there covers anything that is not as it is already."""
     other = np.zeros((patches.height + 1, patches.width + 1), np.int64)
-    other[1:, 1:] = (pixels != patches.fill).cumsum(0).cumsum(1)
+    differs = (pixels != patches.fill).reshape(-1, patches.height, patches.width).any(0)
+    other[1:, 1:] = differs.cumsum(0).cumsum(1)
     tops, lefts = np.array(patches.tops)[:, np.newaxis], np.array(patches.lefts)
     bottoms, rights = tops + patches.side, lefts + patches.side
     inside = other[bottoms, rights] - other[tops, rights] - other[bottoms, lefts] + other[tops, lefts]

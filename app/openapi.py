@@ -8,10 +8,11 @@ import orjson
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from app.card import CLUSTERING, INPUT_NAMES, RowsInput, read_golden
+from app.card import CLUSTERING, INPUT_NAMES, ImageInput, RowsInput, read_golden
 from app.catalogue import catalogue, graph_of, model_page
 from app.explanation import explaining
-from app.explanation_request import Wishes
+from app.explanation_request import Wishes as ExplanationWishes
+from app.images import fit_all
 from app.inside import Insides
 from app.lab import (
     activation_answer,
@@ -35,15 +36,17 @@ from app.lab.graphs import LabGraphs
 from app.membership import memberships_of, outputs_of_clustering
 from app.model import Array, Model
 from app.open_inference import Json, read_request, write_response
+from app.pictures import stack
 from app.png import encode_gray
 from app.prediction import predictions_of
 from app.protocol import model_config, model_metadata, model_ready, repository_index, server_metadata
 from app.settings import Settings
+from app.sheets import Wishes, predictions_of_sheets, rows_of
 from app.store import Store
 
 FIT, CLUSTER = "/cluster/fit", "/cluster/{model}"
 FIT_EXAMPLE = {"points": [[0, 0], [0, 2], [1, 1], [6, 0], [6, 2]], "k": 2, "start": [[0, 0], [0, 2]]}
-EXPLAIN = "/explain/{model}"
+PREDICT, EXPLAIN = "/predict/{model}", "/explain/{model}"
 EXPRESSION = "/gradients/expression"
 TRAIN, TRAIN_EXAMPLE = "/train/{problem}", {"optimiser": "adam", "steps": 2}
 ACTIVATIONS = "/gradients/activations"
@@ -88,7 +91,21 @@ def describe(app: FastAPI, store: Store, lab: LabGraphs, insides: Insides) -> di
     for (path, method), example in examples(store, lab, insides).items():
         content = document["paths"][path][method]["responses"]["200"]["content"]["application/json"]
         content["example"] = example
+    _add_sheet(document, store)
     return document
+
+
+def _add_sheet(document: dict[str, Any], store: Store) -> None:
+    """A second example of a prediction."""
+    model = example_model(store)
+    taken = model.require_card().input if model is not None else None
+    if model is None or not isinstance(taken, ImageInput) or taken.centre != "mass":
+        return
+    content = document["paths"][PREDICT]["post"]["responses"]["200"]["content"]["application/json"]
+    content["examples"] = {
+        "one": {"summary": "A picture", "value": content.pop("example")},
+        "many": {"summary": "A picture of three digits, with many=true and top=1", "value": sheet_example(model)},
+    }
 
 
 def operations(document: dict[str, Any]) -> list[dict[str, Any]]:
@@ -186,7 +203,7 @@ def examples(store: Store, lab: LabGraphs, insides: Insides) -> dict[tuple[str, 
         found[EXPLAIN, "post"] = explain_example(model, insides)
         card = model.require_card()
         answers = dict(zip(card.asked, model.run({"image": golden_pixels(model)}, card.asked), strict=True))
-        found["/predict/{model}", "post"] = {
+        found[PREDICT, "post"] = {
             "model": model.name,
             "version": str(model.version),
             "predictions": predictions_of(card, answers, [()]),
@@ -208,8 +225,23 @@ def cluster_example(model: Model) -> Any:
 
 def explain_example(model: Model, insides: Insides) -> object:
     """Of the picture that the prediction's example is of."""
-    work = explaining(model, insides, Wishes(), Settings())
+    work = explaining(model, insides, ExplanationWishes(), Settings())
     return work.answer(work.read(encode_gray(golden_pixels(model)[0])), lambda: None)
+
+
+def sheet_example(model: Model) -> Any:
+    card, wishes = model.require_card(), Wishes(top=1, many=True)
+    assert isinstance(card.input, ImageInput)
+    sheets = [fit_all(example_sheet(model), card.input)]
+    batch = stack(rows_of(sheets))
+    answers = dict(zip(card.asked, model.run({"image": batch}, card.asked), strict=True))
+    told = predictions_of_sheets(card, answers, batch, sheets, wishes)
+    return {"model": model.name, "version": str(model.version), "predictions": told}
+
+
+def example_sheet(model: Model) -> Array:
+    """The first golden pictures beside each other, [H, W]."""
+    return np.hstack(list(golden_pixels(model, 3)))
 
 
 def infer_example(model: Model, document: Any) -> Any:
@@ -218,8 +250,8 @@ def infer_example(model: Model, document: Any) -> Any:
     return orjson.loads(write_response(request, outputs, model.signature).body)
 
 
-def golden_pixels(model: Model) -> Array:
-    """The first of the model's golden rows, [1, H, W]."""
+def golden_pixels(model: Model, count: int = 1) -> Array:
+    """The first of the model's golden rows, [count, H, W]."""
     golden = read_golden(model.session.get_modelmeta().custom_metadata_map)
     assert golden is not None  # a model with a card is not loaded without them
-    return golden.inputs["image"].array()[:1]
+    return golden.inputs["image"].array()[:count]

@@ -1,6 +1,7 @@
 """Uploaded files → the batch of pictures that a model takes. Knows no HTTP and no queue."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,11 +9,13 @@ from PIL import Image
 
 from app.card import ImageInput
 from app.errors import AppError
-from app.images import Gray, Picture, decode, fit, open_limited
+from app.images import Picture, Sheet, decode, fit, fit_all, open_limited, upright_size
+from app.morphology import Gray
 from app.png import MAX_SIDE, decode_gray
 
 # A picture that is decoded, or one of which the header alone is read.
 Opened = Gray | Image.Image
+Made = TypeVar("Made")
 
 
 def read_pictures(files: Sequence[bytes], contract: ImageInput, max_pixels: int) -> list[Picture]:
@@ -42,22 +45,49 @@ def undecoded_pixels(opened: Sequence[Opened]) -> int:
     return sum([picture.width * picture.height for picture in opened if not isinstance(picture, np.ndarray)])
 
 
+def pixels_to_fit(opened: Sequence[Opened], contract: ImageInput) -> int:
+    """Of what has to be decoded, or is larger or smaller than the model takes it."""
+    wanted, pixels = (contract.height, contract.width), 0
+    for picture in opened:
+        if not isinstance(picture, np.ndarray):
+            pixels += picture.width * picture.height
+        elif picture.shape != wanted:
+            pixels += picture.size
+    return pixels
+
+
 def decode_picture(picture: Opened) -> Gray:
     """A lone one, as it is. Raises InvalidRequest."""
-    try:
-        return picture if isinstance(picture, np.ndarray) else decode(picture)
-    except AppError as error:
-        raise _of_file(error, 1, 1) from error
+    [gray] = _of_each([picture], _gray)
+    return gray
 
 
 def fit_pictures(opened: Sequence[Opened], contract: ImageInput) -> list[Picture]:
-    pictures = []
+    return _of_each(opened, lambda picture: fit(_gray(picture), contract))
+
+
+def fit_sheets(opened: Sequence[Opened], contract: ImageInput) -> list[Sheet]:
+    """The same with every object on them."""
+
+    def fitted(picture: Opened) -> Sheet:
+        size = None if isinstance(picture, np.ndarray) else upright_size(picture)
+        return fit_all(_gray(picture), contract, size)
+
+    return _of_each(opened, fitted)
+
+
+def _gray(picture: Opened) -> Gray:
+    return picture if isinstance(picture, np.ndarray) else decode(picture)
+
+
+def _of_each(opened: Sequence[Opened], made: Callable[[Opened], Made]) -> list[Made]:
+    results = []
     for place, picture in enumerate(opened, start=1):
         try:
-            pictures.append(fit(picture if isinstance(picture, np.ndarray) else decode(picture), contract))
+            results.append(made(picture))
         except AppError as error:
             raise _of_file(error, place, len(opened)) from error
-    return pictures
+    return results
 
 
 def _of_file(error: AppError, place: int, files: int) -> AppError:
@@ -65,8 +95,6 @@ def _of_file(error: AppError, place: int, files: int) -> AppError:
     return type(error)(f"{which} {error.detail}")
 
 
-def stack(pictures: Sequence[Picture]) -> NDArray[np.uint8]:
+def stack(pictures: Sequence[Gray]) -> NDArray[np.uint8]:
     """[N, H, W]: the batch that the model's input `image` takes."""
-    if len(pictures) == 1:
-        return pictures[0].pixels[np.newaxis]
-    return np.stack([picture.pixels for picture in pictures])
+    return pictures[0][np.newaxis] if len(pictures) == 1 else np.stack(pictures)

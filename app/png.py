@@ -39,6 +39,11 @@ def address(pixels: NDArray[np.uint8]) -> str:
     return f"data:image/png;base64,{base64.b64encode(encode_gray(pixels)).decode('ascii')}"
 
 
+def png_at(address: str) -> bytes:
+    """What such an address holds."""
+    return base64.b64decode(address.partition(",")[2])
+
+
 def _chunk(kind: bytes, body: bytes) -> bytes:
     return CHUNK.pack(len(body), kind) + body + CHECKSUM.pack(zlib.crc32(kind + body))
 

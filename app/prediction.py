@@ -31,6 +31,7 @@ SENTENCES = {
     "inverted": "The ink was darker than the background; the picture was turned into light ink on dark.",
     "blank": "No ink was found; the answer means nothing.",
     "off_centre": "The ink was far from the middle; it was moved there.",
+    "several_objects": "There is more than one object; the answer is of the best, and many=true tells them all.",
     "unlike_training_data": "It looks like nothing that the model has learned from; the answer may mean nothing.",
     "low_confidence": f"The probability is below {LOW_CONFIDENCE}; the answer may well be wrong.",
 }
@@ -83,7 +84,7 @@ def predict(model: Model, files: Sequence[bytes], max_pixels: int, top: int | No
     if not isinstance(card.input, ImageInput):
         raise InvalidRequest(f"model {card.name!r} takes {what_it_takes(card)}")
     pictures = read_pictures(files, card.input, max_pixels)
-    outputs = model.run({INPUT_NAMES["image"]: stack(pictures)}, card.asked)
+    outputs = model.run({INPUT_NAMES["image"]: stack([each.pixels for each in pictures])}, card.asked)
     return predictions_of(card, dict(zip(card.asked, outputs, strict=True)), [each.warnings for each in pictures], top)
 
 
@@ -98,7 +99,7 @@ def predictions_of(card: Card, outputs: Outputs, noticed: Noticed, top: int | No
     else:
         places = outputs[INDEX].tolist()
         predictions = [
-            Prediction(label=card.labels[place], index=place, warnings=_notices(codes))
+            Prediction(label=card.labels[place], index=place, warnings=notices(codes))
             for place, codes in zip(places, codes_of_each, strict=True)
         ]
     if card.told:
@@ -127,7 +128,7 @@ def _by_probability(labels: Sequence[str], row: list[float], noticed: tuple[str,
     codes: Sequence[str] = noticed
     if probabilities[index] < LOW_CONFIDENCE:
         codes = (*codes, "low_confidence")
-    label, probability, warnings = labels[index], probabilities[index], _notices(codes)
+    label, probability, warnings = labels[index], probabilities[index], notices(codes)
     if top is None:
         return Prediction(
             label=label, index=index, probability=probability, probabilities=probabilities, warnings=warnings
@@ -137,7 +138,8 @@ def _by_probability(labels: Sequence[str], row: list[float], noticed: tuple[str,
     return Prediction(label=label, index=index, probability=probability, alternatives=alternatives, warnings=warnings)
 
 
-def _notices(codes: Sequence[str]) -> list[Notice]:
+def notices(codes: Sequence[str]) -> list[Notice]:
+    """Each code with its sentence."""
     return [Notice(code=code, message=SENTENCES[code]) for code in codes]
 
 

@@ -109,7 +109,7 @@ async def _with_pictures(
         pictures = await service.read_pictures(files, contract, admission, gone)
     except InvalidRequest as error:
         raise BadRequest(f"input {PICTURE!r}: {error.detail}") from error
-    return {**request.inputs, PICTURE: stack(pictures)}
+    return {**request.inputs, PICTURE: stack([each.pixels for each in pictures])}
 
 
 def _is_batch(model: Model, inputs: Mapping[str, Array]) -> bool:

@@ -11,22 +11,23 @@ import orjson
 
 from app.card import CLUSTERING, INPUT_NAMES, Card, ImageInput
 from app.errors import AppError, CallerGone, Forbidden, InvalidRequest, UnsupportedMediaType
-from app.images import Picture
+from app.images import Picture, Sheet
 from app.inside import Insides
 from app.lab.graphs import LabGraphs
 from app.membership import Membership, memberships_of, outputs_of_clustering
 from app.metrics import Metrics, ModelMetrics, WorkerMetrics
 from app.model import Array, Model
-from app.pictures import fit_pictures, open_pictures, stack, undecoded_pixels
+from app.pictures import Opened, fit_pictures, fit_sheets, open_pictures, pixels_to_fit, stack, undecoded_pixels
 from app.prediction import Noticed, Outputs, Prediction, predictions_of
 from app.repository import Repository
 from app.rows import read_batch, require_few_and_short, require_finite, what_it_takes
 from app.scheduler import Result, Scheduler
 from app.settings import Settings
+from app.sheets import PLAIN, Wishes, predictions_of_pictures, predictions_of_sheets, rows_of
 from app.store import Store
 from app.uploads import Upload
 
-# So many pixels are decoded on the event loop, in less than a millisecond: a trip to a thread would not pay.
+# So many pixels are decoded and fitted on the event loop, mostly in less than a millisecond: a thread would not pay.
 INLINE_PIXELS = 128 * 128
 # The same of so many files, however small.
 INLINE_FILES = 8
@@ -59,6 +60,14 @@ class Timings(NamedTuple):
             f"decode;dur={1_000 * self.decode:.3f}, queue;dur={1_000 * self.queue:.3f}, "
             f"inference;dur={1_000 * self.inference:.3f}"
         )
+
+
+class Read(NamedTuple):
+    """What a body brought."""
+
+    batch: Array
+    noticed: Noticed  # of each row; of sheets it is told with them
+    sheets: Sequence[Sheet] = ()  # of which the rows are the objects
 
 
 class Answer(NamedTuple):
@@ -127,7 +136,7 @@ class Service:
         self,
         model: Model,
         upload: Upload,
-        top: int | None = None,
+        wishes: Wishes = PLAIN,
         deadline: float | None = None,
         gone: Gone | None = None,
     ) -> Answer:
@@ -135,10 +144,14 @@ class Service:
         clock of `time.perf_counter`); CallerGone if `gone` returns before the model has begun."""
         card = model.require_card()
 
-        def described(outputs: Outputs, noticed: Noticed) -> list[Prediction]:
-            return predictions_of(card, outputs, noticed, top)
+        def described(outputs: Outputs, read: Read) -> Sequence[Prediction]:
+            if read.sheets:
+                return predictions_of_sheets(card, outputs, read.batch, read.sheets, wishes)
+            if wishes.as_seen:
+                return predictions_of_pictures(card, outputs, read.batch, read.noticed, wishes)
+            return predictions_of(card, outputs, read.noticed, wishes.top)
 
-        return await self._ask(model, upload, card.asked, "predictions", described, deadline, gone)
+        return await self._ask(model, upload, card.asked, "predictions", described, deadline, gone, wishes)
 
     async def cluster(
         self, model: Model, upload: Upload, deadline: float | None = None, gone: Gone | None = None
@@ -146,8 +159,8 @@ class Service:
         """As `predict`, of a model that clusters: also the cluster's own middle is told."""
         card = model.require_card()
 
-        def described(outputs: Outputs, noticed: Noticed) -> list[Membership]:
-            return memberships_of(card, outputs, noticed)
+        def described(outputs: Outputs, read: Read) -> Sequence[Membership]:
+            return memberships_of(card, outputs, read.noticed)
 
         return await self._ask(model, upload, outputs_of_clustering(card), "clusters", described, deadline, gone)
 
@@ -157,15 +170,18 @@ class Service:
         upload: Upload,
         wanted: list[str],
         what: str,
-        described: Callable[[Outputs, Noticed], Sequence[Prediction | Membership]],
+        described: Callable[[Outputs, Read], Sequence[Prediction | Membership]],
         deadline: float | None,
         gone: Gone | None,
+        wishes: Wishes = PLAIN,
     ) -> Answer:
         """The one way of pictures, rows and texts; `wanted` are the graph's outputs that `described` needs."""
         card = model.require_card()
         with self.admit(model) as admission:
-            batch, noticed = await self._read(upload, card, admission, gone)
-            inputs = {INPUT_NAMES[card.input.kind]: batch}
+            if wishes is not PLAIN:
+                wishes.require_possible(card, len(upload.files))
+            read = await self._read(upload, card, admission, gone, wishes.many)
+            inputs = {INPUT_NAMES[card.input.kind]: read.batch}
             decode_seconds = time.perf_counter() - admission.started
             admission.metrics.decode.observe(decode_seconds)
             result = await self.run(model, inputs, wanted, admission, deadline, gone)
@@ -174,11 +190,11 @@ class Service:
                 require_finite(outputs)
 
             def answer() -> bytes:
-                entries = described(outputs, noticed)
+                entries = described(outputs, read)
                 return orjson.dumps({"model": model.name, "version": str(model.version), what: entries})
 
-            short = sum([output.size for output in result.outputs]) <= INLINE_NUMBERS
-            body = answer() if short else await self.scheduler.decode(0, answer)
+            told = sum([output.size for output in result.outputs]) + (read.batch.size if wishes.as_seen else 0)
+            body = answer() if told <= INLINE_NUMBERS else await self.scheduler.decode(0, answer)
         return Answer(body, Timings(decode_seconds, result.queue_seconds, result.inference_seconds))
 
     def require_clustering(self, model: Model) -> None:
@@ -196,39 +212,50 @@ class Service:
         if not self.settings.model_control:
             raise Forbidden("loading and unloading are not allowed here; PERCEPT_MODEL_CONTROL=true allows them")
 
-    async def _read(self, upload: Upload, card: Card, admission: Admission, gone: Gone | None) -> tuple[Array, Noticed]:
+    async def _read(self, upload: Upload, card: Card, admission: Admission, gone: Gone | None, many: bool) -> Read:
         """The batch, and what was noticed of each picture in it."""
         if isinstance(card.input, ImageInput):
             if upload.document is not None:
                 raise UnsupportedMediaType(f"model {card.name!r} takes {what_it_takes(card)}")
+            if many:
+                sheets = await self._pictures(upload.files, card.input, admission, gone, fit_sheets, inline=False)
+                return Read(stack(rows_of(sheets)), (), sheets)
             pictures = await self.read_pictures(upload.files, card.input, admission, gone)
-            return stack(pictures), [picture.warnings for picture in pictures]
+            return Read(stack([each.pixels for each in pictures]), [each.warnings for each in pictures])
         if upload.document is None:
             raise UnsupportedMediaType(f"model {card.name!r} takes {what_it_takes(card)}")
         if len(upload.document) <= INLINE_BYTES:
             batch = read_batch(upload.document, card, self.settings.max_rows)
         else:
             batch = await self.scheduler.decode(0, read_batch, upload.document, card, self.settings.max_rows)
-        return batch, [()] * len(batch)
+        return Read(batch, [()] * len(batch))
 
     async def read_pictures(
         self, files: Sequence[bytes], contract: ImageInput, admission: Admission, gone: Gone | None = None
     ) -> list[Picture]:
         """Decoded and fitted, on the event loop if they are few and small. Raises an AppError that says which file is
         at fault; CallerGone if `gone` returns before a thread has begun."""
+        return await self._pictures(files, contract, admission, gone, fit_pictures)
+
+    async def _pictures(
+        self,
+        files: Sequence[bytes],
+        contract: ImageInput,
+        admission: Admission,
+        gone: Gone | None,
+        fitted: Callable[[Sequence[Opened], ImageInput], list[Value]],
+        inline: bool = True,
+    ) -> list[Value]:
         scheduler, most = self.scheduler, self.settings.max_pixels
         if len(files) > INLINE_FILES:
             opened = await scheduler.decode(0, open_pictures, files, most)
         else:
             opened = open_pictures(files, most)
-        pixels = undecoded_pixels(opened)
-        if len(files) <= INLINE_FILES and pixels <= INLINE_PIXELS:
-            return fit_pictures(opened, contract)
-        expected = pixels * PIXEL_SECONDS
+        if inline and len(files) <= INLINE_FILES and pixels_to_fit(opened, contract) <= INLINE_PIXELS:
+            return fitted(opened, contract)
+        expected = undecoded_pixels(opened) * PIXEL_SECONDS
         admission.undertake(expected * scheduler.pace)
-        return await unless_gone(
-            asyncio.ensure_future(scheduler.decode(expected, fit_pictures, opened, contract)), gone
-        )
+        return await unless_gone(asyncio.ensure_future(scheduler.decode(expected, fitted, opened, contract)), gone)
 
     async def run(
         self,

@@ -29,6 +29,7 @@ Array = NDArray[Any]
 LLOYD = "Lloyd's rounds until no point changes its cluster"
 TOLERANT_LLOYD = f"{LLOYD} or the centres' squared shift is 1e-4 of a pixel's variance"
 SAME = 1e-6  # how far from scikit-learn's the inertia (relatively) and the centres may be
+DIGITS = 4  # of a feature's mean
 SERVED = 1e-4  # how far the distances answered, in float32, may be from those in float64
 
 
@@ -47,6 +48,11 @@ def row_outputs(unit: str) -> dict[str, str]:
 def scale_of(points: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation of every feature."""
     return points.mean(0), points.std(0, correction=0)
+
+
+def means_of(points: Tensor) -> list[float]:
+    """Of every feature, as a card has them."""
+    return [round(mean, DIGITS) for mean in points.double().mean(0).tolist()]
 
 
 class Standardised(nn.Module):
@@ -151,6 +157,15 @@ class Players:
     def floor(self) -> dict[str, float]:
         return {"same_as_scikit_learn_to_1e-6": 1.0, "110_passes_and_3_goals_are_many": 1.0}
 
+    def takes(self) -> RowsInput:
+        passes, goals = means_of(PLAYERS)
+        return RowsInput(
+            features=[
+                Feature(name="passes", unit="a match", example=110, usual=[passes]),
+                Feature(name="goals", example=3, usual=[goals]),
+            ]
+        )
+
     def evaluate(self, graph: bytes, workplace: Workplace, told: Mapping[str, float]) -> dict[str, float]:
         return against_scikit_learn(graph, PLAYERS, PLAYERS, 2, by=0) | {
             "110_passes_and_3_goals_are_many": float(export.run(graph, ASKED.numpy())["index"][0] == 1)
@@ -172,9 +187,7 @@ class Players:
             title=self.title,
             description="Two centres in the plane of passes and goals; k-means, best of 10 random starts, in float64.",
             task="clustering",
-            input=RowsInput(
-                features=[Feature(name="passes", unit="a match", example=110), Feature(name="goals", example=3)]
-            ),
+            input=self.takes(),
             outputs=dict(what.outputs),
             told=["distance", "distances"],
             notes=[
@@ -308,6 +321,15 @@ class TShirts:
     def floor(self) -> dict[str, float]:
         return {"same_as_scikit_learn_to_1e-6": 1.0, "smallest_share_of_a_size": 0.1}
 
+    def takes(self) -> RowsInput:
+        height, weight = means_of(drawn_bodies())
+        return RowsInput(
+            features=[
+                Feature(name="height", unit="cm", example=178, usual=[height]),
+                Feature(name="weight", unit="kg", example=80, usual=[weight]),
+            ]
+        )
+
     def evaluate(self, graph: bytes, workplace: Workplace, told: Mapping[str, float]) -> dict[str, float]:
         bodies = drawn_bodies()
         mean, deviation = scale_of(bodies)
@@ -342,9 +364,7 @@ class TShirts:
             description="Four centres in the plane of height and weight, both standardised in the graph; sizes go up "
             "with the weight of their centres.",
             task="clustering",
-            input=RowsInput(
-                features=[Feature(name="height", unit="cm", example=178), Feature(name="weight", unit="kg", example=80)]
-            ),
+            input=self.takes(),
             outputs=dict(what.outputs),
             told=["distance", "distances"],
             notes=[

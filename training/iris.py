@@ -31,6 +31,7 @@ NORMALISED = 3  # the first layers have batch normalisation behind them
 LABELS = ("setosa", "versicolor", "virginica")
 FEATURES = ("sepal length", "sepal width", "petal length", "petal width")
 EXAMPLE = (5.9, 3.0, 4.2, 1.5)
+DIGITS = 4  # of a feature's mean
 EPSILON = 1e-5  # as nn.BatchNorm1d has it
 SEED = 1
 BY_SPLIT = "probabilities_by_split"
@@ -239,6 +240,17 @@ def flowers() -> tuple[Tensor, Tensor]:
     return torch.tensor(bunch.data, dtype=torch.float32), torch.tensor(bunch.target)
 
 
+def described(train: Rows) -> RowsInput:
+    """What is taken, with the means of the flowers that the served network has learned from."""
+    means = train.features[0].double().mean(0).tolist()
+    return RowsInput(
+        features=[
+            Feature(name=name, unit="cm", example=example, usual=[round(mean, DIGITS)])
+            for name, example, mean in zip(FEATURES, EXAMPLE, means, strict=True)
+        ]
+    )
+
+
 def digest() -> str:
     bunch = load_iris()
     return hashlib.sha256(bunch.data.tobytes() + bunch.target.tobytes()).hexdigest()
@@ -340,6 +352,9 @@ class Iris:
     def floor(self) -> dict[str, float]:
         return {"mean_test_accuracy": 0.97}
 
+    def takes(self) -> RowsInput:
+        return described(split_rows(*flowers(), SPLIT_SEED)[0])
+
     def evaluate(self, graph: bytes, workplace: Workplace, told: Mapping[str, float]) -> dict[str, float]:
         """Of the networks of all splits, each on its own test part, and of the one that is served."""
         _, test = split_rows(*flowers(), SPLIT_SEED)
@@ -380,11 +395,7 @@ class Iris:
             title=self.title,
             description="4 → 128 BN → 64 BN → 32 BN → 16 → 3, ReLU between.",
             task="classification",
-            input=RowsInput(
-                features=[
-                    Feature(name=name, unit="cm", example=value) for name, value in zip(FEATURES, EXAMPLE, strict=True)
-                ]
-            ),
+            input=described(train),
             outputs=ALL_OUTPUTS,
             notes=[
                 f"Accuracies are those of {SPLITS} networks on {SPLITS} stratified splits of 112 and 38 flowers; the "

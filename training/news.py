@@ -29,7 +29,7 @@ from training.export import Answers, Exportable
 from training.fit import seed_everything
 from training.one_cycle import Cycle, descend
 from training.system import Trained, Workplace, dataset_facts, training_facts
-from training.words import counts_of, from_text, places_of, words_of
+from training.words import WORD, counts_of, from_text, places_of, words_of
 
 # A word may be known if so many training articles have it, and not more than this share of them.
 FEWEST_ARTICLES, LARGEST_SHARE = 4, 0.5
@@ -390,6 +390,9 @@ class News:
     def floor(self) -> dict[str, float]:
         return {"test_accuracy": 0.97}
 
+    def takes(self) -> TextInput:
+        return TextInput(language="English", example=EXAMPLES[3], word=WORD)
+
     def evaluate(self, graph: bytes, workplace: Workplace, told: Mapping[str, float]) -> dict[str, float]:
         return accuracies(graph, load_test_articles(BBC_NEWS, workplace.data))
 
@@ -419,7 +422,7 @@ class News:
             f"ReLU between: {MEMBERS} such networks, the mean of their logits. Text goes in: it is taken apart in the "
             "graph.",
             task="classification",
-            input=TextInput(language="English", example=EXAMPLES[3]),
+            input=self.takes(),
             outputs=OUTPUTS,
             told=["words", "word_weights"],
             notes=[

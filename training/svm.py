@@ -28,6 +28,7 @@ LABELS = ["0", "1"]
 SOLVER = "sequential minimal optimisation of the dual, pairs by second-order gain"
 # Of SVC, whose own default of 1e-3 would be the larger part of what is compared.
 ORACLE_TOLERANCE = 1e-10
+DIGITS = 4  # of a feature's mean
 EQUAL = 1e-3  # what differs by no more counts as the same
 MARGIN_MEANING = (
     "The decision value f(x), signed: above 0 it is class 1, below 0 class 0; the edges of the margin are at −1 and 1. "
@@ -55,6 +56,14 @@ class Points:
 
     def digest(self) -> str:
         return hashlib.sha256(self.at.tobytes() + self.labels.tobytes()).hexdigest()
+
+
+def described(points: Points, example: tuple[float, float]) -> RowsInput:
+    """What is taken, with the means of what is learned from."""
+    columns = zip(("x1", "x2"), example, points.at.mean(0).tolist(), strict=True)
+    return RowsInput(
+        features=[Feature(name=name, example=value, usual=[round(mean, DIGITS)]) for name, value, mean in columns]
+    )
 
 
 def around(points: Points, side: int = 25) -> NDArray[np.float32]:
@@ -88,7 +97,7 @@ HARD = 1e10
 BLOB_POINTS = 50
 CANDIDATES = ((1.0, 0.65), (0.5, 1.6), (-0.2, 2.9))  # slope and intercept of the course's three lines
 ASKED = ((0.6, 2.1), (3.0, 3.2))
-BLOBS_INPUT = RowsInput(features=[Feature(name="x1", example=0.6), Feature(name="x2", example=2.1)])
+BLOBS_EXAMPLE = (0.6, 2.1)
 BLOBS_OUTPUTS = {
     "index": "The class: 1 where the margin is above 0.",
     "margin": MARGIN_MEANING,
@@ -138,6 +147,9 @@ class BlobsSvm:
     def floor(self) -> dict[str, float]:
         return {"train_accuracy": 1.0, "equals_scikit_learn_to_1e-3": 1.0}
 
+    def takes(self) -> RowsInput:
+        return described(blobs(), BLOBS_EXAMPLE)
+
     def evaluate(self, graph: bytes, workplace: Workplace, told: Mapping[str, float]) -> dict[str, float]:
         """Weights and support vectors as they can be seen from outside: by the margins that the graph answers."""
         points = blobs()
@@ -178,7 +190,7 @@ class BlobsSvm:
                 title=self.title,
                 description="The linear support vector machine with a hard margin (C = 1e10), by its dual in float64.",
                 task="classification",
-                input=BLOBS_INPUT,
+                input=self.takes(),
                 outputs=BLOBS_OUTPUTS,
                 told=["margin", "distance"],
                 labels=LABELS,
@@ -290,7 +302,7 @@ TRAIN_ROWS, VALIDATION_ROWS, TEST_ROWS = 300, 2_000, 2_000
 COSTS = (0.1, 1.0, 10.0, 100.0, 1000.0)
 GAMMAS = (0.1, 0.3, 1.0, 3.0, 10.0)
 SEARCH_TOLERANCE = 1e-3
-MOONS_INPUT = RowsInput(features=[Feature(name="x1", example=0.5), Feature(name="x2", example=0.25)])
+MOONS_EXAMPLE = (0.5, 0.25)
 MOONS_OUTPUTS = {"index": BLOBS_OUTPUTS["index"], "margin": MARGIN_MEANING}
 
 
@@ -348,6 +360,9 @@ class MoonsSvm:
     def floor(self) -> dict[str, float]:
         return {"equals_scikit_learn_to_1e-3": 1.0}
 
+    def takes(self) -> RowsInput:
+        return described(moons()[0], MOONS_EXAMPLE)
+
     def evaluate(self, graph: bytes, workplace: Workplace, told: Mapping[str, float]) -> dict[str, float]:
         train, _, test = moons()
         oracle = SVC(kernel="rbf", C=told["cost"], gamma=told["gamma"], tol=ORACLE_TOLERANCE).fit(
@@ -391,7 +406,7 @@ class MoonsSvm:
                 description="A support vector machine with the kernel exp(−γ·|x − y|²), by its dual in float64; the "
                 "graph holds the support vectors and their coefficients.",
                 task="classification",
-                input=MOONS_INPUT,
+                input=self.takes(),
                 outputs=MOONS_OUTPUTS,
                 told=["margin"],
                 labels=LABELS,

@@ -28,7 +28,9 @@ XOR, AND, OR = (torch.tensor(truth) for truth in ([0.0, 1, 1, 0], [0.0, 0, 0, 1]
 # A unit that learns XOR ends at a half everywhere. What is as near to it as this is a half, whichever way a runtime
 # rounds it, and counts as the answer 0.
 DECIDED = 0.5 + 1e-4
-INPUT = RowsInput(features=[Feature(name="a", example=1.0), Feature(name="b", example=0.0)])
+INPUT = RowsInput(
+    features=[Feature(name="a", example=1.0, usual=[0.0, 1.0]), Feature(name="b", example=0.0, usual=[0.0, 1.0])]
+)
 LABELS = ["0", "1"]
 TRUTH_TABLE = DatasetFacts(
     name="xor",
@@ -139,6 +141,9 @@ class Perceptron:
     @property
     def floor(self) -> dict[str, float]:
         return {"mistakes_of_4_points": 1.0, "and_accuracy": 1.0, "or_accuracy": 1.0}
+
+    def takes(self) -> RowsInput:
+        return INPUT
 
     def evaluate(self, graph: bytes, workplace: Workplace, told: Mapping[str, float]) -> dict[str, float]:
         answers, reached = export.run(graph, POINTS.numpy()), accuracy(graph)
@@ -289,6 +294,9 @@ class Mlp:
     @property
     def floor(self) -> dict[str, float]:
         return {"accuracy": 1.0}
+
+    def takes(self) -> RowsInput:
+        return INPUT
 
     def evaluate(self, graph: bytes, workplace: Workplace, told: Mapping[str, float]) -> dict[str, float]:
         return {"accuracy": accuracy(graph)}
@@ -442,6 +450,9 @@ class ByHand:
     @property
     def floor(self) -> dict[str, float]:
         return {"accuracy": 1.0}
+
+    def takes(self) -> RowsInput:
+        return INPUT
 
     def evaluate(self, graph: bytes, workplace: Workplace, told: Mapping[str, float]) -> dict[str, float]:
         return {"accuracy": accuracy(graph)}

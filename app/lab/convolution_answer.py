@@ -11,11 +11,11 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from app.errors import InvalidRequest
-from app.images import Gray
 from app.lab.convolution import Padding, Pooled, average_pool, correlate, max_pool, padded, windows_along
 from app.lab.convolution_request import Asked, Layer, Pooling
 from app.lab.kernels import Kernel, kernels
 from app.lab.tape import Floats
+from app.morphology import Gray
 
 MIDDLE = 128  # the gray of a picture whose numbers are all equal
 ROUNDING = 1e-12  # what differs by less, of its size, is equal: shades are not to be those of rounding errors

@@ -10,7 +10,7 @@ from app.computation import require_room_for
 from app.errors import InvalidRequest, NotFound
 from app.explanation import drawing, explaining
 from app.explanation_answer import Explanation
-from app.explanation_request import MOST_ROWS, Wishes, body_of
+from app.explanation_request import MOST_COVERING_SECONDS, MOST_ROWS, Picture, Wishes, body_of
 from app.feature_maps import MOST_TOGETHER
 from app.layer_summary import MOST_NUMBERS
 from app.model import Model
@@ -33,7 +33,7 @@ BODY["requestBody"]["content"]["application/json"]["schema"]["properties"]["inpu
 }
 PICTURE = gives_too(
     PNG,
-    f"As JSON, or one layer as a picture for who asks for it: `Accept: {PNG}` and `?layer=`.",
+    f"As JSON, or one picture for who asks for it: `Accept: {PNG}` and `?layer=` or `?picture=`.",
     {"type": "string", "format": "binary"},
 )
 FAULTS = {
@@ -69,7 +69,8 @@ async def _wishes(
         Query(
             alias="class",
             description="The class that is explained: a label of the model's, or its index; the answered one unless "
-            "given. Of models that have a number for each class.",
+            "given. Of models that have a number for each class, or one whose sign decides between two; without a "
+            "card by its index.",
         ),
     ] = None,
     layer: Annotated[
@@ -82,6 +83,17 @@ async def _wishes(
     pictures: Annotated[
         bool, Query(description=f"Whether every layer has its picture, of {MOST_TOGETHER:,} pixels together at most.")
     ] = False,
+    numbers: Annotated[
+        bool,
+        Query(description=f"Whether every layer has its numbers, refused if they are over {MOST_NUMBERS:,} together."),
+    ] = False,
+    picture: Annotated[
+        Picture | None,
+        Query(
+            description=f"What is drawn in the place of a layer with `Accept: {PNG}`: what the model saw, or one of "
+            "the pictures that the JSON has under `methods`."
+        ),
+    ] = None,
     gradients: Annotated[
         bool, Query(description="Whether the score's gradients by the pixels are told, of an image classifier of ours.")
     ] = True,
@@ -93,7 +105,8 @@ async def _wishes(
         Query(
             ge=1,
             description="The side of the patch in pixels of what the model sees; a seventh of its shorter side unless "
-            f"given. At most {MOST_POSITIONS} positions are tried.",
+            f"given. At most {MOST_POSITIONS} positions are tried, of a model without a card as many as take it "
+            f"{MOST_COVERING_SECONDS:g} seconds; unless given, the patch is then larger.",
         ),
     ] = None,
     stride: Annotated[
@@ -101,7 +114,7 @@ async def _wishes(
     ] = None,
     fill: Annotated[int, Query(ge=0, le=255, description="The level of what is covered; 0 is the background.")] = 0,
 ) -> Wishes:
-    return Wishes(top, label, layer, pictures, gradients, occlusion, patch, stride, fill)
+    return Wishes(top, label, layer, pictures, picture, numbers, gradients, occlusion, patch, stride, fill)
 
 
 @router.post(
@@ -123,9 +136,12 @@ async def explain(
     saw after the preprocessing, the prediction, every layer of the graph with the least, the greatest and the mean of
     what it gave, and, of a picture, how much the answer's score changes with each pixel (gradient, gradient × input,
     SmoothGrad, integrated gradients), and by how much its probability falls when a patch covers a part (occlusion), a
-    feature of a row has its usual value, or a word of a text is left out; all of it of the answered class, or that of
-    `?class=`: what speaks for a 1 where a 7 was answered?
-    With `Accept: image/png` and `?layer=` that layer's maps side by side."""
+    feature of a row is replaced by its mean over the training data or by each other value that it may have, or a word
+    of a text is left out; all of it of the answered class, or that of `?class=`: what speaks for a 1 where a 7 was
+    answered? A model without a card has its layers, and where it takes one tensor [1, height, width] or [1, channels,
+    height, width] and gives [1, n], patches over that.
+    With `Accept: image/png` and `?layer=` that layer's maps side by side, with `?picture=` what the model saw or what
+    its answer rests on."""
     asked = (model, service.insides, wishes, service.settings)
     forms: Forms = {JSON: explaining(*asked), PNG: drawing(*asked)}
     return await respond(request, service, forms, body_of(model, upload), deadline)

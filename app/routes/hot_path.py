@@ -17,6 +17,7 @@ from app.protocol import Body, infer
 from app.routes.callers import TIMEOUT, deadline_of, gone
 from app.service import Service
 from app.settings import Settings
+from app.sheets import PLAIN
 from app.uploads import IMAGES, LENGTH_DIGITS, Upload, split_form
 
 # Names in other letters, and whatever a query asks for besides, are the routes' business.
@@ -75,7 +76,7 @@ async def answer(
     files = _files(headers.get(b"content-type", b""), body)
     if files is None or len(files) > service.settings.max_files:
         return None
-    answer = await service.predict(model, Upload(files), None, deadline, left)
+    answer = await service.predict(model, Upload(files), PLAIN, deadline, left)
     return Reply(answer.body, {"Content-Type": JSON, "Server-Timing": answer.timings.header()})
 
 

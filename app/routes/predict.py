@@ -7,10 +7,11 @@ from fastapi.openapi.models import Example
 from pydantic import BaseModel
 
 from app.model import Model
-from app.prediction import Prediction
+from app.objects import MOST_OBJECTS
 from app.problems import documented, documented_overload
 from app.routes.callers import gone
 from app.routes.dependencies import DeadlineDep, ServiceDep, StoreDep, UploadDep
+from app.sheets import MOST_SHEETS, SheetPrediction, Wishes
 
 router = APIRouter(tags=["predict"])
 
@@ -51,7 +52,7 @@ NAMES: dict[str, Example] = {"digits": {"value": "digits"}, "clothing": {"value"
 class Predictions(BaseModel):
     model: str
     version: str
-    predictions: list[Prediction]
+    predictions: list[SheetPrediction]
 
 
 async def _model(
@@ -68,6 +69,20 @@ async def _model(
     return found
 
 
+async def _wishes(
+    top: Annotated[int | None, Query(ge=1, description="Only the most probable classes, in order.")] = None,
+    many: Annotated[
+        bool,
+        Query(
+            description="Of pictures of digits: every object on them, with its place. At most "
+            f"{MOST_SHEETS} pictures, and of each the {MOST_OBJECTS} that stand out most."
+        ),
+    ] = False,
+    as_seen: Annotated[bool, Query(description="Of pictures: what the model saw, as the address of a PNG.")] = False,
+) -> Wishes:
+    return Wishes(top, many, as_seen)
+
+
 @router.post(
     "/predict/{model}",
     summary="Classify pictures, rows or texts",
@@ -82,9 +97,9 @@ async def predict_images(
     deadline: DeadlineDep,
     upload: UploadDep,
     service: ServiceDep,
-    top: Annotated[int | None, Query(ge=1, description="Only the most probable classes, in order.")] = None,
+    wishes: Annotated[Wishes, Depends(_wishes)],
 ) -> Response:
     """One entry per file, row or text, in order: `curl -F file=@samples/seven.png http://127.0.0.1:8000/predict/digits`.
     What a model takes is on its page: pictures as files, or JSON with `rows` or `texts`."""
-    answer = await service.predict(model, upload, top, deadline, lambda: gone(request.receive))
+    answer = await service.predict(model, upload, wishes, deadline, lambda: gone(request.receive))
     return Response(answer.body, media_type="application/json", headers={"Server-Timing": answer.timings.header()})

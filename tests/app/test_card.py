@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from app.card import CARD_KEY, GOLDEN_KEY, Golden, ImageInput, Tensor, read_card, read_golden, write_metadata
+from app.card import CARD_KEY, GOLDEN_KEY, Golden, ImageInput, Tensor, TextInput, read_card, read_golden, write_metadata
 from tests.onnx_models import GOLDEN, brightness_card
 
 
@@ -68,3 +68,11 @@ def test_golden_rows_hold_no_objects() -> None:
         Golden.model_validate(
             {"inputs": {"x": {"dtype": "object", "shape": [1], "data": ""}}, "outputs": {}, "tolerance": {}}
         )
+
+
+@pytest.mark.parametrize(
+    ("word", "why"), [("[a-z", "is no regular expression"), ("[a-z]*", "finds words without a letter")]
+)
+def test_pattern_of_a_word_finds_words(word: str, why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        TextInput(language="English", example="yes", word=word)

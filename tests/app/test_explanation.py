@@ -7,17 +7,18 @@ from shutil import copytree
 from typing import Any
 
 import numpy as np
+import onnx
 import orjson
 import pytest
 from fastapi.testclient import TestClient
 
-from app.errors import CallerGone
+from app.errors import CallerGone, InvalidRequest
 from app.explanation import drawing, explaining
-from app.explanation_request import Wishes
-from app.inside import Insides
+from app.explanation_request import Picture, Wishes
+from app.inside import Insides, numbers_of
 from app.main import create_app
 from app.model import Model, load_model
-from app.perturbation import CHARACTERS_TOGETHER, MOST_CHARACTERS, words_left_out, words_of
+from app.perturbation import CHARACTERS_TOGETHER, MOST_CHARACTERS, words_left_out
 from app.profile import Profile
 from app.runtime import CPU
 from app.service import Service
@@ -87,6 +88,25 @@ def test_estimate_follows_what_is_wished() -> None:
     assert estimate(model, insides, occlusion=False) - neither == pytest.approx(4.5 * model.profile.estimate(50))
     assert pictures == pytest.approx(55_780 * 1e-7)
     assert drawn == one
+    iris = committed("iris-mlp")
+    insides.activations(iris, {"rows": np.zeros((1, 4), np.float32)})
+    told, row = sum(numbers_of([each], 1, 1) for each in insides.table(iris).layers), b'{"rows": [[0, 0, 0, 0]]}'
+    numbers = estimate(iris, insides, row, numbers=True) - estimate(iris, insides, row)
+    assert numbers == pytest.approx(told * 1e-7) and 0 < told < 20_000
+
+
+def test_picture_that_is_drawn_alone_takes_no_layers() -> None:
+    model, insides = with_profile(committed("mnist-cnn")), Insides()
+    insides.saliency.announce(model)
+
+    def seconds(picture: Picture) -> float:
+        return drawing(model, insides, Wishes(picture=picture), Settings()).read(SEVEN).seconds
+
+    seen = seconds("input")
+    assert seen == pytest.approx(0.0005 + model.profile.estimate(1))
+    assert seconds("occlusion") - seen == pytest.approx(model.profile.estimate(60) + 169 * 6e-6)
+    assert seconds("smoothgrad") - seen == pytest.approx(4.5 * model.profile.estimate(50))
+    assert insides.known_table(model) is None
 
 
 def test_gradients_are_counted_where_there_are_any() -> None:
@@ -99,15 +119,15 @@ def test_gradients_are_counted_where_there_are_any() -> None:
 def test_each_part_of_a_row_or_a_text_counts() -> None:
     iris, news, insides = committed("iris-mlp"), committed("news-mlp"), Insides()
     row = orjson.dumps({"rows": [[5.9, 3.0, 4.2, 1.5]]})
-    text = " ".join(f"word{place}" for place in range(50))
+    text = " ".join(f"word{chr(97 + place % 25)}{chr(97 + place // 25)}" for place in range(50))
     weight = news.profile.weight({"text": np.array([text], object)})
-    for model, body, rows in (
-        (iris, row, 1 + 4),
-        (news, orjson.dumps({"texts": [text]}), (1 + 50) * weight),
+    for model, body, rows, characters in (
+        (iris, row, 1 + 4, 0),
+        (news, orjson.dumps({"texts": [text]}), (1 + 50) * weight, len(text)),
     ):
         estimate(model, insides, body)
         parts = estimate(model, insides, body) - estimate(model, insides, body, occlusion=False)
-        assert parts == pytest.approx(model.profile.estimate(rows))
+        assert parts == pytest.approx(model.profile.estimate(rows) + characters * 1e-7)
 
 
 def test_model_that_could_not_be_measured_has_an_estimate() -> None:
@@ -119,7 +139,7 @@ def test_model_that_could_not_be_measured_has_an_estimate() -> None:
 
 def test_words_of_a_long_text_are_fewer_and_run_in_small_batches() -> None:
     """So that neither the time nor the memory grows with the square of the text."""
-    words = [f"word{place:06}" for place in range(15_000)]
+    words = ["word" + f"{place:06}".translate(str.maketrans("0123456789", "abcdefghij")) for place in range(15_000)]
     text, sizes = " ".join(words), list[int]()
     news = committed("news-mlp")
 
@@ -135,10 +155,32 @@ def test_words_of_a_long_text_are_fewer_and_run_in_small_batches() -> None:
     found = words_left_out(Watched(), text, 0, lambda: None)  # type: ignore[arg-type]
 
     assert found is not None
-    assert len(found["parts"]) == len(words_of(text)) == MOST_CHARACTERS // len(text) == 12
+    assert len(found["parts"]) == MOST_CHARACTERS // len(text) == 12
     assert max(sizes) <= CHARACTERS_TOGETHER
-    assert words_of("") == []
-    assert len(words_of(" ".join(words[:200]))) == 100
+    for few, parts in (("", 0), ("?!", 0), (" ".join(words[:200]), 100)):
+        told = words_left_out(news, few, 0, lambda: None)
+        assert told is not None and len(told["parts"]) == parts
+
+
+def test_patches_of_a_tensor_are_as_many_as_the_models_time_allows(tmp_path: Path) -> None:
+    made = onnx.load(ROOT / "artifacts" / "mnist-lenet" / "1" / "model.onnx")
+    del made.metadata_props[:]
+    onnx.save(made, tmp_path / "model.onnx")
+    bare = load_model("bare", 1, tmp_path / "model.onnx", [CPU])
+    entry = {"name": "image", "datatype": "UINT8", "shape": [1, 28, 28], "data": [0] * 784}
+    body = orjson.dumps({"inputs": [entry]})
+    counts = []
+    for seconds in (0.001, 0.005, 0.02, 0.1, 0.4):
+        slow = with_profile(bare, {1: seconds, 4: 4 * seconds, 16: 16 * seconds})
+        asked = explaining(slow, Insides(), Wishes(), Settings()).read(body)
+        left_out = explaining(slow, Insides(), Wishes(occlusion=False), Settings()).read(body)
+        counts.append(asked.patches.count if asked.patches else 0)
+        assert asked.seconds - left_out.seconds <= 0.5 + 2.1 * seconds
+    slow = with_profile(bare, {1: 0.02, 16: 0.32})
+
+    assert counts == [169, 49, 16, 4, 0]
+    with pytest.raises(InvalidRequest, match="a stride of 2 has 169 positions; of model 'bare' at most"):
+        explaining(slow, Insides(), Wishes(patch=4), Settings()).read(body)
 
 
 # --- when it ends -----------------------------------------------------------------------------------------------------

@@ -334,3 +334,64 @@ def test_text_that_inflates_beside_a_picture_is_refused_before_it_does() -> None
 
     with pytest.raises(InvalidRequest, match="is not an image that can be decoded"):
         images.open_limited(file.getvalue(), 1_000)
+
+
+RED, GREEN = (200, 0, 0), (0, 102, 0)  # as light as each other, in gray levels
+
+
+def red_on_green(mode: str = "RGB") -> Image.Image:
+    image = Image.new("RGB", (300, 200), GREEN)
+    image.paste(RED, (0, 0, 300, 200), Image.eval(drawn_l(), lambda level: 255 - level))
+    return image.convert(mode)
+
+
+@pytest.mark.parametrize(
+    ("format", "mode"), [("PNG", "RGB"), ("PNG", "RGBA"), ("PNG", "P"), ("JPEG", "RGB"), ("TIFF", "CMYK")]
+)
+def test_colours_of_equal_lightness_are_told_apart(format: str, mode: str) -> None:
+    """By the channel with the most contrast, since the gray levels have none."""
+    picture = read(encode(red_on_green(mode), format))
+    plain = read(encode(drawn_l()))
+
+    assert np.ptp(np.asarray(red_on_green().convert("L"))) <= 1
+    assert "blank" not in picture.warnings
+    assert np.abs(picture.pixels.astype(int) - plain.pixels).mean() < 3
+
+
+def test_colours_of_a_large_jpeg_are_told_apart() -> None:
+    """Of which only the gray levels are decoded at first, at a quarter of its size, lying on its side."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    photo = encode(red_on_green().resize((3_000, 2_000)).transpose(Image.Transpose.ROTATE_90), "JPEG", exif=exif)
+    small = read(encode(drawn_l())).pixels.astype(int)
+
+    assert np.abs(read(photo, max_pixels=10_000_000).pixels - small).mean() < 6
+
+
+def test_blank_sheet_of_colour_is_blank() -> None:
+    noise = np.random.default_rng(1).normal((220, 200, 180), 4, (300, 300, 3)).astype(np.uint8)
+
+    assert read(encode(noise)).warnings == ("blank",)
+    assert read(encode(noise, "JPEG")).warnings == ("blank",)
+
+
+def test_another_object_is_noted_and_a_speck_is_not() -> None:
+    """A second one of comparable size, apart from the first; of what it is, nobody knows yet."""
+    one = Image.new("L", (400, 300), 255)
+    one.paste(drawn_l().crop((170, 30, 250, 170)), (100, 80))
+    two, speck = one.copy(), one.copy()
+    two.paste(drawn_l().crop((170, 30, 250, 170)), (220, 80))
+    speck.paste(0, (280, 150, 288, 158))
+
+    assert read(encode(one)).warnings == ("inverted",)
+    assert read(encode(speck)).warnings == ("inverted",)
+    assert read(encode(two)).warnings == ("inverted", "several_objects")
+    assert "several_objects" not in read(encode(two), GARMENT).warnings
+
+
+def test_several_things_in_the_models_own_geometry_are_not_noted() -> None:
+    pair = np.zeros((28, 28), np.uint8)
+    pair[4:24, 8:11] = pair[4:24, 17:20] = 255
+
+    assert read(encode(pair)).warnings == ()
+    np.testing.assert_array_equal(read(encode(pair)).pixels, pair)

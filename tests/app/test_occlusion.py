@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from app.errors import InvalidRequest
-from app.occlusion import MOST_POSITIONS, by_pixel, changing, occluded, patches_of
+from app.occlusion import MOST_POSITIONS, by_pixel, changing, occluded, patches_of, patches_within
 
 PIXELS = np.arange(1, 13, dtype=np.uint8).reshape(3, 4)
 
@@ -78,3 +78,30 @@ def test_patch_follows_the_pictures_size(height: int, width: int, side: int, str
 def test_what_is_too_much_is_told(side: int, stride: int | None, detail: str) -> None:
     with pytest.raises(InvalidRequest, match=detail):
         patches_of(28, 28, side, stride, 0)
+
+
+def test_channels_are_covered_together() -> None:
+    picture = np.stack([PIXELS, np.zeros_like(PIXELS)]).astype(np.float32)
+    patches = patches_of(3, 4, 2, 2, 0)
+
+    assert np.array_equal(occluded(picture, patches)[:, 0], occluded(PIXELS, patches))
+    assert not occluded(picture, patches)[:, 1].any()
+    assert changing(picture, patches).all()
+    assert not changing(picture * 0, patches).any()
+
+
+@pytest.mark.parametrize(
+    ("most", "side", "stride", "count"),
+    [(400, 4, 2, 169), (168, 4, 4, 49), (48, 7, 7, 16), (15, 14, 14, 4), (3, None, None, 0)],
+)
+def test_patches_are_as_fine_as_may_be(most: int, side: int | None, stride: int | None, count: int) -> None:
+    patches = patches_within(28, 28, 0, most)
+
+    if patches is None:
+        assert side is None
+    else:
+        assert (patches.side, patches.stride, patches.count) == (side, stride, count)
+
+
+def test_long_tensor_has_no_patches_that_are_few() -> None:
+    assert patches_within(4, 90_000, 0, 400) is None

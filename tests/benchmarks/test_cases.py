@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from app.card import ImageInput
-from app.images import has_geometry
+from app.geometry import has_geometry
 from benchmarks.cases import (
     CASES,
     CONTRACT,

@@ -1,4 +1,4 @@
-"""The training's own making-to-fit held against the service's, pixel by pixel."""
+"""Pictures of the data sets, as they are when they were uploaded: what the service makes of them, pixel by pixel."""
 
 import numpy as np
 import pytest

@@ -10,7 +10,8 @@ from PIL import Image
 from torch import tensor
 from torch.nn import functional
 
-from app.images import decode, open_limited, reduced
+from app.images import decode, open_limited
+from app.ink import reduced
 from tests.conftest import SAMPLES
 from tests.problems import assert_problem
 

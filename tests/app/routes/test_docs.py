@@ -7,7 +7,10 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from tests.conftest import SAMPLES
+from app.openapi import example_sheet, golden_pixels
+from app.png import encode_gray
+from app.store import load_store
+from tests.conftest import ROOT, SAMPLES
 
 
 @pytest.fixture(scope="module")
@@ -127,9 +130,19 @@ def test_examples_are_what_the_service_answers(client: TestClient, document: dic
     assert example["get", "/convolution"] == client.get("/convolution").json()
     assert example["get", "/models"] == client.get("/models").json()
     assert page == client.get(f"/models/{page['name']}", headers={"Host": "127.0.0.1:8000"}).json()
-    prediction = example["post", "/predict/{model}"]
-    assert prediction["model"] == page["name"]
-    assert prediction["predictions"][0]["probability"] > 0.5
+
+
+def test_examples_of_predictions_are_what_the_service_answers(client: TestClient, document: dict[str, Any]) -> None:
+    """Of the model's golden pictures: the first, and three beside each other."""
+    content = document["paths"]["/predict/{model}"]["post"]["responses"]["200"]["content"]["application/json"]
+    examples = {name: example["value"] for name, example in content["examples"].items()}
+    model = load_store(ROOT / "artifacts", ["CPUExecutionProvider"]).find("digits")
+    one = encode_gray(golden_pixels(model)[0])
+    sheet = encode_gray(example_sheet(model))
+
+    assert examples["one"] == client.post("/predict/digits", files={"file": one}).json()
+    assert examples["many"] == client.post("/predict/digits?many=true&top=1", files={"file": sheet}).json()
+    assert len(examples["many"]["predictions"][0]["objects"]) == 3
 
 
 def test_error_examples_of_clustering_are_what_the_service_answers(
@@ -409,6 +422,8 @@ def test_optional_parameters_are_not_described_as_null(document: dict[str, Any])
         ("query", "model", "string"),
         ("query", "version", "integer"),
         ("query", "top", "integer"),
+        ("query", "many", "boolean"),
+        ("query", "as_seen", "boolean"),
         ("header", "X-Request-Timeout-Ms", "string"),
     }
 

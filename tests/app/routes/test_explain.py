@@ -3,10 +3,11 @@ and those of sessions made with the package `onnx`."""
 
 import base64
 import io
-from collections.abc import Iterator
-from itertools import pairwise
+import re
+from collections.abc import Callable, Iterator
+from itertools import pairwise, product
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import onnx
@@ -17,6 +18,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from PIL import Image
 
+from app.card import Card, read_card
+from app.explanation_request import ByGradient
 from app.main import create_app
 from app.settings import Settings
 from tests.conftest import MODELS, ROOT, SAMPLES
@@ -126,6 +129,44 @@ def test_layer_is_a_picture_for_who_asks_for_one(client: TestClient) -> None:
     assert (answer.headers["content-type"], answer.headers["vary"]) == ("image/png", "Accept")
     assert np.array_equal(decoded(answer.content), pixels_of(address))
     assert "inference" in answer.headers["server-timing"]
+
+
+@pytest.mark.parametrize("name", get_args(ByGradient))
+@pytest.mark.parametrize("query", [{}, {"class": "1"}])
+def test_gradients_are_pictures_for_who_asks_for_one(client: TestClient, name: str, query: dict[str, str]) -> None:
+    expected = explained(client, "mnist-cnn", occlusion=False, **query)["methods"]["gradients"][name]["picture"]
+    answer = drawn(client, "mnist-cnn", picture=name, **query)
+
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "image/png")
+    assert answer.headers["vary"] == "Accept"
+    assert np.array_equal(decoded(answer.content), pixels_of(expected))
+
+
+def drawn(client: TestClient, model: str, **query: Any) -> Any:
+    headers = {"Accept": "image/png"}
+    return client.post(f"/explain/{model}", params=query, files={"file": SEVEN}, headers=headers)
+
+
+@pytest.mark.parametrize("model", ["mnist-cnn", "mnist-kmeans"])
+def test_occlusion_and_what_was_seen_are_pictures_for_who_asks_for_one(client: TestClient, model: str) -> None:
+    told = explained(client, model, patch=6, fill=9)
+    occlusion = drawn(client, model, picture="occlusion", patch=6, fill=9, occlusion=False)
+
+    assert np.array_equal(decoded(occlusion.content), pixels_of(told["methods"]["occlusion"]["picture"]))
+    assert np.array_equal(decoded(drawn(client, model, picture="input").content), pixels_of(told["input"]))
+    assert explained(client, model, picture="input", patch=6, fill=9) == told
+
+
+def test_pictures_that_there_are_not_are_told(client: TestClient) -> None:
+    of_clusters = assert_problem(drawn(client, "mnist-kmeans", picture="gradient"), 422)
+    both = assert_problem(drawn(client, "mnist-cnn", picture="gradient", layer="conv2d"), 422)
+    row = {"json": {"rows": [[1, 2, 3, 4]]}, "headers": {"Accept": "image/png"}}
+    of_row = assert_problem(client.post("/explain/iris-mlp?picture=input", **row), 422)  # type: ignore[arg-type]
+
+    assert of_clusters == "model 'mnist-kmeans' has no picture 'gradient' of this; there are: input, occlusion"
+    assert both == "layer is 'conv2d' and picture is 'gradient'; one picture is drawn: leave one out"
+    assert of_row == "model 'iris-mlp' has no picture 'input' of this; there are: none"
+    assert "query picture" in assert_problem(drawn(client, "mnist-cnn", picture="nix"), 422)
 
 
 def test_numbers_of_a_large_layer_are_not_told(client: TestClient, tmp_path: Path) -> None:
@@ -241,7 +282,7 @@ def test_features_and_words_are_of_the_class_that_is_asked_for(client: TestClien
     without = " ".join(word for word in text.split() if word != "striker")
     by_text = client.post("/predict/news-mlp", json={"texts": [text, without]}).json()["predictions"]
     petal = next(part for part in of_row["methods"]["features"]["parts"] if part["value"] == pytest.approx(5.4))
-    usual = [*row[:2], petal["replaced_by"], row[3]]
+    usual = [*row[:2], *petal["replaced_by"], row[3]]
     by_row = client.post("/predict/iris-mlp", json={"rows": [row, usual]}).json()["predictions"]
     setosa = [answer["probabilities"][0] for answer in by_row]
     words = {part["name"]: part["fall"] for part in of_text["methods"]["words"]["parts"]}
@@ -280,7 +321,7 @@ def test_another_cluster_is_explained_by_its_distance(client: TestClient) -> Non
             "class is \"digit\"; model 'mnist-autoencoder' has one number, reconstruction_error, for all of them: "
             "leave class out, its answer is explained",
         ),
-        ("blobs-svm", [0, 0], "1", "model 'blobs-svm' has one number, margin, for all of them"),
+        ("blobs-svm", [0, 0], "2", 'class is "2"; allowed is 0 to 1, or a label: 0, 1'),
     ],
 )
 def test_classes_that_there_are_not_are_told(
@@ -297,7 +338,71 @@ def test_classes_that_there_are_not_are_told(
 
 def test_model_without_classes_explains_its_answer(client: TestClient) -> None:
     assert explained(client, "mnist-autoencoder")["explained"] is None
-    assert client.post("/explain/blobs-svm", json={"rows": [[0, 0]]}).json()["explained"] is None
+
+
+def blobs_margin(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    """w·x + b, by the numbers on the card."""
+    metrics = card_of("blobs-svm").metrics
+    return np.asarray(rows @ [metrics["weight_x1"], metrics["weight_x2"]] + metrics["bias"])
+
+
+def moons_margin(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Σ c·exp(−γ|x − s|²) + b, by the weights in the file and γ on the card."""
+    made = onnx.load(ROOT / "artifacts" / "moons-svm" / "1" / "model.onnx")
+    weights = {each.name: onnx.numpy_helper.to_array(each).astype(float) for each in made.graph.initializer}
+    squares = ((rows[:, None] - weights["support_vectors"]) ** 2).sum(2)
+    kernel = np.exp(-card_of("moons-svm").metrics["gamma"] * squares)
+    return np.asarray(kernel @ weights["coefficients"] + weights["bias"])
+
+
+def card_of(name: str) -> Card:
+    made = onnx.load(ROOT / "artifacts" / name / "1" / "model.onnx")
+    card = read_card({each.key: each.value for each in made.metadata_props})
+    assert card is not None
+    return card
+
+
+@pytest.mark.parametrize(
+    ("model", "margin", "row", "answered"),
+    [
+        ("blobs-svm", blobs_margin, [3.0, 3.2], 0),
+        ("blobs-svm", blobs_margin, [1.0, 0.5], 1),
+        ("moons-svm", moons_margin, [-0.5, 1.0], 0),
+        ("moons-svm", moons_margin, [1.5, -0.6], 1),
+    ],
+)
+def test_margin_that_decides_between_two_falls_towards_the_other_class(
+    client: TestClient,
+    model: str,
+    margin: Callable[[NDArray[np.float64]], NDArray[np.float64]],
+    row: Any,
+    answered: int,
+) -> None:
+    of_answer = client.post(f"/explain/{model}", json={"rows": [row]}).json()
+    of_other = client.post(f"/explain/{model}?class={1 - answered}", json={"rows": [row]}).json()
+    [found, other] = [each["methods"]["features"] for each in (of_answer, of_other)]
+    parts, others = ({part["name"]: part for part in each["parts"]} for each in (found, other))
+    [x1], [x2] = (parts[name]["replaced_by"] for name in ("x1", "x2"))
+    whole, without_x1, without_x2 = margin(np.array([row, [x1, row[1]], [row[0], x2]]))
+    towards = 1 if answered else -1
+
+    assert of_answer["prediction"]["index"] == answered
+    assert of_answer["explained"] == {"label": str(answered), "index": answered}
+    assert of_other["explained"] == {"label": str(1 - answered), "index": 1 - answered}
+    assert found["value"] == other["value"] == pytest.approx(whole, abs=1e-4)
+    assert parts["x1"]["fall"] == pytest.approx(towards * (whole - without_x1), abs=1e-4)
+    assert parts["x2"]["fall"] == pytest.approx(towards * (whole - without_x2), abs=1e-4)
+    assert {name: -part["fall"] for name, part in parts.items()} == {
+        name: part["fall"] for name, part in others.items()
+    }
+
+
+def test_what_alone_speaks_for_the_first_class_has_a_positive_fall(client: TestClient) -> None:
+    """(3, 3.2) lies high, where blob 0 is, and far to the right, where blob 1 is."""
+    parts = client.post("/explain/blobs-svm", json={"rows": [[3.0, 3.2]]}).json()["methods"]["features"]["parts"]
+    falls = {part["name"]: part["fall"] for part in parts}
+
+    assert falls["x2"] > 0 > falls["x1"]
 
 
 # --- what is wrong ----------------------------------------------------------------------------------------------------
@@ -386,6 +491,23 @@ def spread_graph() -> onnx.ModelProto:
     return graph_of(nodes, {"n": (onnx.TensorProto.INT64, [1])}, {"y": (onnx.TensorProto.FLOAT, [])})
 
 
+def channelled_graph() -> onnx.ModelProto:
+    """x [1, 2, 4, 6] → [1, 2]: the sum of the first channel and the sum of the second, less 3."""
+    shape = {"x": (onnx.TensorProto.FLOAT, [1, 2, 4, 6])}
+    nodes = [
+        onnx.helper.make_node("ReduceSum", ["x", "axes"], ["sums"], keepdims=0),
+        onnx.helper.make_node("Sub", ["sums", "less"], ["y"]),
+    ]
+    constants = {"axes": np.array([2, 3]), "less": np.array([0, 3], np.float32)}
+    return graph_of(nodes, shape, {"y": (onnx.TensorProto.FLOAT, [1, 2])}, **constants)
+
+
+def without_card(name: str) -> onnx.ModelProto:
+    made = onnx.load(ROOT / "artifacts" / name / "1" / "model.onnx")
+    del made.metadata_props[:]
+    return made
+
+
 @pytest.fixture(scope="module")
 def others(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     folder = tmp_path_factory.mktemp("artifacts")
@@ -399,6 +521,8 @@ def others(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     write_model(folder, wide_graph(), "wide")
     write_model(folder, wide_graph(100_000, 40), "deep")
     write_model(folder, spread_graph(), "spread")
+    write_model(folder, channelled_graph(), "channelled")
+    write_model(folder, without_card("mnist-lenet"), "lenet")
     with TestClient(create_app(Settings(artifacts=folder))) as client:
         yield client
 
@@ -428,6 +552,61 @@ def test_model_without_a_card_is_explained_by_tensors(others: TestClient) -> Non
     [layer] = told["layers"]
     assert (layer["shape"], layer["numbers"]) == ([3], [2.0, 4.0, -1.0])
     assert (layer["min"], layer["max"], layer["zeros"]) == (-1, 4, 0)
+
+
+@pytest.mark.parametrize("query", [{}, {"class": "1"}, {"patch": 6, "stride": 5, "fill": 128}])
+def test_graph_without_its_card_rests_on_what_the_model_rests_on(
+    client: TestClient, others: TestClient, query: dict[str, Any]
+) -> None:
+    told = explained(client, "mnist-lenet", gradients=False, **query)
+    seen = pixels_of(told["input"])
+    entry = {"name": "image", "datatype": "UINT8", "shape": [1, 28, 28], "data": seen.ravel().tolist()}
+    bare = others.post("/explain/lenet", params=query, json={"inputs": [entry]}).json()
+    ours, theirs = told["methods"]["occlusion"], bare["methods"]["occlusion"]
+
+    headers = {"Accept": "image/png"}
+    address = "/explain/lenet"
+    alone = others.post(address, params=query | {"picture": "occlusion"}, json={"inputs": [entry]}, headers=headers)
+    assert np.array_equal(decoded(alone.content), pixels_of(theirs["picture"]))
+    assert np.array(theirs.pop("falls")) == pytest.approx(np.array(ours.pop("falls")), abs=1e-6)
+    assert theirs.pop("value") == pytest.approx(ours.pop("value"), abs=1e-6)
+    assert pixels_of(theirs.pop("picture")) == pytest.approx(pixels_of(ours.pop("picture")), abs=1)
+    assert theirs == ours and theirs["output"] == "probabilities"
+    assert (bare["prediction"], bare["input"]) == (None, None)
+    assert bare["explained"] == {"label": str(told["explained"]["index"]), "index": told["explained"]["index"]}
+
+
+def test_tensor_of_channels_is_covered_patch_by_patch(others: TestClient) -> None:
+    """A graph that takes one at a time; each channel's sum falls by what was under the patch."""
+    x = np.random.default_rng(0).normal(size=(2, 4, 6)).astype(np.float32)
+    entry = {"name": "x", "datatype": "FP32", "shape": [1, 2, 4, 6], "data": x.ravel().tolist()}
+    for place in (0, 1):
+        query = {"class": place, "patch": 2, "stride": 2, "fill": 1}
+        told = others.post("/explain/channelled", params=query, json={"inputs": [entry]}).json()
+        found = told["methods"]["occlusion"]
+        under = sliding_window_view(x[place], (2, 2))[::2, ::2].sum((2, 3))
+
+        assert (found["output"], found["tops"], found["lefts"]) == ("y", [0, 2], [0, 2, 4])
+        assert found["value"] == pytest.approx(x[place].sum() - 3 * place, abs=1e-5)
+        assert np.array(found["falls"]) == pytest.approx(under - 4, abs=1e-5)
+    answered = others.post("/explain/channelled", json={"inputs": [entry]}).json()
+    assert answered["explained"]["index"] == int(x[0].sum() < x[1].sum() - 3)
+    left_out = others.post("/explain/channelled?occlusion=false&class=1", json={"inputs": [entry]}).json()
+    assert (left_out["methods"], left_out["explained"]) == ({}, {"label": "1", "index": 1})
+
+
+def test_tensor_without_a_finite_answer_rests_on_nothing(others: TestClient) -> None:
+    entry = {"name": "x", "datatype": "FP32", "shape": [1, 2, 4, 6], "data": [3e38] * 48}
+    told = others.post("/explain/channelled", json={"inputs": [entry]}).json()
+
+    assert told["methods"] == {} and told["explained"] is None
+
+
+def test_classes_of_a_tensor_are_numbers_of_its_output(others: TestClient) -> None:
+    entry = {"name": "x", "datatype": "FP32", "shape": [1, 2, 4, 6], "data": [1] * 48}
+    answer = others.post("/explain/channelled?class=2", json={"inputs": [entry]})
+
+    assert assert_problem(answer, 422) == "class is \"2\"; allowed is 0 to 1, a place in 'y'"
 
 
 @pytest.mark.parametrize(
@@ -496,6 +675,46 @@ def test_toy_network_is_explained_for_several_rows(others: TestClient) -> None:
         alone = others.post(f"/explain/toy?layer={layer['name']}", json={"inputs": [entry]}).json()
         assert np.array(alone["layers"][0]["numbers"]) == pytest.approx(values, abs=1e-6)
         assert pixels_of(alone["layers"][0]["picture"]).shape == values.shape
+
+
+def test_toy_network_is_read_in_one_call(client: TestClient) -> None:
+    """The committed one, on ones(3, 3): each layer's numbers are onnxruntime's."""
+    entry = {"name": "x", "datatype": "FP32", "shape": [3, 3], "data": [1] * 9}
+    layers = client.post("/explain/toy-network?numbers=true", json={"inputs": [entry]}).json()["layers"]
+    session = session_with_everything("toy-network")
+    expected = session.run([layer["name"] for layer in layers], {"x": np.ones((3, 3), np.float32)})
+
+    assert [layer["shape"] for layer in layers] == [[3, 2], [3, 2], [3, 3], [3, 3], [3, 4]]
+    for layer, values in zip(layers, expected, strict=True):
+        assert np.array(layer["numbers"]) == pytest.approx(values, abs=1e-6)
+        assert "picture" not in layer
+
+
+def test_numbers_of_all_layers_are_those_of_each(client: TestClient) -> None:
+    row = {"rows": [[5.9, 3.0, 4.2, 1.5]]}
+    told = client.post("/explain/iris-mlp?numbers=true", json=row).json()
+    one = client.post("/explain/iris-mlp?layer=logits", json=row).json()["layers"][0]
+
+    assert all(np.shape(layer["numbers"]) == tuple(layer["shape"]) for layer in told["layers"])
+    [logits] = [layer for layer in told["layers"] if layer["name"] == "logits"]
+    assert logits["numbers"] == one["numbers"]
+
+
+def test_numbers_of_all_layers_are_bounded_together(client: TestClient, others: TestClient) -> None:
+    """By their shapes, or, where no shape foretells them, as they come."""
+    answer = client.post("/explain/mnist-cnn?numbers=true", files={"file": SEVEN})
+    numbers = sum(np.prod(layer["shape"], dtype=int) for layer in explained(client, "mnist-cnn")["layers"])
+    one = client.post("/explain/mnist-cnn?numbers=true&layer=logits", files={"file": SEVEN})
+    entries = [{"name": "n", "datatype": "INT64", "shape": [1], "data": [size]} for size in (19_999, 20_000)]
+    most, more = (others.post("/explain/spread?numbers=true", json={"inputs": [entry]}) for entry in entries)
+
+    assert assert_problem(answer, 422) == (
+        f"the layers of model 'mnist-cnn' give {numbers:,} numbers or more for this; with ?numbers=true at most 20,000 "
+        "are told: send fewer rows, or ask for one layer by ?layer="
+    )
+    assert len(one.json()["layers"][0]["numbers"]) == 10
+    assert sum(np.size(layer["numbers"]) for layer in most.json()["layers"]) == 20_000
+    assert "give 20,001 numbers or more" in assert_problem(more, 422)
 
 
 @pytest.mark.parametrize(("rows", "status"), [(64, 200), (65, 413)])
@@ -601,7 +820,7 @@ def test_features_fall_by_what_the_model_answers_with_their_usual_value(client: 
     features = client.get("/models/iris-mlp").json()["card"]["input"]["features"]
     index = told["prediction"]["index"]
     parts = told["methods"]["features"]["parts"]
-    replaced = [[*row[:at], feature["example"], *row[at + 1 :]] for at, feature in enumerate(features)]
+    replaced = [[*row[:at], *feature["usual"], *row[at + 1 :]] for at, feature in enumerate(features)]
     answers = client.post("/predict/iris-mlp", json={"rows": [row, *replaced]}).json()["predictions"]
     whole, *others = [answer["probabilities"][index] for answer in answers]
 
@@ -611,32 +830,117 @@ def test_features_fall_by_what_the_model_answers_with_their_usual_value(client: 
     for feature, value, other in zip(features, row, others, strict=True):
         part = by_name[feature["name"]]
         assert part["fall"] == pytest.approx(whole - other, abs=1e-6)
-        assert (part["value"], part["replaced_by"]) == (pytest.approx(value), feature["example"])
+        assert (part["value"], part["replaced_by"]) == (pytest.approx(value), feature["usual"])
+        assert part["replacement"] == "mean"
+
+
+# Several spellings of one word, punctuation about them, and words within words.
+ARTICLE = (
+    "Cup final: the STRIKER scored twice. The striker's cup-winning goal, \u201cmy best\u201d, came late; Striker and "
+    "coach lifted the cup (the Cup!). A cupboard of cups awaits \u2014 goals, cup ties, 1 more final."
+)
+
+
+def words_fallen(client: TestClient, text: str) -> dict[str, Any]:
+    told = client.post("/explain/news-mlp", json={"texts": [text]}).json()
+    return {part["name"]: part for part in told["methods"]["words"]["parts"]}
+
+
+def sport_of(client: TestClient, *texts: str) -> list[float]:
+    predictions = client.post("/predict/news-mlp", json={"texts": texts}).json()["predictions"]
+    return [prediction["probabilities"][3] for prediction in predictions]
+
+
+def test_all_spellings_of_a_word_are_left_out_together(client: TestClient) -> None:
+    [part] = words_fallen(client, "Cup cup cup, CUP.").values()
+    whole, empty = sport_of(client, "Cup cup cup, CUP.", "")
+
+    assert part["fall"] == pytest.approx(whole - empty, abs=1e-6) and part["fall"] > 0.3
+    assert (part["name"], part["spellings"], part["times"]) == ("cup", ["Cup", "cup", "CUP"], 4)
+    assert part["places"] == [[0, 3], [4, 7], [8, 11], [13, 16]]
 
 
 def test_words_fall_by_what_the_model_answers_without_them(client: TestClient) -> None:
-    text = "The striker scored twice in the cup final and the striker left."
-    told = client.post("/explain/news-mlp", json={"texts": [text]}).json()
-    parts, index = told["methods"]["words"]["parts"], told["prediction"]["index"]
-    words = list(dict.fromkeys(text.split()))
-    texts = [text, *(" ".join(each for each in text.split() if each != word) for word in words)]
-    answers = client.post("/predict/news-mlp", json={"texts": texts}).json()["predictions"]
-    whole, *others = [answer["probabilities"][index] for answer in answers]
+    parts = words_fallen(client, ARTICLE)
+    letters = re.findall(r"[a-z]+", ARTICLE.lower())
+    words = [word for word in dict.fromkeys(letters) if len(word) > 1]
+    texts = [" ".join(each for each in letters if each != word) for word in words]
+    whole, *others = sport_of(client, ARTICLE, *texts)
 
-    assert {part["name"]: part["fall"] for part in parts} == pytest.approx(
-        {word: whole - other for word, other in zip(words, others, strict=True)}, abs=1e-6
+    assert set(words) <= set(parts)
+    for word, other in zip(words, others, strict=True):
+        assert parts[word]["fall"] == pytest.approx(whole - other, abs=1e-6)
+        assert parts[word]["times"] == letters.count(word)
+        assert parts[word]["spellings"] == list(
+            dict.fromkeys(ARTICLE[start:end] for start, end in parts[word]["places"])
+        )
+    assert parts["striker"]["spellings"] == ["STRIKER", "striker", "Striker"]
+    assert parts["cup"]["times"] == 5
+    assert [abs(part["fall"]) for part in parts.values()] == sorted(
+        (abs(part["fall"]) for part in parts.values()), reverse=True
     )
-    assert told["prediction"]["label"] == "sport"
-    assert client.post("/explain/news-mlp?occlusion=false", json={"texts": [text]}).json()["methods"] == {}
+    assert client.post("/explain/news-mlp?occlusion=false", json={"texts": [ARTICLE]}).json()["methods"] == {}
 
 
-@pytest.mark.parametrize("model", ["blobs-svm", "xor-mlp", "players-kmeans", "frozenlake-dqn"])
-def test_every_model_of_rows_tells_its_features(client: TestClient, model: str) -> None:
+def test_places_and_spellings_of_a_word_are_bounded(client: TestClient) -> None:
+    cases = ["".join(each) for each in product("cC", "uU", "pP", "sS")]
+    [part] = words_fallen(client, " ".join(cases * 10)).values()
+
+    assert (len(part["spellings"]), part["times"], len(part["places"])) == (10, 160, 100)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        "iris-mlp",
+        "blobs-svm",
+        "moons-svm",
+        "players-kmeans",
+        "tshirt-kmeans",
+        "xor-mlp",
+        "xor-sigmoid",
+        "frozenlake-dqn",
+    ],
+)
+def test_examples_of_the_cards_rest_on_something(client: TestClient, model: str) -> None:
     card = client.get(f"/models/{model}").json()["card"]
     row = [feature["example"] for feature in card["input"]["features"]]
     methods = client.post(f"/explain/{model}", json={"rows": [row]}).json()["methods"]
 
-    assert {part["fall"] for part in methods["features"]["parts"]} == {0.0}  # each has its usual value already
+    assert max(abs(part["fall"]) for part in methods["features"]["parts"]) > 0.001
+    assert "example" not in [part["replacement"] for part in methods["features"]["parts"]]
+
+
+def test_value_that_is_one_of_two_is_replaced_by_the_other(client: TestClient) -> None:
+    [told] = client.post("/predict/xor-mlp", json={"rows": [[1, 1]]}).json()["predictions"]
+    [turned] = client.post("/predict/xor-mlp", json={"rows": [[1, 0]]}).json()["predictions"]
+    parts = client.post("/explain/xor-mlp", json={"rows": [[1, 1]]}).json()["methods"]["features"]["parts"]
+    between = client.post("/explain/xor-mlp", json={"rows": [[1, 0.5]]}).json()["methods"]["features"]["parts"]
+    b = next(part for part in parts if part["name"] == "b")
+
+    assert (b["replaced_by"], b["replacement"]) == ([0.0], "others")
+    assert (
+        b["fall"] == pytest.approx(told["probabilities"][0] - turned["probabilities"][0], abs=1e-6) and b["fall"] > 0.9
+    )
+    assert {part["name"]: part["replaced_by"] for part in between} == {"a": [0.0], "b": [0.0, 1.0]}
+
+
+def test_choice_falls_by_the_mean_of_all_others(client: TestClient) -> None:
+    rows = [[state] for state in range(16)]
+    predictions = client.post("/predict/frozenlake-dqn", json={"rows": rows}).json()["predictions"]
+    told = client.post("/explain/frozenlake-dqn", json={"rows": [[14]]}).json()
+    values = np.array([each["outputs"]["q_values"][told["prediction"]["index"]] for each in predictions])
+    [part] = told["methods"]["features"]["parts"]
+
+    assert part["replaced_by"] == [state for state in range(16) if state != 14]
+    assert part["fall"] == pytest.approx(values[14] - np.delete(values, 14).mean(), abs=1e-6) and part["fall"] > 0.1
+
+
+def test_feature_without_a_usual_value_is_replaced_by_the_example_and_says_so(others: TestClient) -> None:
+    parts = others.post("/explain/higher", json={"rows": [[1, 2.5]]}).json()["methods"]["features"]["parts"]
+    by_name = {part["name"]: part for part in parts}
+
+    assert [by_name["right"][key] for key in ("replaced_by", "replacement", "fall")] == [[2.5], "example", 0.0]
 
 
 def test_distances_and_errors_are_worse_where_they_grow(client: TestClient) -> None:
