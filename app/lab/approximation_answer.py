@@ -1,11 +1,11 @@
 """What a caller of networks that follow a curve is answered. Knows no HTTP."""
 
-from collections.abc import Callable
 from typing import Annotated
 
 from pydantic import Field
 from typing_extensions import TypedDict
 
+from app.errors import GoOn
 from app.lab import charts
 from app.lab.approximation import fit, pieces, rmse
 from app.lab.approximation_request import Asked
@@ -68,7 +68,7 @@ class Approximation(TypedDict):
     depth: list[Depth]
 
 
-def answer(asked: Asked, go_on: Callable[[], None] = lambda: None) -> Approximation:
+def answer(asked: Asked, go_on: GoOn = lambda: None) -> Approximation:
     """`go_on` is called before each network, and what it raises ends it."""
     fitted = []
     for units in asked.units:

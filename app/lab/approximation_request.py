@@ -8,10 +8,10 @@ from pydantic import ConfigDict, Field, with_config
 from typing_extensions import TypedDict
 
 from app.errors import InvalidRequest
-from app.lab.approximation import Floats, Samples
+from app.lab.approximation import Samples
 from app.lab.document import number, read_object, whole
 from app.lab.formula import Formula, read_formula, run
-from app.lab.tape import variable
+from app.lab.tape import Floats, variable
 from app.rows import quoted
 
 MOST_BYTES = 20_000  # who reads the body sees to it

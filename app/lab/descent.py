@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+
+from app.errors import GoOn
+from app.lab.tape import Floats
 
 FOLDER = Path(__file__).parent / "descent"
 LOSS, ACCURACY, GRADIENT, NEXT = "loss", "accuracy", "gradient_", "next_"
 
-Floats = NDArray[np.float64]
 Weights = Mapping[str, Floats]
 Run = Callable[[list[str], Mapping[str, Any]], list[Any]]
 
@@ -192,7 +193,7 @@ def descend(
     start: Position,
     settings: Mapping[str, float],
     steps: int,
-    go_on: Callable[[], None] = lambda: None,
+    go_on: GoOn = lambda: None,
 ) -> Iterator[tuple[Position, Seen]]:
     """The start and what is seen there, then the same after each step; ends before that where a number becomes infinite
     or undefined. `go_on` is called before each."""

@@ -9,6 +9,7 @@ import orjson
 from pydantic import Field
 from typing_extensions import TypedDict
 
+from app.errors import GoOn
 from app.events import event
 from app.lab.descent import OPTIMISERS, PROBLEMS, Graphs, Position, Seen, descend, is_finite, settings_for
 from app.lab.descent_cost import measure
@@ -114,7 +115,7 @@ def lessons(graphs: Graphs) -> Lessons:
     )
 
 
-def answer(asked: Asked, graphs: Graphs, go_on: Callable[[], None] = lambda: None) -> Descent:
+def answer(asked: Asked, graphs: Graphs, go_on: GoOn = lambda: None) -> Descent:
     """`go_on` is called before each step, and what it raises ends it."""
     steps: list[StepTold] = []
     told = _descended(asked, graphs, go_on, steps.append)
@@ -122,14 +123,14 @@ def answer(asked: Asked, graphs: Graphs, go_on: Callable[[], None] = lambda: Non
     return told
 
 
-def tell(asked: Asked, graphs: Graphs, go_on: Callable[[], None], send: Callable[[bytes], None]) -> None:
+def tell(asked: Asked, graphs: Graphs, go_on: GoOn, send: Callable[[bytes], None]) -> None:
     """As server-sent events, each as soon as it is known: a `step` for each step, then an `end` with the rest."""
     told = _descended(asked, graphs, go_on, lambda step: send(event("step", orjson.dumps(step))))
     rest = {name: value for name, value in told.items() if name != "steps"}
     send(event("end", orjson.dumps(rest)))
 
 
-def _descended(asked: Asked, graphs: Graphs, go_on: Callable[[], None], each: Callable[[StepTold], None]) -> Descent:
+def _descended(asked: Asked, graphs: Graphs, go_on: GoOn, each: Callable[[StepTold], None]) -> Descent:
     """Without the steps, of which `each` is told."""
     optimiser = graphs.optimiser(asked.optimiser)
     with np.errstate(all="ignore"):  # what diverges is told
@@ -153,7 +154,7 @@ def _descended(asked: Asked, graphs: Graphs, go_on: Callable[[], None], each: Ca
     return told
 
 
-def _cost(asked: Asked, graphs: Graphs, go_on: Callable[[], None]) -> CostTold:
+def _cost(asked: Asked, graphs: Graphs, go_on: GoOn) -> CostTold:
     cost = measure(asked.problem, graphs.forward(asked.name), asked.start.weights, go_on)
     return CostTold(
         forward_seconds=cost.forward,

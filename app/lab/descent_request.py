@@ -15,7 +15,6 @@ from app.lab.descent import (
     OPTIMISERS,
     PROBLEMS,
     SQUARES,
-    Floats,
     Graphs,
     OptimiserFacts,
     Position,
@@ -24,6 +23,7 @@ from app.lab.descent import (
     settings_for,
 )
 from app.lab.document import numbers, read_object, truth, whole
+from app.lab.tape import Floats
 from app.rows import quoted
 
 MOST_BYTES = 200_000  # who reads the body sees to it

@@ -1,14 +1,14 @@
 """What a caller of a formula is answered: value, gradients, every step with the chain rule's numbers, a check. Knows no
 HTTP."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Any, NotRequired
 
 import numpy as np
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from app.errors import ContentTooLarge, InvalidRequest
+from app.errors import ContentTooLarge, GoOn, InvalidRequest
 from app.lab import formula as formulas
 from app.lab.chain_rule import Backward, backward, hessian, jacobian
 from app.lab.expression_graph import StepTold, graph_told
@@ -66,14 +66,14 @@ class Differentiated(TypedDict):
     notes: list[Note]
 
 
-def answer(asked: Asked, go_on: Callable[[], None] = lambda: None) -> Differentiated:
+def answer(asked: Asked, go_on: GoOn = lambda: None) -> Differentiated:
     """Raises InvalidRequest for shapes that do not fit, ContentTooLarge beyond the limits. `go_on` is called before
     each piece of work, and what it raises ends it."""
     with np.errstate(all="ignore"):  # what is infinite or undefined is told
         return _answer(asked, go_on)
 
 
-def _answer(asked: Asked, go_on: Callable[[], None]) -> Differentiated:
+def _answer(asked: Asked, go_on: GoOn) -> Differentiated:
     inputs = {name: variable(value) for name, value in asked.inputs.items()}
     constants = {name: constant(value) for name, value in asked.constants.items()}
     steps = formulas.run(asked.formula, {**inputs, **constants})
@@ -143,9 +143,7 @@ def _require_few(steps: list[Result], passes: int, weight: int, elements: int, w
         )
 
 
-def _jacobian(
-    steps: list[Result], inputs: Mapping[str, Result], notes: list[Note], go_on: Callable[[], None]
-) -> dict[str, Any]:
+def _jacobian(steps: list[Result], inputs: Mapping[str, Result], notes: list[Note], go_on: GoOn) -> dict[str, Any]:
     result, elements = steps[-1], sum(each.value.size for each in inputs.values())
     _require_few(steps, result.value.size, 1, result.value.size * elements, "jacobian")
     found = dict(zip(inputs, jacobian(result, list(inputs.values()), go_on), strict=True))
@@ -155,7 +153,7 @@ def _jacobian(
 
 
 def _hessian(
-    steps: list[Result], inputs: Mapping[str, Result], notes: list[Note], go_on: Callable[[], None]
+    steps: list[Result], inputs: Mapping[str, Result], notes: list[Note], go_on: GoOn
 ) -> dict[str, dict[str, Any]]:
     result, elements = steps[-1], sum(each.value.size for each in inputs.values())
     if result.shape:
