@@ -11,7 +11,7 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import orjson
 
-from app.errors import CallerGone, DeadlineExceeded
+from app.errors import CallerGone, DeadlineExceeded, GoOn
 from app.metrics import ModelMetrics
 from app.service import INLINE_BYTES, Admission, Answer, Gone, Service, Timings, unless_gone
 
@@ -25,8 +25,6 @@ class Estimated(Protocol):
 
 
 A = TypeVar("A", bound=Estimated)
-# Called before each piece of work; raises if it is not wanted any more.
-GoOn = Callable[[], None]
 # Takes a piece of an answer, from the thread that computes it.
 Send = Callable[[bytes], None]
 

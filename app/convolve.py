@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import orjson
 
-from app.computation import GoOn, Work
-from app.errors import InvalidRequest
+from app.computation import Work
+from app.errors import GoOn, InvalidRequest
 from app.ink import reduced
 from app.lab.convolution_answer import Stages, shades, stages, told
 from app.lab.convolution_request import MOST_SIDE, Asked, Layer, read_convolution, read_layer

@@ -17,7 +17,7 @@ Knows nothing of FastAPI; app/problems.py turns these into responses.
     └── DeadlineExceeded       the time that the caller allows was over before the work began
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 
 class AppError(Exception):
@@ -32,6 +32,10 @@ class AppError(Exception):
 
 class CallerGone(Exception):
     """Nobody waits for the answer any more; no fault of anybody's."""
+
+
+# Called before each piece of work; raises if it is not wanted any more.
+GoOn = Callable[[], None]
 
 
 class ConfigurationError(AppError):

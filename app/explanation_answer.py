@@ -10,8 +10,7 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from app.card import INPUT_NAMES, ImageInput, RowsInput
-from app.computation import GoOn
-from app.errors import InvalidRequest, NotFound
+from app.errors import GoOn, InvalidRequest, NotFound
 from app.explanation_request import MOST_NAMED, Asked, ByGradient, Inputs, Picture, told_as_ours
 from app.feature_maps import MOST_PIXELS, MOST_TOGETHER, tiled
 from app.gradient_saliency import Gradients, gradients

@@ -5,17 +5,16 @@ Each graph is opened when it is first asked for, in a session of its own, of whi
 """
 
 import hashlib
-from collections.abc import Callable
 from typing import Annotated, Any
 
 import numpy as np
 import onnxruntime as ort
-from numpy.typing import NDArray
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from app.errors import ArtifactRejected
+from app.errors import ArtifactRejected, GoOn
 from app.kept import Kept
+from app.lab.tape import Floats
 from app.model import Model
 from app.morphology import Gray
 from app.png import address
@@ -33,9 +32,6 @@ WHITE = 255.0
 PICTURES = 2 + NOISY_PICTURES + STEPS
 # So many pictures run together.
 TOGETHER = 16
-
-Floats = NDArray[np.float64]
-GoOn = Callable[[], None]
 
 
 class ByPixel(TypedDict):

@@ -2,7 +2,7 @@
 its usual value, or a word of a text is left out. Knows models, no HTTP and no queue; app/occlusion.py knows patches.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, Literal, NamedTuple, NotRequired
 
 import numpy as np
@@ -11,6 +11,7 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from app.card import INPUT_NAMES, PROBABILITIES, Feature, RowsInput, TextInput
+from app.errors import GoOn
 from app.feature_maps import MOST_PIXELS, gray
 from app.model import Model
 from app.occlusion import Patches, Place, by_pixel, changing, covered
@@ -18,7 +19,6 @@ from app.png import address
 from app.words import Span, first_words, without
 
 Array = NDArray[Any]
-GoOn = Callable[[], None]
 
 # So many occluded pictures run together: 64 take no less time, and 20 MB more of what a worker keeps.
 TOGETHER = 16

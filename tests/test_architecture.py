@@ -70,6 +70,13 @@ def test_no_module_is_called_by_a_name_that_says_nothing() -> None:
     assert not {path.stem for path in MODULES} & {"utils", "helpers", "common", "manager", "base", "misc"}
 
 
+@pytest.mark.parametrize("name", ["GoOn", "Floats"])
+def test_types_that_many_share_are_defined_once(name: str) -> None:
+    definitions = [path for path in ROOT.glob("app/**/*.py") if re.search(f"^{name} =", path.read_text("utf-8"), re.M)]
+
+    assert len(definitions) == 1
+
+
 def test_imports_go_downwards() -> None:
     wrong = [
         f"{path.relative_to(ROOT)} imports {module}"

@@ -79,6 +79,9 @@ def problems() -> dict[str, Problem]:
     }
 
 
+TOLD = ["loss", "accuracy"]
+
+
 def problem_graph(problem: Problem) -> bytes:
     """Weights → `loss`, `accuracy` where there is one, and `gradient_<name>` of each."""
     names = list(problem.shapes)
@@ -88,10 +91,26 @@ def problem_graph(problem: Problem) -> bytes:
         loss, *rest = problem.function(dict(zip(names, leaves, strict=True)))
         return (loss.detach(), *(each.detach() for each in rest), *torch.autograd.grad(loss, leaves))
 
-    examples = tuple(torch.rand(shape, dtype=torch.float64) for shape in problem.shapes.values())
-    told = ["loss", "accuracy"][: len(differentiated(*examples)) - len(names)]
+    examples = _examples(problem)
+    told = TOLD[: len(differentiated(*examples)) - len(names)]
     outputs = [*told, *(f"gradient_{name}" for name in names)]
     return _graph(differentiated, examples, names, outputs)
+
+
+def forward_graph(problem: Problem) -> bytes:
+    """The same without gradients, to measure what they cost: onnxruntime computes all outputs of a graph, whichever are
+    asked for."""
+    names = list(problem.shapes)
+
+    def forward(*weights: Tensor) -> tuple[Tensor, ...]:
+        return problem.function(dict(zip(names, weights, strict=True)))
+
+    examples = _examples(problem)
+    return _graph(forward, examples, names, TOLD[: len(forward(*examples))])
+
+
+def _examples(problem: Problem) -> tuple[Tensor, ...]:
+    return tuple(torch.rand(shape, dtype=torch.float64) for shape in problem.shapes.values())
 
 
 # --- optimisers: Goodfellow, Bengio and Courville 2016, chapter 8, in the form that torch.optim gives them -----------
@@ -204,8 +223,10 @@ def _graph(
 
 def graphs() -> dict[str, bytes]:
     """By the file's name."""
-    return {f"{name}.onnx": problem_graph(problem) for name, problem in problems().items()} | {
-        f"by_{name}.onnx": optimiser_graph(optimiser) for name, optimiser in OPTIMISERS.items()
+    return {
+        **{f"{name}.onnx": problem_graph(problem) for name, problem in problems().items()},
+        **{f"forward_{name}.onnx": forward_graph(problem) for name, problem in problems().items()},
+        **{f"by_{name}.onnx": optimiser_graph(optimiser) for name, optimiser in OPTIMISERS.items()},
     }
 
 

@@ -1,11 +1,11 @@
 """What a caller of an activation function is answered: values, derivatives, where it is saturated. Knows no HTTP."""
 
-from collections.abc import Callable
 from typing import Annotated, NotRequired
 
 from pydantic import Field
 from typing_extensions import TypedDict
 
+from app.errors import GoOn
 from app.lab.activation_request import Asked
 from app.lab.activations import SATURATED, SOFTMAX, curve, softmax
 
@@ -42,7 +42,7 @@ class Activated(TypedDict):
     ]
 
 
-def answer(asked: Asked, go_on: Callable[[], None] = lambda: None) -> Activated:
+def answer(asked: Asked, go_on: GoOn = lambda: None) -> Activated:
     """`go_on` is called before the work, and what it raises ends it."""
     go_on()
     activation, given = asked.activation, asked.parameters

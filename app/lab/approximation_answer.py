@@ -1,11 +1,11 @@
 """What a caller of networks that follow a curve is answered. Knows no HTTP."""
 
-from collections.abc import Callable
 from typing import Annotated
 
 from pydantic import Field
 from typing_extensions import TypedDict
 
+from app.errors import GoOn
 from app.lab import charts
 from app.lab.approximation import fit, pieces, rmse
 from app.lab.approximation_request import Asked
@@ -69,7 +69,7 @@ class Approximation(TypedDict):
     depth: list[Depth]
 
 
-def answer(asked: Asked, go_on: Callable[[], None] = lambda: None) -> Approximation:
+def answer(asked: Asked, go_on: GoOn = lambda: None) -> Approximation:
     """`go_on` is called before each network, and what it raises ends it. Raises InvalidRequest as `sampled` does."""
     go_on()
     samples, clean = sampled(asked)
@@ -114,25 +114,42 @@ def _verdict(place: int, best: int, error: float, smallest: float) -> str:
 
 
 def draw(told: Approximation) -> str:
-    """The curve, its samples and the networks that follow it; their errors below."""
-    networks = told["networks"]
+    """The curve, its samples and the networks that follow it; their errors; what depth makes against width."""
+    networks, drawn = told["networks"], _drawn(told["networks"])
     curves = [Line("the curve itself", told["clean"]["x"], told["clean"]["y"], 4)]
-    curves += [Line(_named(network), told["clean"]["x"], network["y"], 1.5) for network in networks[:MOST_DRAWN]]
+    curves += [Line(_named(network), told["clean"]["x"], network["y"], 1.5) for network in drawn]
+    which = "" if len(drawn) == len(networks) else f": {len(drawn)} of {len(networks)}"
     units = [float(network["units"]) for network in networks]
     least = SMALLEST_DRAWN * max(network["test_error"] for network in networks)
     errors = [
         Line("on the curve", units, [max(least, network["test_error"]) for network in networks]),
         Line("on the samples", units, [max(least, network["train_error"]) for network in networks]),
     ]
+    together = [float(each["units"]) for each in told["depth"]]
+    depth = [
+        Line("in layers of two", together, [float(each["pieces"]) for each in told["depth"]]),
+        Line("at most in one layer", together, [float(each["at_most_in_one_layer"]) for each in told["depth"]]),
+    ]
+    samples = Line("", told["samples"]["x"], told["samples"]["y"])
     return charts.draw(
         f"{told['curve']}, noise {told['noise']:g}",
         [
-            charts.Panel(
-                "networks with one hidden layer", "x", curves, Line("", told["samples"]["x"], told["samples"]["y"])
-            ),
+            charts.Panel(f"networks with one hidden layer{which}", "x", curves, samples),
             charts.Panel("root mean squared error", "hidden units", errors, powers=True),
+            charts.Panel("straight pieces, by depth and width", "hidden units", depth, powers=True),
         ],
     )
+
+
+def _drawn(networks: list[NetworkTold]) -> list[NetworkTold]:
+    """The first, the last, one that fits, and others between."""
+    count = min(len(networks), MOST_DRAWN)
+    places = [round(place * (len(networks) - 1) / max(1, count - 1)) for place in range(count)]
+    fitting = next(place for place, network in enumerate(networks) if network["verdict"] == FITS)
+    if fitting not in places:
+        nearest = min(range(1, count - 1), key=lambda each: abs(places[each] - fitting))
+        places[nearest] = fitting
+    return [networks[place] for place in sorted(places)]
 
 
 def _named(network: NetworkTold) -> str:

@@ -3,11 +3,12 @@
 Gradients are results themselves, so they can be differentiated again.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
+from app.errors import GoOn
 from app.lab.operations import ZERO, add, multiply, sum_to, where
 from app.lab.tape import Floats, Result, constant, in_order
 
@@ -87,7 +88,7 @@ def _values(gone: Backward, inputs: Sequence[Result]) -> list[Floats]:
     return [gone.arrived[each].value if each in gone.arrived else np.zeros(each.shape) for each in inputs]
 
 
-def jacobian(result: Result, inputs: Sequence[Result], go_on: Callable[[], None] = lambda: None) -> list[Floats]:
+def jacobian(result: Result, inputs: Sequence[Result], go_on: GoOn = lambda: None) -> list[Floats]:
     """By each input: the axes of the result, then those of the input. A pass backwards for each element of the
     result; `go_on` is called before each."""
     passes = []
@@ -100,7 +101,7 @@ def jacobian(result: Result, inputs: Sequence[Result], go_on: Callable[[], None]
     ]
 
 
-def hessian(result: Result, inputs: Sequence[Result], go_on: Callable[[], None] = lambda: None) -> list[list[Floats]]:
+def hessian(result: Result, inputs: Sequence[Result], go_on: GoOn = lambda: None) -> list[list[Floats]]:
     """By each pair of inputs: the axes of the one, then those of the other. Of a scalar."""
     arrived = backward(result, constant(np.ones(result.shape))).arrived
     return [

@@ -10,6 +10,8 @@ from app.lab.curves import Axis, are_equal, ticks
 
 WIDTH, HEIGHT, LEFT, LEGEND, HEAD, BETWEEN, FOOT = 560, 220, 92, 170, 44, 60, 44
 ROOM = 0.06  # of the height, above and below
+DECADES, FEWEST = 2, 2  # of whole powers of ten, and of ticks
+MOST_POWER = 308.0  # of ten, in float64
 COLOURS = ("#0969da", "#b3261e", "#1a7f37", "#8250df", "#bf8700", "#57606a")
 STYLE = """
 .grid { stroke: #eaeef2 } .line { fill: none; stroke-width: 2 } .dot { fill: #8c959f }
@@ -53,9 +55,9 @@ def _panel(panel: Panel, top: float) -> Iterator[str]:
         place = across(value)
         yield f'<line class="grid" x1="{place:g}" y1="{top:g}" x2="{place:g}" y2="{bottom:g}"/>'
         yield f'<text class="text" x="{place:g}" y="{bottom + 16:g}" text-anchor="middle">{svg.tick(value)}</text>'
-    for value in ticks(up.least, up.greatest, whole=panel.powers):
+    marks = power_ticks if panel.powers else _plain_ticks
+    for value, shown in marks(up.least, up.greatest):
         place = up(value)
-        shown = f"10^{svg.tick(value)}" if panel.powers else svg.tick(value)
         yield f'<line class="grid" x1="{LEFT}" y1="{place:g}" x2="{LEFT + WIDTH}" y2="{place:g}"/>'
         yield f'<text class="text" x="{LEFT - 8}" y="{place + 4:g}" text-anchor="end">{shown}</text>'
     if panel.dots:
@@ -68,6 +70,23 @@ def _panel(panel: Panel, top: float) -> Iterator[str]:
         yield f'<polyline class="line" {stroke} points="{path}"/>'
         row = top + 16 * (place + 1)
         yield f'<text x="{LEFT + WIDTH + 14}" y="{row:g}" style="fill: {colour}">{escape(line.name)}</text>'
+
+
+def _plain_ticks(least: float, greatest: float) -> list[tuple[float, str]]:
+    return [(value, svg.tick(value)) for value in ticks(least, greatest)]
+
+
+def power_ticks(least: float, greatest: float) -> list[tuple[float, str]]:
+    """At least two of an axis of powers of ten, of which `least` and `greatest` are exponents: where they stand, and
+    what is written. Whole powers; where there are too few of them 1, 2 and 5 times those, or else any round numbers."""
+    if greatest - least >= DECADES:
+        return [(value, f"10^{svg.tick(value)}") for value in ticks(least, greatest, whole=True)]
+    powers = range(math.floor(least), math.ceil(greatest) + 1)
+    round_ones = [float(f"{factor}e{power}") for power in powers for factor in (1, 2, 5)]
+    round_ones = [value for value in round_ones if value and least <= math.log10(value) <= greatest]
+    if len(round_ones) < FEWEST:
+        round_ones = ticks(10.0**least, 10.0 ** min(greatest, MOST_POWER))
+    return [(math.log10(value), svg.tick(value)) for value in round_ones]
 
 
 def _shown(line: Line, powers: bool) -> list[tuple[float, float]]:

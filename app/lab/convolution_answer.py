@@ -1,7 +1,6 @@
 """What a caller of a convolution is answered: every number of every stage, or the last of them as a gray picture. Knows
 no HTTP."""
 
-from collections.abc import Callable
 from typing import Annotated, Any, NamedTuple
 
 import numpy as np
@@ -10,7 +9,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from app.errors import InvalidRequest
+from app.errors import GoOn, InvalidRequest
 from app.lab.convolution import Padding, Pooled, average_pool, correlate, max_pool, padded, windows_along
 from app.lab.convolution_request import Asked, Layer, Pooling
 from app.lab.kernels import Kernel, kernels
@@ -106,7 +105,7 @@ def kernel_list() -> KernelList:
     return KernelList(kernels=[_kernel(kernel) for kernel in kernels().values()])
 
 
-def stages(asked: Asked, go_on: Callable[[], None] = lambda: None) -> Stages:
+def stages(asked: Asked, go_on: GoOn = lambda: None) -> Stages:
     """Raises InvalidRequest for what is smaller than the kernel or the window. `go_on` is called before each piece of
     work, and what it raises ends it."""
     layer, convolved, pooled = asked.layer, None, None

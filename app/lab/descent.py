@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+
+from app.errors import GoOn
+from app.lab.tape import Floats
 
 FOLDER = Path(__file__).parent / "descent"
 LOSS, ACCURACY, GRADIENT, NEXT = "loss", "accuracy", "gradient_", "next_"
 
-Floats = NDArray[np.float64]
 Weights = Mapping[str, Floats]
 Run = Callable[[list[str], Mapping[str, Any]], list[Any]]
 
@@ -65,6 +66,8 @@ PROBLEMS = {
         "Iris by a network", "4 → 16 → 3, ReLU between, softmax, cross-entropy over all 150 flowers, standardised"
     ),
 }
+# A state that is a mean of squares: a root is taken of it.
+SQUARES = "squares"
 OPTIMISERS = {
     "sgd": OptimiserFacts("Gradient descent", "w ← w − η (g + λ w)", {"learning_rate": 0.1, "weight_decay": 0}),
     "momentum": OptimiserFacts(
@@ -83,14 +86,14 @@ OPTIMISERS = {
         "RMSProp",
         "s ← ρ s + (1 − ρ) g²; w ← w − η g / (√s + ε), with λ w in g",
         {"learning_rate": 0.01, "weight_decay": 0, "decay": 0.99, "epsilon": 1e-8},
-        ("squares",),
+        (SQUARES,),
     ),
     "adam": OptimiserFacts(
         "Adam",
         "m ← β₁ m + (1 − β₁) g; s ← β₂ s + (1 − β₂) g²; w ← w − η m̂ / (√ŝ + ε), "
         "m̂ = m / (1 − β₁ᵗ), ŝ = s / (1 − β₂ᵗ), with λ w in g",
         {"learning_rate": 0.05, "weight_decay": 0, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8},
-        ("mean", "squares"),
+        ("mean", SQUARES),
     ),
 }
 
@@ -100,6 +103,11 @@ class Problem:
     run: Run
     shapes: Mapping[str, tuple[int, ...]]  # of the weights, by name
     outputs: list[str]
+
+    @property
+    def told(self) -> list[str]:
+        """The outputs without the gradients."""
+        return [name for name in self.outputs if not name.startswith(GRADIENT)]
 
     @cached_property
     def size(self) -> int:
@@ -123,6 +131,11 @@ class Graphs:
         session = self._session(name)
         shapes = {node.name: tuple(node.shape) for node in session.get_inputs()}
         return Problem(session.run, shapes, [node.name for node in session.get_outputs()])
+
+    def forward(self, name: str) -> Run:
+        """A problem without its gradients."""
+        run: Run = self._session(f"forward_{name}").run
+        return run
 
     def optimiser(self, name: str) -> Run:
         run: Run = self._session(f"by_{name}").run
@@ -187,7 +200,7 @@ def descend(
     start: Position,
     settings: Mapping[str, float],
     steps: int,
-    go_on: Callable[[], None] = lambda: None,
+    go_on: GoOn = lambda: None,
 ) -> Iterator[tuple[Position, Seen]]:
     """The start and what is seen there, then the same after each step; ends before that where a number becomes infinite
     or undefined. `go_on` is called before each."""

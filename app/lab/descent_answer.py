@@ -2,15 +2,17 @@
 computed. Knows no HTTP."""
 
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, NotRequired
 
 import numpy as np
 import orjson
 from pydantic import Field
 from typing_extensions import TypedDict
 
+from app.errors import GoOn
 from app.events import event
 from app.lab.descent import OPTIMISERS, PROBLEMS, Graphs, Position, Seen, descend, is_finite, settings_for
+from app.lab.descent_cost import measure
 from app.lab.descent_request import Asked
 
 Number = float | None  # null: infinite or undefined
@@ -32,6 +34,17 @@ class Stopped(TypedDict):
     message: str
 
 
+class CostTold(TypedDict):
+    """What the problem's loss takes here and now, and what its gradients add: medians of runs in turns, wall time. A
+    call of onnxruntime, some microseconds, is in `forward_seconds`; of a function of two numbers it is nearly all."""
+
+    forward_seconds: Annotated[float, Field(description="The loss alone, by a graph of its own.")]
+    both_seconds: Annotated[float, Field(description="The loss and all gradients.")]
+    backward_seconds: Annotated[float, Field(description="The difference.")]
+    backward_to_forward: Annotated[float, Field(description="By how much longer it takes; rule of thumb: 1.5 to 2.")]
+    runs: Annotated[int, Field(description="Of each.")]
+
+
 class Descent(TypedDict):
     """`weights`, `state` and `steps_so_far`, sent again, go on from here."""
 
@@ -43,6 +56,7 @@ class Descent(TypedDict):
     state: Annotated[dict[str, list[Number]], Field(description="Of the optimiser: vectors over all weights.")]
     steps_so_far: int
     stopped: Stopped
+    cost: NotRequired[Annotated[CostTold, Field(description="If `measure` is true.")]]
 
 
 class ProblemTold(TypedDict):
@@ -101,7 +115,7 @@ def lessons(graphs: Graphs) -> Lessons:
     )
 
 
-def answer(asked: Asked, graphs: Graphs, go_on: Callable[[], None] = lambda: None) -> Descent:
+def answer(asked: Asked, graphs: Graphs, go_on: GoOn = lambda: None) -> Descent:
     """`go_on` is called before each step, and what it raises ends it."""
     steps: list[StepTold] = []
     told = _descended(asked, graphs, go_on, steps.append)
@@ -109,14 +123,14 @@ def answer(asked: Asked, graphs: Graphs, go_on: Callable[[], None] = lambda: Non
     return told
 
 
-def tell(asked: Asked, graphs: Graphs, go_on: Callable[[], None], send: Callable[[bytes], None]) -> None:
+def tell(asked: Asked, graphs: Graphs, go_on: GoOn, send: Callable[[bytes], None]) -> None:
     """As server-sent events, each as soon as it is known: a `step` for each step, then an `end` with the rest."""
     told = _descended(asked, graphs, go_on, lambda step: send(event("step", orjson.dumps(step))))
     rest = {name: value for name, value in told.items() if name != "steps"}
     send(event("end", orjson.dumps(rest)))
 
 
-def _descended(asked: Asked, graphs: Graphs, go_on: Callable[[], None], each: Callable[[StepTold], None]) -> Descent:
+def _descended(asked: Asked, graphs: Graphs, go_on: GoOn, each: Callable[[StepTold], None]) -> Descent:
     """Without the steps, of which `each` is told."""
     optimiser = graphs.optimiser(asked.optimiser)
     with np.errstate(all="ignore"):  # what diverges is told
@@ -125,7 +139,7 @@ def _descended(asked: Asked, graphs: Graphs, go_on: Callable[[], None], each: Ca
         ):
             each(_told(last, seen, asked.tell_weights))
     code = "steps" if is_finite(seen) else "diverged"
-    return Descent(
+    told = Descent(
         problem=asked.name,
         optimiser=asked.optimiser,
         settings=dict(asked.settings),
@@ -134,6 +148,20 @@ def _descended(asked: Asked, graphs: Graphs, go_on: Callable[[], None], each: Ca
         state={name: value.tolist() for name, value in last.state.items()},
         steps_so_far=last.steps,
         stopped=Stopped(code=code, message=MESSAGES[code]),
+    )
+    if asked.measure:
+        told["cost"] = _cost(asked, graphs, go_on)
+    return told
+
+
+def _cost(asked: Asked, graphs: Graphs, go_on: GoOn) -> CostTold:
+    cost = measure(asked.problem, graphs.forward(asked.name), asked.start.weights, go_on)
+    return CostTold(
+        forward_seconds=cost.forward,
+        both_seconds=cost.both,
+        backward_seconds=cost.backward,
+        backward_to_forward=cost.ratio,
+        runs=cost.runs,
     )
 
 

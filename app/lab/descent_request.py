@@ -14,7 +14,7 @@ from app.errors import InvalidRequest, NotFound
 from app.lab.descent import (
     OPTIMISERS,
     PROBLEMS,
-    Floats,
+    SQUARES,
     Graphs,
     OptimiserFacts,
     Position,
@@ -23,13 +23,15 @@ from app.lab.descent import (
     settings_for,
 )
 from app.lab.document import numbers, read_object, truth, whole
+from app.lab.tape import Floats
 from app.rows import quoted
 
 MOST_BYTES = 200_000  # who reads the body sees to it
 MOST_STEPS, MOST_STEPS_SO_FAR, MOST_SEED = 300, 10**9, 2**32 - 1
 # Numbers of weights, told after each step; of more only the last are told.
 MOST_TOLD = 20_000
-STEP_SECONDS = 1.5e-4
+# As measured; and measuring what gradients cost takes as long as so many steps.
+STEP_SECONDS, MEASURED = 1.5e-4, 60
 # More than 0, and at most: by setting. Others are from 0 to below 1.
 LARGEST = {"learning_rate": 10.0, "epsilon": 1.0}
 
@@ -80,6 +82,9 @@ class DescentRequest(TypedDict):
             ),
         ]
     ]
+    measure: NotRequired[
+        Annotated[bool, Field(description="Also what the gradients cost, beside the loss alone.", default=False)]
+    ]
 
 
 @dataclass(frozen=True)
@@ -93,6 +98,7 @@ class Asked:
     start: Position
     steps: int
     tell_weights: bool
+    measure: bool = False
 
     @property
     def facts(self) -> OptimiserFacts:
@@ -101,7 +107,7 @@ class Asked:
     @property
     def seconds(self) -> float:
         """As is to be expected, roughly."""
-        return (self.steps + 1) * STEP_SECONDS
+        return (self.steps + 1 + MEASURED * self.measure) * STEP_SECONDS
 
 
 def require_problem(name: str) -> None:
@@ -127,7 +133,9 @@ def read_descent(name: str, body: bytes, graphs: Graphs) -> Asked:
     )
     fits = (steps + 1) * problem.size <= MOST_TOLD
     tell_weights = truth(document, "tell_weights", True) and fits
-    return Asked(name, problem, optimiser, _settings(document, name, optimiser), start, steps, tell_weights)
+    settings = _settings(document, name, optimiser)
+    measure = truth(document, "measure", False)
+    return Asked(name, problem, optimiser, settings, start, steps, tell_weights, measure)
 
 
 def _first(name: str, problem: Problem, seed: int) -> dict[str, Floats]:
@@ -174,7 +182,10 @@ def _state(value: Any, facts: OptimiserFacts, optimiser: str, problem: Problem) 
         allowed = ", ".join(facts.state) or "nothing"
         got = f"has {', '.join(map(quoted, list(value)[:3]))}" if isinstance(value, dict) else f"is {quoted(value)}"
         raise InvalidRequest(f"state {got}; allowed for the optimiser {optimiser!r} is {allowed}")
-    return {name: _finite(value[name], f"state: {name}", (problem.size,)) for name in facts.state}
+    state = {name: _finite(value[name], f"state: {name}", (problem.size,)) for name in facts.state}
+    if (squares := state.get(SQUARES, np.zeros(0)))[squares < 0].size:
+        raise InvalidRequest(f"state: {SQUARES} has {squares.min():g} in it; allowed are numbers from 0 on")
+    return state
 
 
 def _finite(value: Any, name: str, shape: tuple[int, ...]) -> Floats:

@@ -1,18 +1,18 @@
 """What a caller of a formula is answered: value, gradients, every step with the chain rule's numbers, a check. Knows no
 HTTP."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Any, NotRequired
 
 import numpy as np
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from app.errors import ContentTooLarge, InvalidRequest
+from app.errors import ContentTooLarge, GoOn, InvalidRequest
 from app.lab import formula as formulas
 from app.lab.chain_rule import Backward, backward, hessian, jacobian
 from app.lab.expression_graph import StepTold, graph_told
-from app.lab.expression_notes import KINK, Note, not_finite, notes_of
+from app.lab.expression_notes import Note, kinks_of, not_finite, notes_of
 from app.lab.expression_request import SHAPES, Asked
 from app.lab.finite_differences import AGREES, MOST_CHECKED, check
 from app.lab.tape import Floats, Result, constant, variable
@@ -34,7 +34,7 @@ class CheckTold(TypedDict):
         bool | None,
         Field(
             description=f"Whether the largest error is at most {AGREES:g}. null if differences cannot tell: nothing is "
-            "finite, all digits are lost to rounding, or `notes` speak of a kink."
+            "finite, all digits are lost to rounding, or the gradients pass a kink that `notes` tell of."
         ),
     ]
     largest_error: Annotated[
@@ -66,14 +66,14 @@ class Differentiated(TypedDict):
     notes: list[Note]
 
 
-def answer(asked: Asked, go_on: Callable[[], None] = lambda: None) -> Differentiated:
+def answer(asked: Asked, go_on: GoOn = lambda: None) -> Differentiated:
     """Raises InvalidRequest for shapes that do not fit, ContentTooLarge beyond the limits. `go_on` is called before
     each piece of work, and what it raises ends it."""
     with np.errstate(all="ignore"):  # what is infinite or undefined is told
         return _answer(asked, go_on)
 
 
-def _answer(asked: Asked, go_on: Callable[[], None]) -> Differentiated:
+def _answer(asked: Asked, go_on: GoOn) -> Differentiated:
     inputs = {name: variable(value) for name, value in asked.inputs.items()}
     constants = {name: constant(value) for name, value in asked.constants.items()}
     steps = formulas.run(asked.formula, {**inputs, **constants})
@@ -81,12 +81,15 @@ def _answer(asked: Asked, go_on: Callable[[], None]) -> Differentiated:
     v = _v(asked, result)
     go_on()
     gone = backward(result, constant(v)) if v is not None else Backward({}, [])
+    kinks = kinks_of(asked.formula, steps, gone)
+    every = asked.jacobian or asked.hessian
+    told_kinks = [each for each in kinks if each.matters or every]
     told = Differentiated(
         expression=asked.formula.text,
         shape=list(result.shape),
         value=result.value.tolist(),
         gradients=None,
-        notes=list(notes_of(asked.formula, steps, inputs, gone)),
+        notes=list(notes_of(asked.formula, steps, inputs, gone, told_kinks)),
     )
     if v is not None:
         gradients = {name: _arrived(gone, each) for name, each in inputs.items()}
@@ -102,7 +105,7 @@ def _answer(asked: Asked, go_on: Callable[[], None]) -> Differentiated:
         told["graph"] = graph_told(asked.formula, steps, gone)
     if asked.check and v is not None:
         go_on()
-        told["check"] = _check(asked, steps, v, gradients, any(note["code"] == KINK for note in told["notes"]))
+        told["check"] = _check(asked, steps, v, gone, gradients, any(each.matters for each in kinks))
     return told
 
 
@@ -140,9 +143,7 @@ def _require_few(steps: list[Result], passes: int, weight: int, elements: int, w
         )
 
 
-def _jacobian(
-    steps: list[Result], inputs: Mapping[str, Result], notes: list[Note], go_on: Callable[[], None]
-) -> dict[str, Any]:
+def _jacobian(steps: list[Result], inputs: Mapping[str, Result], notes: list[Note], go_on: GoOn) -> dict[str, Any]:
     result, elements = steps[-1], sum(each.value.size for each in inputs.values())
     _require_few(steps, result.value.size, 1, result.value.size * elements, "jacobian")
     found = dict(zip(inputs, jacobian(result, list(inputs.values()), go_on), strict=True))
@@ -152,7 +153,7 @@ def _jacobian(
 
 
 def _hessian(
-    steps: list[Result], inputs: Mapping[str, Result], notes: list[Note], go_on: Callable[[], None]
+    steps: list[Result], inputs: Mapping[str, Result], notes: list[Note], go_on: GoOn
 ) -> dict[str, dict[str, Any]]:
     result, elements = steps[-1], sum(each.value.size for each in inputs.values())
     if result.shape:
@@ -169,7 +170,9 @@ def _hessian(
 # --- the check -------------------------------------------------------------------------------------------------------
 
 
-def _check(asked: Asked, steps: list[Result], v: Floats, gradients: Mapping[str, Floats], has_kinks: bool) -> CheckTold:
+def _check(
+    asked: Asked, steps: list[Result], v: Floats, gone: Backward, gradients: Mapping[str, Floats], has_kinks: bool
+) -> CheckTold:
     values = [step.value for step in steps]
     moving = {name: formulas.moving_with(asked.formula, name) for name in asked.inputs}
 
@@ -177,7 +180,14 @@ def _check(asked: Asked, steps: list[Result], v: Floats, gradients: Mapping[str,
         result = formulas.moved(asked.formula, values, moving[name], moved)
         return float((v * result).sum())
 
-    checked = check(value, asked.inputs, gradients, work=sum(each.size for each in values))
+    def magnitude(name: str) -> float:
+        """Of each number that moves, or goes into one that does: what a rounding of it, by its gradient, does to the
+        result."""
+        into = {*moving[name], *(each for place in moving[name] for each in asked.formula.steps[place].arguments)}
+        reached = [steps[place] for place in into if steps[place] in gone.arrived]
+        return float(sum(np.nansum(np.abs(gone.arrived[each].value * each.value)) for each in reached))
+
+    checked = check(value, magnitude, asked.inputs, gradients, work=sum(each.size for each in values))
     worst = checked.worst
     return CheckTold(
         agrees=None if has_kinks and not checked.agrees else checked.agrees,

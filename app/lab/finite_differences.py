@@ -1,4 +1,7 @@
-"""Gradients against central differences of the values, element by element: how far they are apart, and where."""
+"""Gradients against central differences of the values, element by element: how far they are apart, and where.
+
+Knows no formula: who calls it computes the values, and tells how large the numbers are whose rounding reaches them.
+"""
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping
@@ -24,6 +27,9 @@ UNITS = 8
 
 # Of the formula as one number, when the named input has this value and the others stay as they are.
 Value = Callable[[str, Floats], float]
+# Of what is computed from the named input on the way to that number: how large it is together, each part as far as it
+# reaches the number.
+Magnitude = Callable[[str], float]
 Place = tuple[int, ...]
 
 
@@ -52,17 +58,20 @@ class Checked:
         return None if self.worst is None else self.worst.error <= AGREES
 
 
-def check(value: Value, inputs: Mapping[str, Floats], gradients: Mapping[str, Floats], work: int) -> Checked:
+def check(
+    value: Value, magnitude: Magnitude, inputs: Mapping[str, Floats], gradients: Mapping[str, Floats], work: int
+) -> Checked:
     """Of many elements some are looked at, evenly spread. Left out is what cannot be compared: where the value or a
     difference is infinite or undefined, or where the difference is less than what rounding does to the value. `work`
-    is how many numbers a value takes."""
+    is how many numbers a value takes. `magnitude` is asked only where the result's own does not explain a difference:
+    large numbers that cancel leave their rounding behind."""
     finite = {name: np.flatnonzero(np.isfinite(gradient)) for name, gradient in gradients.items()}
     count = sum(len(places) for places in finite.values())
     most = min(MOST_CHECKED, max(LEAST_CHECKED, MOST_WORK // (4 * work)))
     compared = [
         difference
         for name, place in _spread(finite, inputs, most)
-        if (difference := _best(value, name, inputs[name], place, float(gradients[name][place])))
+        if (difference := _best(value, magnitude, name, inputs[name], place, float(gradients[name][place])))
     ]
     worst = max(compared, key=lambda each: each.error, default=None)
     return Checked(len(compared), count, worst)
@@ -83,13 +92,15 @@ def _spread(
         yield name, tuple(int(index) for index in np.unravel_index(flat, inputs[name].shape))
 
 
-def _best(value: Value, name: str, values: Floats, place: Place, exact: float) -> Difference | None:
+def _best(
+    value: Value, magnitude: Magnitude, name: str, values: Floats, place: Place, exact: float
+) -> Difference | None:
     """By the first step that agrees, else the nearest: one that does not shrink with the number, one relative to it,
     which stays in the domain of log, say, and a short one, for high powers."""
     at = abs(float(values[place]))
     best: Difference | None = None
     for step in dict.fromkeys([STEP * max(1.0, at), STEP * at or STEP, SHORT * STEP * (at or 1.0)]):
-        found = _difference(value, name, values, place, exact, step)
+        found = _difference(value, magnitude, name, values, place, exact, step)
         if found and (best is None or found.error < best.error):
             best = found
         if best and best.error <= AGREES:
@@ -97,7 +108,9 @@ def _best(value: Value, name: str, values: Floats, place: Place, exact: float) -
     return best
 
 
-def _difference(value: Value, name: str, values: Floats, place: Place, exact: float, step: float) -> Difference | None:
+def _difference(
+    value: Value, magnitude: Magnitude, name: str, values: Floats, place: Place, exact: float, step: float
+) -> Difference | None:
     """None if nothing can be said by it."""
     at = float(values[place])
     high, low = (value(name, _moved(values, place, to)) for to in (at + step, at - step))
@@ -106,11 +119,15 @@ def _difference(value: Value, name: str, values: Floats, place: Place, exact: fl
         return None
     numeric = (high - low) / width
     scale = max(1.0, abs(numeric), abs(exact))
+    apart = abs(numeric - exact)
     rounding = UNITS * EPSILON * (abs(high) + abs(low)) / width
-    error = max(0.0, abs(numeric - exact) - rounding) / scale
+    if apart - rounding > AGREES * scale:
+        rounding = max(rounding, UNITS * EPSILON * 2 * magnitude(name) / width)
     # A number so large that its neighbours are far away may be anything to a function that turns quickly.
     tells_nothing = rounding > UNRELIABLE * scale or np.spacing(abs(at)) > UNRELIABLE
-    return None if tells_nothing and error > AGREES else Difference(name, place, exact, numeric, error)
+    if tells_nothing and apart > AGREES * scale:
+        return None
+    return Difference(name, place, exact, numeric, max(0.0, apart - rounding) / scale)
 
 
 def _moved(values: Floats, place: Place, to: float) -> Floats:

@@ -8,8 +8,10 @@ import numpy as np
 from pydantic import Field
 from typing_extensions import TypedDict
 
+from app.errors import GoOn
 from app.lab.fit_request import PLUS_PLUS, Asked, Rows
-from app.lab.kmeans import Floats, GoOn, Lloyd, Round, Run, at_random, fit, plus_plus, smallest_shift
+from app.lab.kmeans import Lloyd, Round, Run, at_random, fit, plus_plus, smallest_shift
+from app.lab.tape import Floats
 
 
 class Relocated(TypedDict):

@@ -12,7 +12,7 @@ from typing_extensions import TypedDict
 
 from app.errors import ContentTooLarge, InvalidRequest
 from app.lab.document import count, read_object, whole
-from app.lab.kmeans import Floats
+from app.lab.tape import Floats
 from app.rows import quoted
 
 MOST_BYTES = 4_000_000  # who reads the body sees to it

@@ -1,12 +1,12 @@
 """What a caller of gradients through a deep network is answered. Knows no HTTP."""
 
-from collections.abc import Callable
 from typing import Annotated
 
 import numpy as np
 from pydantic import Field
 from typing_extensions import TypedDict
 
+from app.errors import GoOn
 from app.lab import charts
 from app.lab.activations import SATURATED
 from app.lab.charts import Line
@@ -52,7 +52,7 @@ class Flow(TypedDict):
     networks: list[NetworkTold]
 
 
-def answer(asked: Asked, go_on: Callable[[], None] = lambda: None) -> Flow:
+def answer(asked: Asked, go_on: GoOn = lambda: None) -> Flow:
     """`go_on` is called before each layer, and what it raises ends it."""
     same = network(asked.depth, asked.width, asked.samples, asked.start, asked.seed)
     networks = []

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from app.errors import GoOn
 from app.lab.activations import ACTIVATIONS, saturated
 from app.lab.chain_rule import backward, each_use
 from app.lab.operations import RELU, SIGMOID, TANH, matmul, multiply, subtract, sum_
@@ -54,7 +55,7 @@ def network(depth: int, width: int, samples: int, start: str, seed: int) -> Netw
     return Network(inputs, targets, weights)
 
 
-def flow(network: Network, activation: str, go_on: Callable[[], None] = lambda: None) -> tuple[float, list[Layer]]:
+def flow(network: Network, activation: str, go_on: GoOn = lambda: None) -> tuple[float, list[Layer]]:
     """The loss, and each layer from the first hidden one to the output. `go_on` is called before each layer."""
     facts = ACTIVATIONS[activation]
     steepest = facts.steepest(facts.by_default)

@@ -12,7 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from app.errors import GoOn
+from app.lab.tape import Floats
+
 Places = NDArray[np.int64]
 
 GRAPH = Path(__file__).with_name("lloyd.onnx")  # training/lloyd.py writes it
@@ -31,8 +33,6 @@ class Step(NamedTuple):
 
 
 Lloyd = Callable[[Floats, Floats], Step]
-# Called before each piece of work; raises if it is not wanted any more.
-GoOn = Callable[[], None]
 
 
 def lloyd_by(run: Callable[[list[str], Mapping[str, Any]], Any]) -> Lloyd:

@@ -18,6 +18,10 @@ Shape = tuple[int, ...]
 MOST_ELEMENTS = 10_000
 MOST_EXPONENT = 1_000
 MOST_AXES = 2
+# Squares and norms beyond these may have lost digits to under- or overflow.
+SMALL, LARGE = 1e-280, 1e300
+# Powers of 2 whose reciprocals are numbers of all digits, too.
+MOST_SHIFT = 1_021
 
 ZERO, HALF, ONE = constant(0), constant(0.5), constant(1)
 
@@ -102,6 +106,7 @@ def _one(out: Result) -> Result:
 
 def _by_base(out: Result) -> Result:
     base, exponent = out.arguments
+    base = _unless_zero(base, exponent.value == 0)
     return multiply(exponent, power(base, subtract(exponent, ONE)))
 
 
@@ -114,13 +119,26 @@ def _no_base(out: Result, up: Result) -> Mask:
 
 
 def _by_exponent(out: Result) -> Result:
-    return multiply(out, log(_first(out)))
+    base, exponent = out.arguments
+    return multiply(out, log(_unless_zero(base, exponent.value >= 0)))
 
 
 def _no_exponent(out: Result, up: Result) -> Mask:
     base, exponent = (argument.value for argument in out.arguments)
     flat: Mask = (base == 0) & (exponent >= 0)
     return flat
+
+
+def _unless_zero(base: Result, blocked: Mask) -> Result:
+    """1 in the place of a 0 whose derivative is blocked: 0 times its second derivative would be undefined."""
+    zero = blocked & (base.value == 0)
+    return where(zero, ONE, base) if zero.any() else base
+
+
+def _jumps_at_zero(out: Result) -> Mask:
+    """0 to the power of 0 is 1, and of a little more than 0, 0."""
+    base, exponent = out.arguments
+    return np.logical_and(np.equal(base.value, 0), exponent.active and np.equal(exponent.value, 0))
 
 
 def _refuse_power(base: Floats, exponent: Floats) -> str | None:
@@ -179,7 +197,14 @@ DIVIDE = Operation(
     (lambda out: divide(ONE, _second(out)), lambda out: negative(divide(out, _second(out)))),
     refuse=_refuse_broadcast,
 )
-POWER = Operation("power", np.power, (_by_base, _by_exponent), blocks=(_no_base, _no_exponent), refuse=_refuse_power)
+POWER = Operation(
+    "power",
+    np.power,
+    (_by_base, _by_exponent),
+    blocks=(_no_base, _no_exponent),
+    kinks=(Kink(_jumps_at_zero, "where it is 0 to the power of 0 it jumps, and both derivatives are taken as 0"),),
+    refuse=_refuse_power,
+)
 NEGATIVE = Operation("negative", np.negative, (lambda out: constant(-1),))
 EXP = Operation("exp", np.exp, (lambda out: out,))
 LOG = Operation("log", np.log, (lambda out: divide(ONE, _first(out)),))
@@ -194,20 +219,20 @@ RELU = Operation(
     lambda value: np.maximum(value, 0),
     (_one,),
     blocks=(_not_above_zero,),
-    kink=Kink(_is_zero, "at 0 the derivative is taken as 0, of those from 0 to 1"),
+    kinks=(Kink(_is_zero, "at 0 the derivative is taken as 0, of those from 0 to 1"),),
 )
 ABS = Operation(
     "abs",
     np.abs,
     (lambda out: constant(np.sign(_first(out).value)),),
-    kink=Kink(_is_zero, "at 0 the derivative is taken as 0, of those from -1 to 1"),
+    kinks=(Kink(_is_zero, "at 0 the derivative is taken as 0, of those from -1 to 1"),),
 )
 LARGER = Operation(
     "max",
     np.maximum,
     (_half_at_ties, _half_at_ties),
     blocks=(_smaller(0), _smaller(1)),
-    kink=HALF_EACH,
+    kinks=(HALF_EACH,),
     refuse=_refuse_broadcast,
 )
 SMALLER = Operation(
@@ -215,14 +240,7 @@ SMALLER = Operation(
     np.minimum,
     (_half_at_ties, _half_at_ties),
     blocks=(_smaller(1), _smaller(0)),
-    kink=HALF_EACH,
-    refuse=_refuse_broadcast,
-)
-WHERE = Operation(
-    "where",
-    lambda condition, yes, no: np.where(condition != 0, yes, no),
-    (None, _one, _one),
-    blocks=(_is_false, _is_false, _is_true),
+    kinks=(HALF_EACH,),
     refuse=_refuse_broadcast,
 )
 STOP = Operation("stop", lambda value: value)
@@ -256,18 +274,19 @@ def log(value: Result) -> Result:
     return apply(LOG, value)
 
 
-def where(condition: Mask, yes: Result, no: Result) -> Result:
-    return apply(WHERE, constant(condition), yes, no)
-
-
 def _so_or_not(compared: "np.ufunc", one: Floats, other: Floats) -> Any:
     return np.where(compared(one, other), 1.0, 0.0)
 
 
-JUMP = Kink(_tied, "where both are equal it jumps, and no gradient goes on")
+def _jumps(out: Result) -> Mask:
+    moves = any(argument.active for argument in out.arguments)
+    return np.logical_and(moves, _tied(out))
+
+
+JUMP = Kink(_jumps, "where both are equal it jumps, and no gradient goes through it", jumps=True)
 # 1 where it is so, 0 where not: steps, whose derivative is 0 or none.
 COMPARISONS = {
-    sign: Operation(sign, partial(_so_or_not, ufunc), kink=JUMP, refuse=_refuse_broadcast)
+    sign: Operation(sign, partial(_so_or_not, ufunc), kinks=(JUMP,), refuse=_refuse_broadcast)
     for sign, ufunc in {
         "<": np.less,
         "<=": np.less_equal,
@@ -277,6 +296,37 @@ COMPARISONS = {
         "!=": np.not_equal,
     }.items()
 }
+
+
+def _changes_over(out: Result) -> Mask:
+    """Where the least change of the condition may choose the other branch: it is a comparison of what is equal, or a
+    number that moves and is 0."""
+    condition = _first(out)
+    if condition.operation in COMPARISONS.values():
+        return _jumps(condition)
+    return np.logical_and(condition.active, np.equal(condition.value, 0))
+
+
+def _turn(taken: str, condition: bool) -> Kink:
+    return Kink(
+        lambda out: np.logical_and(_changes_over(out), np.not_equal(_first(out).value, 0) == condition),
+        f"where the condition changes, the {taken} argument is taken, with its gradient",
+        jumps=True,
+    )
+
+
+WHERE = Operation(
+    "where",
+    lambda condition, yes, no: np.where(condition != 0, yes, no),
+    (None, _one, _one),
+    blocks=(_is_false, _is_false, _is_true),
+    kinks=(_turn("second", True), _turn("third", False)),
+    refuse=_refuse_broadcast,
+)
+
+
+def where(condition: Mask, yes: Result, no: Result) -> Result:
+    return apply(WHERE, constant(condition), yes, no)
 
 
 # --- over an axis, or all --------------------------------------------------------------------------------------------
@@ -329,13 +379,31 @@ def _is_tied(out: Result) -> Mask:
 
 
 def _norm(value: Floats, axis: Axis = None, keepdims: bool = False) -> Any:
-    return np.sqrt(np.square(value).sum(axis, keepdims=keepdims))
+    squares = np.square(value).sum(axis, keepdims=keepdims)
+    if squares.min() > SMALL and squares.max() < LARGE:
+        return np.sqrt(squares)
+    scale = _scale(value, axis)
+    squares = np.square(value * scale).sum(axis, keepdims=keepdims)
+    return np.sqrt(squares) / scale.reshape(squares.shape)
+
+
+def _scale(value: Floats, axis: Axis) -> Floats:
+    """Powers of 2, so that nothing is rounded, by which no square over- or underflows that counts. Has the axis."""
+    largest = np.abs(value).max(axis, keepdims=True)
+    known = (largest > 0) & np.isfinite(largest)
+    _, exponent = np.frexp(np.where(known, largest, 1.0))
+    scale: Floats = np.ldexp(1.0, -np.clip(exponent, -MOST_SHIFT, MOST_SHIFT))
+    return scale
 
 
 def _direction(out: Result, up: Result) -> Result:
     """x / ‖x‖, and 0 where that is 0 / 0."""
-    inverse = where(out.value == 0, ZERO, divide(ONE, out))
-    return multiply(_over(out, up), multiply(_over(out, inverse), _first(out)))
+    x, length = _first(out), out
+    if not (out.value.min() > SMALL and out.value.max() < LARGE):
+        x = multiply(x, constant(_scale(x.value, _reduced(out)[0])))
+        length = apply(NORM, x, **out.options)
+    direction = divide(x, _over(out, length))
+    return multiply(_over(out, up), where(_over(out, length).value == 0, ZERO, direction))
 
 
 def _softmax(value: Floats, axis: int = -1) -> Any:
@@ -353,13 +421,13 @@ SHARED = Kink(_is_tied, "the elements that are equal share the gradient evenly")
 
 SUM = Operation("sum", _sum, pullbacks=(_over,), refuse=_refuse_axis)
 MEAN = Operation("mean", _mean_of, pullbacks=(_mean,), refuse=_refuse_axis)
-LARGEST = Operation("max", np.max, pullbacks=(_ties_sharing,), kink=SHARED, refuse=_refuse_axis)
-SMALLEST = Operation("min", np.min, pullbacks=(_ties_sharing,), kink=SHARED, refuse=_refuse_axis)
+LARGEST = Operation("max", np.max, pullbacks=(_ties_sharing,), kinks=(SHARED,), refuse=_refuse_axis)
+SMALLEST = Operation("min", np.min, pullbacks=(_ties_sharing,), kinks=(SHARED,), refuse=_refuse_axis)
 NORM = Operation(
     "norm",
     _norm,
     pullbacks=(_direction,),
-    kink=Kink(lambda out: np.equal(out.value, 0), "where the norm is 0 the gradient is taken as 0"),
+    kinks=(Kink(lambda out: np.equal(out.value, 0), "where the norm is 0 the gradient is taken as 0"),),
     refuse=_refuse_axis,
 )
 SOFTMAX = Operation(

@@ -3,10 +3,10 @@
 import numpy as np
 
 from app.errors import InvalidRequest
-from app.lab.approximation import Floats, Samples
+from app.lab.approximation import Samples
 from app.lab.approximation_request import MOST_VALUE, Asked
 from app.lab.formula import Formula, run
-from app.lab.tape import variable
+from app.lab.tape import Floats, variable
 
 # The clean curve is looked at in so many places.
 GRID = 301

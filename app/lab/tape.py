@@ -14,10 +14,12 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Kink:
-    """Where an operation has no derivative, and what is taken for it there."""
+    """Where an operation has no derivative, and what is taken for it there. Where it `jumps` it matters to who takes
+    differences even if no gradient goes through it."""
 
-    where: Callable[["Result"], Mask]  # in the shape of the result
+    where: Callable[["Result"], Mask]  # in a shape that broadcasts to the result's
     taken: str
+    jumps: bool = False
 
 
 def _nothing(*values: Floats, **options: Any) -> str | None:
@@ -41,7 +43,7 @@ class Operation:
     partials: tuple[Callable[["Result"], "Result"] | None, ...] = ()
     blocks: tuple[Callable[["Result", "Result"], Mask], ...] = ()  # of the result and what arrives at it
     pullbacks: tuple[Callable[["Result", "Result"], "Result"], ...] = ()
-    kink: Kink | None = None
+    kinks: tuple[Kink, ...] = ()
     refuse: Callable[..., str | None] = _nothing
 
     def passes_to(self, place: int) -> bool:

@@ -79,6 +79,20 @@ def test_committed_graphs_are_what_is_exported_today() -> None:
         assert (ours.graph.input, ours.graph.output) == (today.graph.input, today.graph.output)
 
 
+@pytest.mark.parametrize("name", sorted(PROBLEMS))
+def test_forward_graph_gives_the_same_without_gradients(name: str) -> None:
+    problem = OPEN.problem(name)
+    for seed in range(5):
+        weights = at_random(problem, seed)
+        whole = dict(zip(problem.outputs, problem.run(problem.outputs, weights), strict=True))
+        alone = OPEN.forward(name)(None, weights)
+
+        assert problem.told == (["loss", "accuracy"] if name in ("xor", "iris") else ["loss"])
+        assert [each.item() for each in alone] == pytest.approx(
+            [whole[each].item() for each in problem.told], rel=1e-14
+        )
+
+
 def test_facts_are_those_of_the_graphs() -> None:
     assert sorted(PROBLEMS) == sorted(descent.problems())
     for name, facts in OPTIMISERS.items():

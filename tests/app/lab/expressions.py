@@ -14,7 +14,7 @@ SHAPES: list[Shape] = [(), (1,), (2,), (3,), (1, 1), (2, 3), (3, 1), (1, 3), (3,
 NUMBERS = st.one_of(
     st.integers(-4, 4).map(lambda half: half / 2), st.floats(-2, 2, width=32).map(lambda x: round(x, 3))
 )
-DEEPEST = 4
+DEEPEST, MOST_AXES = 4, 2
 
 
 class Drawn(NamedTuple):
@@ -35,7 +35,15 @@ class Made(NamedTuple):
 NEAR = 1e-9
 ROUNDS_NOTHING = ("(-{})", "(+{})", "relu({})", "abs({})", "max({}, {})", "min({}, {})")
 KINKED = ("relu({})", "abs({})", "log(abs({}) + 0.5)", "sqrt(1 + abs({}))")
-KINKED_PAIRS = ("max({}, {})", "min({}, {})", "({} < {})", "({} >= {})", "({} == {})", "({} != {})")
+COMPARED: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "<": torch.lt,
+    "<=": torch.le,
+    ">": torch.gt,
+    ">=": torch.ge,
+    "==": torch.eq,
+    "!=": torch.ne,
+}
+KINKED_PAIRS = ("max({}, {})", "min({}, {})", *(f"({{}} {sign} {{}})" for sign in COMPARED))
 
 Unary = Callable[[Tensor], Tensor]
 
@@ -53,6 +61,7 @@ UNARY: dict[str, Unary] = {
     "log(abs({}) + 0.5)": lambda x: (x.abs() + 0.5).log(),
     "sqrt(1 + abs({}))": lambda x: (1 + x.abs()).sqrt(),
     "stop({})": torch.detach,
+    "(({})**0)": lambda x: x**0,
     "(({})**2)": lambda x: x**2,
     "(({})**3)": lambda x: x**3,
     "((1.5 + sin({}))**-1.5)": lambda x: (1.5 + x.sin()) ** -1.5,
@@ -66,16 +75,19 @@ BINARY: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "max({}, {})": torch.maximum,
     "min({}, {})": torch.minimum,
     "({} < {})": lambda a, b: (a < b).double(),
+    "({} <= {})": lambda a, b: (a <= b).double(),
+    "({} > {})": lambda a, b: (a > b).double(),
     "({} >= {})": lambda a, b: (a >= b).double(),
     "({} == {})": lambda a, b: (a == b).double(),
     "({} != {})": lambda a, b: (a != b).double(),
 }
-REDUCTIONS: dict[str, Callable[[Tensor, int | None], Tensor]] = {
-    "sum": lambda x, axis: x.sum() if axis is None else x.sum(axis),
-    "mean": lambda x, axis: x.mean() if axis is None else x.mean(axis),
-    "max": lambda x, axis: x.amax() if axis is None else x.amax(axis),
-    "min": lambda x, axis: x.amin() if axis is None else x.amin(axis),
-    "norm": lambda x, axis: torch.linalg.vector_norm(x, dim=axis),
+Axis = int | tuple[int, ...]
+REDUCTIONS: dict[str, Callable[[Tensor, Axis, bool], Tensor]] = {
+    "sum": lambda x, axis, keep: x.sum(axis, keep),
+    "mean": lambda x, axis, keep: x.mean(axis, keep),
+    "max": lambda x, axis, keep: x.amax(axis, keep),
+    "min": lambda x, axis, keep: x.amin(axis, keep),
+    "norm": lambda x, axis, keep: torch.linalg.vector_norm(x, dim=axis, keepdim=keep),
 }
 
 
@@ -116,10 +128,16 @@ def _any(draw: st.DrawFn, shape: Shape, depth: int, inputs: dict[str, Tensor]) -
                 _any(draw, each, depth - 1, inputs) for each in (_narrower(draw, shape), shape, _narrower(draw, shape))
             ]
             condition, yes, no = parts
-            _away_from_kinks(condition.value - 0.25, condition.exact)
-            text = f"where({condition.text} > 0.25, {yes.text}, {no.text})"
-            return Made(text, torch.where(condition.value > 0.25, yes.value, no.value))
-        case "reduce" if len(shape) < 2:
+            sign = draw(st.sampled_from([None, *COMPARED]))
+            if sign is None:  # any number but 0 is true
+                _away_from_kinks(condition.value, condition.exact)
+                chosen, text = condition.value != 0, condition.text
+            else:
+                _away_from_kinks(condition.value - 0.25, condition.exact)
+                limit = torch.tensor(0.25, dtype=torch.float64)
+                chosen, text = COMPARED[sign](condition.value, limit), f"{condition.text} {sign} 0.25"
+            return Made(f"where({text}, {yes.text}, {no.text})", torch.where(chosen, yes.value, no.value))
+        case "reduce" if len(shape) < 2 or 1 in shape:
             return _reduced(draw, shape, depth, inputs)
         case "softmax" if shape:
             axis = draw(st.integers(-len(shape), len(shape) - 1))
@@ -156,19 +174,28 @@ def _narrower(draw: st.DrawFn, shape: Shape) -> Shape:
 
 
 def _reduced(draw: st.DrawFn, shape: Shape, depth: int, inputs: dict[str, Tensor]) -> Made:
+    """Over all axes, or over one, which is there afterwards or not."""
     name, size = draw(st.sampled_from(sorted(REDUCTIONS))), draw(st.integers(1, 3))
-    if shape:
-        axis: int | None = draw(st.integers(0, 1))
-        of = _any(draw, (size, *shape) if axis == 0 else (*shape, size), depth - 1, inputs)
-        _away_from_ties(name, of, axis)
-        return Made(f"{name}({of.text}, axis={axis})", REDUCTIONS[name](of.value, axis))
-    of = _any(draw, draw(st.sampled_from(SHAPES)), depth - 1, inputs)
-    _away_from_ties(name, of, None)
-    return Made(f"{name}({of.text})", REDUCTIONS[name](of.value, None))
+    ways: list[tuple[Shape, int | None, bool]] = [
+        ((*shape[:axis], size, *shape[axis + 1 :]), axis, True) for axis, kept in enumerate(shape) if kept == 1
+    ]
+    if len(shape) < MOST_AXES:
+        ways += [((*shape[:axis], size, *shape[axis:]), axis, False) for axis in range(len(shape) + 1)]
+    if set(shape) <= {1}:
+        whole = draw(st.sampled_from([each for each in SHAPES if not shape or len(each) == len(shape)]))
+        ways.append((whole, None, bool(shape)))
+    before, axis, keep = draw(st.sampled_from(ways))
+    of = _any(draw, before, depth - 1, inputs)
+    axes = tuple(range(len(before))) if axis is None else (axis,)
+    _away_from_ties(name, of, axes)
+    shown = axis if axis is None or draw(st.booleans()) else axis - len(before)
+    options = [f"axis={shown}"] * (axis is not None) + ["keepdims=True"] * keep
+    text = f"{name}({', '.join([of.text, *options])})"
+    return Made(text, REDUCTIONS[name](of.value, axes, keep) if axes else REDUCTIONS[name](of.value[None], (0,), False))
 
 
-def _away_from_ties(name: str, of: Made, axis: int | None) -> None:
-    values = of.value.flatten() if axis is None else of.value.movedim(axis, -1)
+def _away_from_ties(name: str, of: Made, axes: tuple[int, ...]) -> None:
+    values = of.value.flatten() if len(axes) != 1 else of.value.movedim(axes[0], -1)
     if name == "norm":
         _away_from_kinks(torch.linalg.vector_norm(values, dim=-1), of.exact)
     elif name in ("max", "min") and values.shape[-1] > 1:

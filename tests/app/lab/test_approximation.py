@@ -1,6 +1,8 @@
 """Networks of one hidden layer that follow a curve: against PyTorch and scikit-learn, and the course's stories."""
 
+import re
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import orjson
@@ -10,7 +12,7 @@ from sklearn.linear_model import LinearRegression
 
 from app.errors import InvalidRequest
 from app.lab.approximation import Samples, fit, folded, pieces
-from app.lab.approximation_answer import answer
+from app.lab.approximation_answer import answer, draw
 from app.lab.approximation_request import read_approximation
 from app.lab.formula import Formula, run
 
@@ -86,6 +88,25 @@ def test_noise_is_learned_by_heart_where_units_are_as_many_as_samples() -> None:
 @pytest.mark.parametrize("curve", ["x", "3", "relu(x - 4.5)"])
 def test_what_is_exact_but_for_rounding_neither_underfits_nor_overfits(curve: str) -> None:
     assert {each["verdict"] for each in ask(curve=curve, units=[2, 4, 8])["networks"]} == {"fits"}
+
+
+@pytest.mark.parametrize(
+    ("units", "drawn", "title"),
+    [
+        ([1, 2, 4, 8, 16, 32], [1, 2, 8, 16, 32], "networks with one hidden layer: 5 of 6"),
+        (list(range(1, 11)), [1, 3, 5, 8, 10], "networks with one hidden layer: 5 of 10"),
+        ([3, 4], [3, 4], "networks with one hidden layer"),
+        ([7], [7], "networks with one hidden layer"),
+    ],
+)
+def test_first_and_last_network_are_drawn(units: list[int], drawn: list[int], title: str) -> None:
+    told = answer(read_approximation(orjson.dumps({"units": units, "noise": 0.3})))
+    texts = [each.text or "" for each in ElementTree.fromstring(draw(told)).iter("{http://www.w3.org/2000/svg}text")]
+
+    assert [int(text.split()[0]) for text in texts if re.match(r"\d+ units?, ", text)] == drawn
+    assert title in texts
+    assert any(text.endswith(", fits") for text in texts)
+    assert {"in layers of two", "at most in one layer"} < set(texts)
 
 
 def test_depth_makes_more_pieces_than_width() -> None:

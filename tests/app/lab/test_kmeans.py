@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from sklearn.cluster import KMeans
 
-from app.lab.kmeans import GRAPH, Floats, Lloyd, Relocation, Run, at_random, lloyd_by, plus_plus, run
+from app.lab.kmeans import GRAPH, Lloyd, Relocation, Run, at_random, lloyd_by, plus_plus, run
+from app.lab.tape import Floats
 from app.runtime import CPU, open_session
 from training.clusters import COURSE_ROUNDS, PLAYERS, course_start
 

@@ -30,10 +30,10 @@ def test_flow_tells_what_the_mathematics_gives(client: TestClient) -> None:
     [
         ("/gradients/flow", {"depth": 12}, 6),
         ("/gradients/flow", {"activations": ["relu"], "start": "small", "width": 1, "samples": 1}, 2),
-        ("/gradients/approximation", {"noise": 0.3}, 8),
-        ("/gradients/approximation", {"curve": "3", "units": [1]}, 4),
-        ("/gradients/approximation", {"curve": "x", "high": 1e-6}, 8),
-        ("/gradients/approximation", {"curve": "x * 5e-324", "units": [1, 2]}, 5),
+        ("/gradients/approximation", {"noise": 0.3}, 10),
+        ("/gradients/approximation", {"curve": "3", "units": [1]}, 6),
+        ("/gradients/approximation", {"curve": "x", "high": 1e-6}, 10),
+        ("/gradients/approximation", {"curve": "x * 5e-324", "units": [1, 2]}, 7),
     ],
 )
 def test_is_drawn_for_who_asks_for_a_picture(client: TestClient, path: str, settings: Any, lines: int) -> None:

@@ -3,6 +3,7 @@
 import math
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from fastapi.testclient import TestClient
 
 from app.lab.descent import Graphs
 from app.lab.descent_answer import answer, tell
+from app.lab.descent_cost import RUNS, WARM_UP, measure
 from app.lab.descent_request import read_descent
 from app.main import create_app
 from app.runtime import CPU, Providers, open_session
@@ -165,13 +167,59 @@ def test_lessons_list_what_can_be_sent(client: TestClient) -> None:
             {"optimiser": "momentum", "state": {"velocity": [0]}},
             "state: velocity has the shape [1]; allowed is [2]",
         ),
+        (
+            {"optimiser": "adam", "state": {"mean": [-1, 0], "squares": [0, -2.5]}},
+            "state: squares has -2.5 in it; allowed are numbers from 0 on",
+        ),
+        (
+            {"optimiser": "rmsprop", "state": {"squares": [-1e-300, 0]}},
+            "state: squares has -1e-300 in it; allowed are numbers from 0 on",
+        ),
         ({"steps_so_far": -1}, "steps_so_far is -1; allowed is a whole number of 0 to 1000000000"),
+        ({"measure": 1}, "measure is 1; allowed is true or false"),
         ({"tell_weights": 0}, "tell_weights is 0; allowed is true or false"),
         ({"epochs": 1}, 'the body has a member "epochs" that is not read here'),
     ],
 )
 def test_wrong_settings_are_refused(client: TestClient, settings: dict[str, Any], detail: str) -> None:
     assert detail in assert_problem(client.post("/train/bowl", json=settings), 422)
+
+
+@pytest.mark.parametrize("problem", ["rosenbrock", "xor", "iris"])
+def test_cost_of_gradients_is_measured(client: TestClient, problem: str) -> None:
+    told = train(client, problem, steps=1, measure=True)
+    cost = told["cost"]
+
+    assert 0 < cost["forward_seconds"] < 0.1
+    assert 0 < cost["both_seconds"] < 0.1
+    assert cost["backward_seconds"] == cost["both_seconds"] - cost["forward_seconds"]
+    assert cost["backward_to_forward"] == cost["backward_seconds"] / cost["forward_seconds"]
+    assert cost["runs"] == RUNS
+    assert {**told, "cost": None} == {**train(client, problem, steps=1), "cost": None}
+
+
+def test_gradients_of_a_network_cost_something(client: TestClient) -> None:
+    assert train(client, "iris", steps=0, measure=True)["cost"]["backward_to_forward"] > 0.2
+
+
+def test_runs_are_in_turns_and_their_medians_are_told() -> None:
+    """By a clock that goes on by what each run takes: 3 the loss alone, 10 with gradients, and a hundred times that
+    the runs that warm up and a few that something disturbs."""
+    problem, calls, now = Graphs(lambda content: open_session(content, [CPU])).problem("bowl"), list[str](), [0.0]
+
+    def run(what: str, seconds: float) -> Any:
+        def running(outputs: Any, weights: Any) -> list[Any]:
+            disturbed = len(calls) < 2 * WARM_UP or len(calls) % 9 == 0
+            now[0] += seconds * (100 if disturbed else 1)
+            calls.append(what)
+            return []
+
+        return running
+
+    cost = measure(replace(problem, run=run("both", 10)), run("forward", 3), {}, clock=lambda: now[0])
+
+    assert calls == ["forward", "both"] * (WARM_UP + RUNS)
+    assert (cost.forward, cost.both, cost.backward, cost.ratio) == pytest.approx((3, 10, 7, 7 / 3))
 
 
 def test_unknown_problem_is_not_found(client: TestClient) -> None:
