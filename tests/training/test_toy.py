@@ -71,7 +71,7 @@ def test_page_has_its_layers(client: TestClient) -> None:
     assert [each["output_shape"] for each in layers] == [["batch", size] for size in (2, 2, 3, 3, 4)]
     assert [each["parameters"] for each in layers] == [8, 0, 9, 0, 16]
     assert page["graph"]["parameters"] == 33
-    assert "toy-network: 5 operations, 33 parameters" in client.get(page["graph_picture"]).text
+    assert "toy-network: 5 operations, 33 numbers stored in the graph" in client.get(page["graph_picture"]).text
 
 
 def test_activations_of_a_row_of_ones_are_torchs(client: TestClient) -> None:
