@@ -86,4 +86,4 @@ def test_strangeness_is_less_the_larger_the_logits() -> None:
 
 def test_it_may_be_trained_for_other_epochs_and_from_another_seed() -> None:
     assert DigitsNet().options == {"epochs", "seed"}
-    assert DigitsNet().floor["test_accuracy"] == RECIPE.floor >= 0.9975
+    assert DigitsNet().floor["test_accuracy"] == RECIPE.floor >= 0.997
