@@ -53,7 +53,7 @@ class ImageSystem:
 
 
 def as_asked(recipe: Recipe, workplace: Workplace) -> Recipe:
-    """With the workplace's number of epochs and seed, if it has any."""
+    """With the number of epochs and the seed that were asked for, if any were."""
     epochs = 1 if workplace.dry_run else workplace.epochs or recipe.epochs
     return replace(recipe, epochs=epochs, seed=recipe.seed if workplace.seed is None else workplace.seed)
 

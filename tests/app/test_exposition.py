@@ -249,7 +249,7 @@ def test_no_caller_invents_a_label(service: TestClient) -> None:
     text = service.get("/metrics").text
 
     named = set(re.findall(r'model="([^"]*)"', text))
-    assert named <= {"fashion-cnn", "fashion-mlp", "mnist-cnn", "mnist-dnn", "mnist-lenet", "mnist-mlp"}
+    assert named <= set(MODELS)
     assert set(re.findall(r'version="([^"]*)"', text)) <= {"1"}
     assert "letters" not in text
 
