@@ -1,6 +1,6 @@
 """Fifteen ways to spoil a picture of a digit, after the kinds of MNIST-C (Mu and Gilmer 2019), made here and seeded, to
 measure how an accuracy falls. Training knows relatives of most: spots, dotted lines and zigzags are the same marks, at
-other places. Knows no network."""
+other places. Four kinds were stronger once (docs/models.md). Knows no network."""
 
 from collections.abc import Callable
 
