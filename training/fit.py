@@ -19,12 +19,13 @@ from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
 
 from app.card import Epoch
+from training.augment import Augmentation
 from training.classifier import ImageClassifier
 from training.data import Dataset, Split
 from training.memory import keep_freed_memory
 from training.one_cycle import Cycle, descend
 from training.recipe import Recipe
-from training.residual import folded
+from training.normalised_conv import folded
 
 AVERAGING_WARM_UP = 10  # steps
 EVALUATION_BATCH = 250  # activations stay below what glibc maps anew (training/memory.py)
@@ -80,10 +81,11 @@ def fit(recipe: Recipe, dataset: Dataset, device: torch.device, variant: str | N
     right = torch.zeros((), device=device)
 
     def loss_of(rows: Tensor) -> Tensor:
-        images, labels = recipe.augmentation(train.images[rows].float(), generator), train.labels[rows]
+        images, labels = change(train.images[rows].float(), generator), train.labels[rows]
         with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
             logits = network(images)
-        right.add_((logits.argmax(1) == labels).sum())
+        labels = labels.repeat(len(logits) // len(labels))  # of a committee: for each of its members
+        right.add_((logits.argmax(1) == labels).float().mean() * len(rows))
         bar.update()
         return F.cross_entropy(logits.float(), labels, label_smoothing=recipe.label_smoothing)
 
@@ -97,6 +99,7 @@ def fit(recipe: Recipe, dataset: Dataset, device: torch.device, variant: str | N
         with tqdm(total=steps, desc=_label(recipe, variant, number), file=sys.stderr, dynamic_ncols=True) as bar:
             network.train()
             right.zero_()
+            change = augmentation_of(recipe, number)
             loss = next(losses)
             validation_loss, validation_accuracy = evaluate(judged, validation)
             history.append(
@@ -115,6 +118,12 @@ def fit(recipe: Recipe, dataset: Dataset, device: torch.device, variant: str | N
             )
     judged.body = folded(judged.body)
     return Fitted(judged.eval().cpu(), history, time.perf_counter() - start)
+
+
+def augmentation_of(recipe: Recipe, epoch: int) -> Augmentation:
+    """Epochs are counted from 1."""
+    closing = recipe.closing
+    return closing.augmentation if closing and epoch > recipe.epochs - closing.epochs else recipe.augmentation
 
 
 def moving_average(network: ImageClassifier, decay: float) -> AveragedModel:

@@ -1,30 +1,11 @@
-"""A small residual network (He et al. 2016) for pictures of 28 × 28, and how it is made smaller once it is trained.
-Knows no data and no training."""
+"""A small residual network (He et al. 2016) for pictures of 28 × 28. Knows no data and no training."""
 
 from collections import OrderedDict
 from collections.abc import Sequence
 
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-
-class NormalisedConv(nn.Module):
-    """A convolution, without padding lost, and batch normalisation (Ioffe and Szegedy 2015) after it."""
-
-    def __init__(self, taken: int, given: int, size: int = 3, stride: int = 1) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(taken, given, size, stride, padding=size // 2, bias=False)
-        self.norm: nn.Module = nn.BatchNorm2d(given)
-
-    def forward(self, maps: Tensor) -> Tensor:
-        normalised: Tensor = self.norm(self.conv(maps))
-        return normalised
-
-    def fold(self) -> None:
-        """The normalisation of a trained network is a product and a sum, and becomes part of the convolution."""
-        if isinstance(self.norm, nn.BatchNorm2d):
-            self.conv = fuse_conv_bn_eval(self.conv, self.norm)
-            self.norm = nn.Identity()
+from training.normalised_conv import NormalisedConv
 
 
 class Block(nn.Module):
@@ -64,12 +45,3 @@ def residual_network(channels: Sequence[int], blocks: Sequence[int], classes: in
             taken = given
     layers += [("mean", MeanOverPlaces()), ("dropout", nn.Dropout(dropout)), ("logits", nn.Linear(taken, classes))]
     return nn.Sequential(OrderedDict(layers))
-
-
-def folded(network: nn.Module) -> nn.Module:
-    """The same function in evaluation mode, with normalisations folded into the convolutions before them."""
-    network.eval()
-    for part in list(network.modules()):
-        if isinstance(part, NormalisedConv):
-            part.fold()
-    return network

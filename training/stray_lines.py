@@ -37,8 +37,8 @@ def zigzag(draw: ImageDraw.ImageDraw, rng: np.random.Generator) -> None:
 
 def dotted(draw: ImageDraw.ImageDraw, rng: np.random.Generator) -> None:
     start, end = _ends(rng)
-    radius = rng.uniform(1.5, 3)
-    for place in np.linspace(0, 1, int(rng.integers(5, 12))):
+    radius = rng.uniform(2, 5)
+    for place in np.linspace(0, 1, int(rng.integers(6, 20))):
         _disc(draw, start + (end - start) * place, radius, 255)
 
 

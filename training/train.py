@@ -17,7 +17,7 @@ from training.data import Dataset, Split
 from training.export import Exportable
 from training.fit import Fitted, fit
 from training.recipe import Recipe
-from training.residual import folded
+from training.normalised_conv import folded
 from training.saliency import FILE, WITHOUT, Scores, saliency_graph, untraceable
 from training.system import Trained, Workplace, current_commit, dataset_facts, device_name, libraries
 

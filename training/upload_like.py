@@ -61,6 +61,7 @@ HAND = Warp(degrees=12, slant=0.12, scale=0.1, stretch=0.1, shift=1.6, elastic=1
 ANOTHER_HAND = Warp(degrees=18, slant=0.25, scale=0.15, stretch=0.18, shift=1.6, elastic=2.0)
 MISPLACED = Warp(degrees=34, slant=0.4, scale=0.4, stretch=0.1, shift=4.5)
 ELASTIC_CELLS = 5
+SHAKES = (-1.0, -2 / 3, -1 / 3, 0.0, 1 / 3, 2 / 3, 1.0)  # of the half of a way
 
 
 def warped(images: Tensor, warp: Warp, generator: torch.Generator) -> Tensor:
@@ -129,6 +130,38 @@ def blur(pictures: Tensor, generator: torch.Generator) -> Tensor:
     line = torch.exp(-(torch.arange(-2.0, 3.0) ** 2) / (2 * deviation**2))
     kernel = torch.outer(line, line) / line.sum() ** 2
     return F.conv2d(pictures[:, None], kernel[None, None].to(pictures.device), padding=2)[:, 0]
+
+
+def shaken(pictures: Tensor, generator: torch.Generator) -> Tensor:
+    """The mean along a way of its own for each, up to nine pixels long; as bright as before or brighter."""
+    angle = math.pi * torch.rand(len(pictures), generator=generator)
+    length = 2 + 7 * torch.rand(len(pictures), generator=generator)
+    way = (torch.stack([angle.cos(), angle.sin()], 1) * length[:, None] / pictures.shape[2])[:, None, None]
+    there, size = _where_each_pixel_is(pictures), pictures[:, None]
+    moved = [F.grid_sample(size, (there + step * way).to(size.device), align_corners=False) for step in SHAKES]
+    return torch.cat(moved, 1).mean(1) * _amount(pictures, 1, 1.8, generator)
+
+
+def seen_through_glass(pictures: Tensor, generator: torch.Generator) -> Tensor:
+    """Each pixel is taken from one near it, and the whole is smoothed or not."""
+    far = _amount(pictures, 1, 3, generator).cpu()[..., None]
+    push = ((2 * torch.rand(*pictures.shape, 2, generator=generator) - 1) * far).round() * 2 / pictures.shape[2]
+    places = (_where_each_pixel_is(pictures) + push).to(pictures.device)
+    moved = F.grid_sample(pictures[:, None], places, mode="nearest", align_corners=False)
+    smooth = _amount(pictures, 0, 1, generator)
+    return smooth * F.avg_pool2d(moved, 3, 1, 1)[:, 0] + (1 - smooth) * moved[:, 0]
+
+
+def bands(pictures: Tensor, generator: torch.Generator) -> Tensor:
+    """A few rows or columns that are negatives of themselves."""
+    side, count = pictures.shape[1], len(pictures)
+    first = torch.randint(0, side, (count, 1), generator=generator)
+    last = first + torch.randint(1, 6, (count, 1), generator=generator)
+    rows = torch.arange(side)
+    inside = ((rows >= first) & (rows < last))[:, :, None]
+    upright = torch.rand(count, 1, 1, generator=generator) < 0.3
+    within = torch.where(upright, inside.mT, inside).to(pictures.device)
+    return torch.where(within, 1 - pictures, pictures)
 
 
 def hard_edges(pictures: Tensor, generator: torch.Generator) -> Tensor:
@@ -203,6 +236,8 @@ CHANGES: tuple[tuple[float, Change], ...] = (
     (0.25, thin_pens),
     (0.15, coarse_scans),
     (0.15, blur),
+    (0.06, shaken),
+    (0.06, seen_through_glass),
     (0.20, hard_edges),
     (0.20, faint_and_heavy_ink),
     (0.15, lines_across),
@@ -213,6 +248,7 @@ CHANGES: tuple[tuple[float, Change], ...] = (
     (0.10, noise),
     (0.06, salt_and_pepper),
     (0.06, outlines),
+    (0.06, bands),
     (0.04, negatives),
 )
 
@@ -225,6 +261,12 @@ def _amount(pictures: Tensor, least: float, most: float, generator: torch.Genera
     """One for each picture, [n, 1, 1]."""
     amounts = least + (most - least) * torch.rand(len(pictures), 1, 1, generator=generator)
     return amounts.to(pictures.device)
+
+
+def _where_each_pixel_is(pictures: Tensor) -> Tensor:
+    """[n, H, W, 2]: the grid that samples each pixel where it is."""
+    count, height, width = pictures.shape
+    return F.affine_grid(torch.eye(2, 3).expand(count, 2, 3), [count, 1, height, width], align_corners=False)
 
 
 def _full(pictures: Tensor) -> Tensor:

@@ -10,7 +10,8 @@ from training import export, saliency
 from training.classifier import ImageClassifier
 from training.digits import RECIPE
 from training.recipe import DIGIT_INPUT
-from training.residual import NormalisedConv, folded, residual_network
+from training.normalised_conv import NormalisedConv, folded
+from training.residual import residual_network
 
 
 def trained_a_little() -> nn.Module:
