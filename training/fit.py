@@ -23,9 +23,9 @@ from training.augment import Augmentation
 from training.classifier import ImageClassifier
 from training.data import Dataset, Split
 from training.memory import keep_freed_memory
+from training.normalised_conv import folded
 from training.one_cycle import Cycle, descend
 from training.recipe import Recipe
-from training.normalised_conv import folded
 
 AVERAGING_WARM_UP = 10  # steps
 EVALUATION_BATCH = 250  # activations stay below what glibc maps anew (training/memory.py)

@@ -16,8 +16,8 @@ from training.classifier import ImageClassifier, exportable
 from training.data import Dataset, Split
 from training.export import Exportable
 from training.fit import Fitted, fit
-from training.recipe import Recipe
 from training.normalised_conv import folded
+from training.recipe import Recipe
 from training.saliency import FILE, WITHOUT, Scores, saliency_graph, untraceable
 from training.system import Trained, Workplace, current_commit, dataset_facts, device_name, libraries
 
