@@ -20,7 +20,7 @@ GOLDEN_KEY = "percept.golden"
 DEMO_KEY = "percept.demo"
 
 # How a graph calls what it takes, by kind, and the outputs that decide which label is the answer.
-INPUT_NAMES = {"image": "image", "rows": "rows", "text": "text"}
+INPUT_NAMES = {"image": "image", "photograph": "photograph", "rows": "rows", "text": "text"}
 PROBABILITIES, INDEX = "probabilities", "index"
 CLUSTERING = "clustering"  # the task
 CENTROID = "centroid"  # what a clustering of rows calls the middle of a row's cluster, a number for each feature
@@ -53,6 +53,15 @@ class ImageInput(Frozen):
         if self.box > min(self.height, self.width):
             raise ValueError(f"a box of {self.box} does not fit into {self.height} × {self.width}")
         return self
+
+
+class PhotographInput(Frozen):
+    """The whole picture in colour, upright, its longer side fitted to the frame, the rest filled with the mean colour
+    of the picture's own border. Where the border is of one colour, what it surrounds is taken for the picture."""
+
+    kind: Literal["photograph"] = "photograph"
+    height: int = Field(gt=0, le=1024, description="Rows of the picture, red, green and blue, that the graph takes.")
+    width: int = Field(gt=0, le=1024, description="Columns of the picture that the graph takes.")
 
 
 class Feature(Frozen):
@@ -103,7 +112,7 @@ class TextInput(Frozen):
         return word
 
 
-Input = ImageInput | RowsInput | TextInput
+Input = ImageInput | PhotographInput | RowsInput | TextInput
 
 
 class Layer(Frozen):

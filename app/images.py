@@ -5,8 +5,9 @@ on it the polarity and geometry of the contract, and `fit_all` each object on it
 """
 
 import io
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,6 +56,7 @@ ORIENTATION, ON_ITS_SIDE = 0x0112, (5, 6, 7, 8)
 # Opaque pixels that fill this share of their bounding box are a picture with a margin, not strokes on nothing.
 OPAQUE_SHARE = 0.8
 
+Made = TypeVar("Made")
 Code = Literal["inverted", "blank", "off_centre", "several_objects"]
 
 
@@ -113,8 +115,13 @@ def decode(image: Image.Image) -> Gray:
 
     Raises InvalidRequest if it is damaged.
     """
+    return decoded(image, _grayscale)
+
+
+def decoded(image: Image.Image, made: Callable[[Image.Image], Made]) -> Made:
+    """What is made of it. Raises InvalidRequest if it is damaged."""
     try:
-        return _grayscale(image)
+        return made(image)
     except Exception as error:  # Pillow's plugins raise whatever their parser stumbles on
         raise InvalidRequest(f"is damaged or truncated: {error}") from error
 
@@ -127,17 +134,17 @@ def upright_size(image: Image.Image) -> tuple[int, int]:
 
 def _grayscale(image: Image.Image) -> Gray:
     file, mode = getattr(image, "fp", None), image.mode
-    gray = _levels(upright := _upright(image, "L" if mode in ("L", "RGB", "YCbCr") else mode))
-    if mode in ("L", "LA", "1") or _contrast(gray) >= BLANK_CONTRAST:
+    gray = gray_levels(upright := upright_and_small(image, "L" if mode in ("L", "RGB", "YCbCr") else mode))
+    if mode in ("L", "LA", "1") or contrast(gray) >= BLANK_CONTRAST:
         return gray
     if upright.mode == "L" and file is not None:  # a JPEG, of which no colours were decoded
-        upright = _upright(Image.open(file, formats=FORMATS), mode)
-    channels = [_levels(channel) for channel in _channels(upright)]
-    best = max(channels, key=_contrast, default=gray)
-    return best if _contrast(best) >= COLOUR_CONTRAST else gray
+        upright = upright_and_small(Image.open(file, formats=FORMATS), mode)
+    channels = [gray_levels(channel) for channel in _channels(upright)]
+    best = max(channels, key=contrast, default=gray)
+    return best if contrast(best) >= COLOUR_CONTRAST else gray
 
 
-def _upright(image: Image.Image, mode: str) -> Image.Image:
+def upright_and_small(image: Image.Image, mode: str) -> Image.Image:
     """Decoded, of at most WORKING_SIDE, as L, LA, RGB, RGBA or with numbers of another scale."""
     # A JPEG is decoded at the smallest of its sizes (1/1, 1/2, 1/4, 1/8) that still has the working side.
     image.draft(mode, (WORKING_SIDE, WORKING_SIDE))
@@ -150,7 +157,7 @@ def _upright(image: Image.Image, mode: str) -> Image.Image:
     return image.reduce(factor) if factor > 1 else image
 
 
-def _levels(upright: Image.Image) -> Gray:
+def gray_levels(upright: Image.Image) -> Gray:
     if upright.mode == "F" or upright.mode.startswith("I"):
         return _eight_bits(_block_means(np.asarray(upright), -(-max(upright.size) // WORKING_SIDE)))
     if upright.mode in ("LA", "RGBA"):
@@ -166,7 +173,7 @@ def _channels(upright: Image.Image) -> list[Image.Image]:
     return list(upright.split()) if upright.mode == "RGB" else []
 
 
-def _contrast(gray: Gray) -> int:
+def contrast(gray: Gray) -> int:
     """Between the darkest and the lightest of which there is more than dirt."""
     counts = np.cumsum(Image.fromarray(gray).histogram())
     darkest, lightest = np.searchsorted(counts, np.array(PHOTO_PERCENTILES) / 100 * counts[-1])

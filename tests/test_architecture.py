@@ -19,7 +19,7 @@ FLOORS = [
     {"shared", "runtime", "objects", "geometry"},
     {"profile", "images", "png", "rows", "uploads", "envelope", "tracing", "head", "problems", "exposition"}
     | {"encodings", "tensors", "onnx_graph", "occlusion", "feature_maps", "words"},
-    {"open_inference", "lab"},
+    {"open_inference", "lab", "photographs"},
     {"model"},
     {"kept"},
     {"gradient_saliency"},
@@ -42,7 +42,7 @@ FLOORS = [
     {"cli"},
 ]
 # Pure, so that what is trained is made to fit as what is served: both halves import these, and what they rest on.
-SHARED = {"card", "errors", "morphology", "ink", "objects", "geometry", "images"}
+SHARED = {"card", "errors", "morphology", "ink", "objects", "geometry", "images", "photographs"}
 FLOOR = {name: floor for floor, names in enumerate(FLOORS) for name in names}
 
 

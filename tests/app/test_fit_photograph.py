@@ -1,0 +1,196 @@
+"""A photograph in colour fits the frame of its contract: against Pillow and NumPy, pixel by pixel."""
+
+import io
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from app.card import PhotographInput
+from app.errors import InvalidRequest
+from app.images import open_limited
+from app.photographs import Photograph, background_of, colours_of, fit_colours, fit_photograph
+
+FRAME = PhotographInput(height=32, width=32)
+WIDE = PhotographInput(height=32, width=64)
+
+
+def file_of(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+def fit(image: Image.Image, contract: PhotographInput = FRAME, kind: str = "PNG", **options: Any) -> Photograph:
+    """As it comes: out of a file."""
+    return fit_photograph(open_limited(file_of(image, kind, **options), 20_000_000), contract)
+
+
+def noise(height: int, width: int, seed: int = 0) -> NDArray[np.uint8]:
+    """A picture whose border is of no one colour."""
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+
+
+def test_picture_of_the_frames_size_stays_as_it_is() -> None:
+    pixels = noise(32, 32)
+
+    seen = fit(Image.fromarray(pixels))
+
+    assert seen.pixels.dtype == np.uint8 and seen.warnings == ()
+    assert np.array_equal(seen.pixels, pixels)
+
+
+@pytest.mark.parametrize(("height", "width"), [(96, 64), (64, 96), (20, 10), (7, 30), (500, 300)])
+@pytest.mark.parametrize("contract", [FRAME, WIDE])
+def test_aspect_is_kept_and_the_rest_has_the_mean_colour_of_the_border(
+    height: int, width: int, contract: PhotographInput
+) -> None:
+    pixels = noise(height, width)
+    scale = min(contract.width / width, contract.height / height)
+    size = (round(width * scale), round(height * scale))
+    left, top = (contract.width - size[0]) // 2, (contract.height - size[1]) // 2
+    at_border = np.concatenate([pixels[0], pixels[-1], pixels[1:-1, 0], pixels[1:-1, -1]])
+    expected = np.empty((contract.height, contract.width, 3), np.uint8)
+    expected[:] = np.rint(at_border.mean(axis=0))
+    resized = Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC)
+    expected[top : top + size[1], left : left + size[0]] = np.asarray(resized)
+
+    assert np.array_equal(fit(Image.fromarray(pixels), contract).pixels, expected)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_picture_is_turned_as_its_exif_says(orientation: int) -> None:
+    upright = noise(32, 32)
+    turned = {
+        1: upright,
+        2: upright[:, ::-1],
+        3: upright[::-1, ::-1],
+        4: upright[::-1],
+        5: upright.transpose(1, 0, 2),
+        6: upright.transpose(1, 0, 2)[::-1],
+        7: upright.transpose(1, 0, 2)[::-1, ::-1],
+        8: upright.transpose(1, 0, 2)[:, ::-1],
+    }[orientation]
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+
+    assert np.array_equal(fit(Image.fromarray(np.ascontiguousarray(turned)), exif=exif).pixels, upright)
+
+
+def test_what_is_transparent_lies_over_white() -> None:
+    layers = np.dstack([noise(32, 32), np.random.default_rng(1).choice(np.array([0, 128, 255], np.uint8), (32, 32))])
+    colours, alpha = layers[..., :3].astype(float), layers[..., 3:] / 255
+
+    seen = fit(Image.fromarray(layers)).pixels
+
+    assert np.abs(seen - (255 + (colours - 255) * alpha)).max() <= 0.51
+    assert (seen[layers[..., 3] == 0] == 255).all()
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "CMYK", "YCbCr", "I;16"])
+def test_every_mode_has_its_colours(mode: str) -> None:
+    picture = Image.fromarray(noise(32, 32))
+    if mode == "I;16":
+        levels = np.random.default_rng(2).integers(0, 65_536, (32, 32)).astype(np.uint16)
+        levels[0, 0] = 65_535
+        image, expected = (
+            Image.fromarray(levels),
+            np.repeat((levels[..., None] * (255 / 65_535)).astype(np.uint8), 3, 2),
+        )
+    else:
+        image = picture.convert(mode)
+        expected = np.asarray(image.convert("RGB"))
+
+    assert np.array_equal(fit(image, kind="TIFF").pixels, expected)
+
+
+def product(height: int, width: int, colour: tuple[int, int, int], of: tuple[slice, slice]) -> NDArray[np.uint8]:
+    """Red of the brightness of its place, on one colour."""
+    pixels = np.empty((height, width, 3), np.uint8)
+    pixels[:] = colour
+    rows, columns = np.indices((height, width))[:, of[0], of[1]]
+    pixels[of] = np.stack([100 + (rows + columns) % 50, 0 * rows, 0 * rows], axis=-1)
+    return pixels
+
+
+def test_margin_of_one_colour_is_cut_to_six_hundredths_of_what_is_on_it() -> None:
+    """50 rows and 20 columns: a margin of 3, so that 56 become 28."""
+    pixels = product(200, 160, (250, 240, 230), (slice(100, 150), slice(30, 50)))
+    part = Image.fromarray(pixels[97:153, 27:53]).resize((13, 28), Image.Resampling.BICUBIC)
+    expected = np.empty((28, 28, 3), np.uint8)
+    expected[:] = (250, 240, 230)
+    expected[:, 7:20] = np.asarray(part)
+
+    assert np.array_equal(fit(Image.fromarray(pixels), PhotographInput(height=28, width=28)).pixels, expected)
+
+
+def test_margin_may_reach_beyond_the_picture() -> None:
+    """What touches the edge has a margin there, too."""
+    pixels = product(100, 100, (255, 255, 255), (slice(50, 100), slice(48, 52)))
+
+    seen = fit(Image.fromarray(pixels), PhotographInput(height=56, width=56)).pixels
+
+    assert (seen[-3:] == 255).all() and (seen[:3] == 255).all()
+    assert np.array_equal(seen[3:53, 26:30], pixels[50:, 48:52])
+
+
+def test_border_of_a_few_levels_is_of_one_colour_and_one_of_many_is_not() -> None:
+    pixels = np.full((100, 100, 3), 200, np.uint8)
+    pixels[40:60, 40:60] = (20, 90, 30)
+    pixels[0, ::2] -= 5
+    plain = background_of(pixels)
+    pixels[0], pixels[1:12, 0] = 100, 100
+
+    assert plain == ((200, 200, 200), True)
+    assert background_of(pixels) == ((172, 172, 172), False)  # (111 · 100 + 285 · 200) / 396 is 171.97
+
+
+def test_a_speck_of_dirt_is_not_what_is_on_the_picture() -> None:
+    pixels = product(400, 400, (255, 255, 255), (slice(100, 300), slice(100, 300)))
+    clean = fit_colours(pixels, FRAME)
+    pixels[380, 20] = 0
+
+    assert np.array_equal(fit_colours(pixels, FRAME).pixels, clean.pixels)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "RGBA"])
+def test_picture_of_one_colour_is_blank(mode: str) -> None:
+    seen = fit(Image.new(mode, (50, 30), "#6496c8"))
+
+    assert seen.warnings == ("blank",)
+    assert len(np.unique(seen.pixels.reshape(-1, 3), axis=0)) == 1
+    if mode == "RGB":
+        assert seen.pixels[0, 0].tolist() == [0x64, 0x96, 0xC8]
+
+
+def test_picture_with_hardly_any_contrast_is_blank() -> None:
+    slope = np.repeat(np.linspace(100, 120, 64).astype(np.uint8)[np.newaxis, :, np.newaxis], 64, axis=0)
+
+    assert fit_colours(np.repeat(slope, 3, axis=2), FRAME).warnings == ("blank",)
+    assert fit_colours(np.concatenate([slope, slope, 2 * slope], axis=2), FRAME).warnings == ()
+
+
+def test_large_jpeg_is_decoded_at_a_quarter() -> None:
+    """Of 12 megapixels the decoder gives 1,000 × 750, the smallest of its sizes with 512 on the shorter side."""
+    large = Image.fromarray(noise(24, 32)).resize((4_000, 3_000), Image.Resampling.BICUBIC)
+    image = open_limited(file_of(large, "JPEG"), 20_000_000)
+    seen = fit_photograph(image, FRAME).pixels
+    whole = np.asarray(large.resize((32, 24), Image.Resampling.BOX))
+
+    assert image.size == (1_000, 750)
+    assert np.abs(seen[4:28].astype(int) - whole).mean() < 12
+
+
+def test_long_thin_picture_has_a_place() -> None:
+    seen = fit(Image.fromarray(noise(1, 3_000)))
+
+    assert seen.pixels.shape == (32, 32, 3)
+
+
+def test_truncated_file_is_refused() -> None:
+    data = file_of(Image.fromarray(noise(64, 64)))
+
+    with pytest.raises(InvalidRequest, match="is damaged or truncated"):
+        colours_of(open_limited(data[: len(data) // 2], 10_000))
