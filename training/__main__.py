@@ -9,7 +9,21 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
-from training import autoencoder, clothing, clusters, cnn, digits, filters, iris, mlp, news, q_learning, svm, xor
+from training import (
+    autoencoder,
+    clothing,
+    clothing_photos,
+    clusters,
+    cnn,
+    digits,
+    filters,
+    iris,
+    mlp,
+    news,
+    q_learning,
+    svm,
+    xor,
+)
 from training.data import DataError
 from training.export import ExportError, card_in
 from training.fit import choose_device
@@ -23,7 +37,7 @@ IMAGES = tuple(ImageSystem(recipe) for recipe in RECIPES.values())
 FAMILIES: tuple[Sequence[System], ...] = (
     *(xor.SYSTEMS, iris.SYSTEMS, svm.SYSTEMS),
     *(clusters.SYSTEMS, q_learning.SYSTEMS, news.SYSTEMS, autoencoder.SYSTEMS, IMAGES),
-    *(digits.SYSTEMS, clothing.SYSTEMS),
+    *(digits.SYSTEMS, clothing.SYSTEMS, clothing_photos.SYSTEMS),
 )
 SYSTEMS: dict[str, System] = {system.name: system for family in FAMILIES for system in family}
 INTERRUPTED = 130  # what a shell reports for a process ended by Ctrl-C
