@@ -47,6 +47,14 @@ def data() -> Path:
     return DATA
 
 
+@pytest.fixture(scope="session")
+def uploads(data: Path) -> Path:
+    """The folder of the data sets, with pictures that people made in it: nobody but people can fetch those."""
+    if not (data / "uploads" / "manifest.csv").is_file():
+        pytest.skip(f"{data / 'uploads'} is not here: README.md says what belongs there")
+    return data
+
+
 def run_python(code: str) -> str:
     """What a fresh interpreter prints."""
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT).stdout

@@ -36,8 +36,8 @@ from training.system import Trained, Workplace, dataset_facts, training_facts
 
 INPUT = PhotographInput(height=128, width=128)
 TEN = len(FASHION_MNIST.labels)
-# ImageNet's means and deviations, of 0 to 255.
-MEAN, DEVIATION = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
+# What is subtracted, and divided by, as when it learned ImageNet.
+MIDDLE, HALF = 127.0, 128.0
 # Edges and textures are what ImageNet taught; eight blocks of sixteen are left as they are.
 LEFT_AS_THEY_ARE = 8
 DROPOUT = 0.3
@@ -65,13 +65,8 @@ OUTPUTS = {
 class PhotographNet(nn.Module):
     """Pixels [N, 3, H, W] of 0 to 255 → logits [N, classes]: the ten, then what is none of them."""
 
-    mean: Tensor
-    deviation: Tensor
-
     def __init__(self, backbone: EfficientNetLite0) -> None:
         super().__init__()
-        self.register_buffer("mean", torch.tensor(MEAN).view(3, 1, 1))
-        self.register_buffer("deviation", torch.tensor(DEVIATION).view(3, 1, 1))
         self.early = nn.Sequential(backbone.stem, *backbone.blocks[:LEFT_AS_THEY_ARE]).requires_grad_(False)
         self.late = nn.Sequential(*backbone.blocks[LEFT_AS_THEY_ARE:], backbone.head)
         self.dropout = nn.Dropout(DROPOUT)
@@ -85,13 +80,16 @@ class PhotographNet(nn.Module):
         return self
 
     def forward(self, pictures: Tensor) -> Tensor:
-        maps = self.early((pictures - self.mean) / self.deviation)
+        maps = self.early((pictures - MIDDLE) / HALF)
         answer: Tensor = self.logits(self.dropout(self.late(maps).mean((2, 3))))
         return answer
 
 
 class Answering(nn.Module):
     """What is served: photographs as they come, the ten classes, and whether it may be none of them."""
+
+    temperature: Tensor
+    least: Tensor
 
     def __init__(self, network: nn.Module, temperature: float, least: float) -> None:
         super().__init__()
