@@ -11,9 +11,8 @@ def generator(seed: int = 0) -> torch.Generator:
 
 
 def photographs(count: int = 20) -> torch.Tensor:
-    return F.interpolate(255 * torch.rand(count, 3, 8, 8, generator=generator(9)), (64, 64), mode="bicubic").clamp(
-        0, 255
-    )
+    coarse = 255 * torch.rand(count, 3, 8, 8, generator=generator(9))
+    return F.interpolate(coarse, (64, 64), mode="bicubic").clamp(0, 255)
 
 
 def test_photographs_stay_photographs_and_each_is_another() -> None:
