@@ -9,8 +9,8 @@ from torch import nn
 from training import export, saliency
 from training.classifier import ImageClassifier
 from training.digits import RECIPE
-from training.recipe import DIGIT_INPUT
 from training.normalised_conv import NormalisedConv, folded
+from training.recipe import DIGIT_INPUT
 from training.residual import residual_network
 
 
