@@ -63,9 +63,9 @@ ERASED_AREA, ERASED_ASPECT = (0.02, 0.3), (0.3, 1 / 0.3)  # as Zhong et al. 2017
 
 @dataclass(frozen=True)
 class ShiftAndErase:
-    """By whole pixels, so that nothing is resampled and textures stay sharp; mirrored every second time; and, in a share
-    of the pictures, a rectangle of noise over something that the network then must do without (random erasing, Zhong et
-    al. 2017)."""
+    """By whole pixels, so that nothing is resampled and textures stay sharp; mirrored every second time; and, in a
+    share of the pictures, a rectangle of noise over something that the network then must do without (random erasing,
+    Zhong et al. 2017)."""
 
     shift: int = 2  # pixels
     erased: float = 0.5  # the share of the pictures

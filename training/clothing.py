@@ -1,5 +1,5 @@
-"""The best model of Fashion-MNIST (row A12): two networks that each see a picture and its mirror image, whose probabilities
-are calibrated, and that say when a picture is no garment.
+"""The best model of Fashion-MNIST (row A12): two networks that each see a picture and its mirror image, whose
+probabilities are calibrated, and that say when a picture is no garment.
 
 percept train clothing-net
 """
@@ -16,8 +16,8 @@ from training.recipe import GARMENT_INPUT, Closing, Recipe
 RECIPE = Recipe(
     name="clothing-net",
     title="Clothing, two convolutional networks",
-    description="Two networks of their own, each conv 3×3×24 → three times conv 3×3, max-pool 2, conv 3×3 (48, 128 and 256 "
-    "channels) → max → dense 10, and the mean of their logits for a picture and its mirror image.",
+    description="Two networks of their own, each conv 3×3×24 → three times conv 3×3, max-pool 2, conv 3×3 (48, 128 and "
+    "256 channels) → max → dense 10, and the mean of their logits for a picture and its mirror image.",
     source=FASHION_MNIST,
     subject="clothing",
     input=GARMENT_INPUT,

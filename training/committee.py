@@ -33,4 +33,5 @@ class Mirrored(nn.Module):
         if self.training:
             return cast(Tensor, self.network(pictures))
         both = cast(Tensor, self.network(torch.cat([pictures, pictures.flip(2)])))
-        return both.unflatten(0, (2, -1)).mean(0)
+        answer: Tensor = both.unflatten(0, (2, -1)).mean(0)
+        return answer

@@ -29,8 +29,8 @@ CORRUPTED_ROWS = 1_000
 RECIPE = Recipe(
     name="digits-net",
     title="Digits, two residual networks",
-    description="Two networks of their own, each conv 3×3×32 → two residual blocks of 48 at half the size → two of 80 at a "
-    "quarter → mean → dense 10, and the mean of their logits; trained on MNIST and on "
+    description="Two networks of their own, each conv 3×3×32 → two residual blocks of 48 at half the size → two of 80 "
+    "at a quarter → mean → dense 10, and the mean of their logits; trained on MNIST and on "
     f"{DRAWN:,} digits that a program has drawn or typed, half of each batch made to look as uploads do, in the last "
     "epochs a fifth.",
     source=MNIST,

@@ -2,7 +2,7 @@
 
 import torch
 
-from training.augment import NO_JITTER, Jitter
+from training.augment import ERASED_AREA, NO_JITTER, Jitter, ShiftAndErase
 
 PICTURES = torch.zeros(64, 28, 28)
 PICTURES[:, 10:16, 12:20] = torch.arange(48.0).reshape(6, 8)
@@ -87,3 +87,52 @@ def test_amounts_are_told_in_words() -> None:
         "shift 2 px, rotation 12°, scale 10%, left-right flip"
     )
     assert str(NO_JITTER) == "none"
+
+
+def test_shifts_are_of_whole_pixels_and_every_second_picture_is_mirrored() -> None:
+    moved = ShiftAndErase(shift=2, erased=0)(PICTURES, generator())
+    ways = {
+        (down, right, mirrored): torch.roll(PICTURES[0].flip(1) if mirrored else PICTURES[0], (down, right), (0, 1))
+        for down in range(-2, 3)
+        for right in range(-2, 3)
+        for mirrored in (False, True)
+    }
+    taken = [[way for way, picture in ways.items() if torch.equal(picture, each)] for each in moved]
+
+    assert all(len(each) == 1 for each in taken)
+    assert {way[0] for [way] in taken} == {way[1] for [way] in taken} == set(range(-2, 3))
+    assert 20 < sum(way[2] for [way] in taken) < 44
+
+
+def test_what_leaves_the_picture_is_lost_and_0_comes_in() -> None:
+    moved = ShiftAndErase(shift=3, erased=0)(torch.full((64, 6, 5), 9.0), generator())
+
+    assert set(moved.unique().tolist()) == {0.0, 9.0}
+    assert moved.sum((1, 2)).min() == 3 * 2 * 9
+
+
+def test_erasing_puts_one_rectangle_of_noise_into_its_share_of_the_pictures() -> None:
+    pictures = torch.full((400, 28, 28), -1.0)
+    changed = ShiftAndErase(shift=0, erased=0.5)(pictures, generator()) != -1
+    hit = changed.any(2).any(1)
+    assert 160 < int(hit.sum()) < 240
+
+    for mask in changed[hit]:
+        down, across = mask.any(1).nonzero()[:, 0], mask.any(0).nonzero()[:, 0]
+        rectangle = mask[down[0] : down[-1] + 1, across[0] : across[-1] + 1]
+        assert rectangle.all()
+    areas = changed[hit].sum((1, 2)) / 28**2
+    # Whole pixels, and what does not fit is cut off.
+    assert areas.max() <= ERASED_AREA[1] * 1.1
+    assert areas.min() >= ERASED_AREA[0] * 0.3
+
+
+def test_noise_covers_all_gray_levels_and_the_card_tells_the_share() -> None:
+    noise = ShiftAndErase(shift=0, erased=1)(torch.full((400, 28, 28), -1.0), generator())
+    levels = noise[noise != -1]
+
+    assert levels.min() < 1
+    assert levels.max() > 254
+    assert abs(float(levels.mean()) - 127.5) < 2
+    assert str(ShiftAndErase(shift=2, erased=0.5)) == "shift 2 px, left-right flip, random erasing of 50%"
+    assert str(ShiftAndErase(shift=1, erased=0)) == "shift 1 px, left-right flip"

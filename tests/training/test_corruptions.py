@@ -56,10 +56,10 @@ def test_scaling_makes_pictures_smaller_about_their_middle() -> None:
     assert share.max() < 0.75**2 + 0.02
 
 
-def test_a_stripe_is_two_rows_of_the_negative() -> None:
+def test_a_stripe_is_four_rows_of_the_negative() -> None:
     different = corrupted(DIGITS, "stripe") != DIGITS
 
-    assert (different.any(2).sum(1) == 2).all()
+    assert (different.any(2).sum(1) == 4).all()
     row = np.argwhere(different[0].any(1))[0, 0]
     np.testing.assert_array_equal(corrupted(DIGITS, "stripe")[0, row], 255 - DIGITS[0, row])
 
@@ -71,11 +71,21 @@ def test_edges_are_where_sobels_differences_are_large() -> None:
     np.testing.assert_array_equal(corrupted(DIGITS, "edges")[8], 255 * (np.hypot(down, right) > 1.5))
 
 
-def test_motion_blur_keeps_the_ink_and_its_place() -> None:
-    spoilt = corrupted(DIGITS, "motion_blur")
+def test_motion_blur_makes_the_ink_half_as_bright_again_and_leaves_it_where_it_is() -> None:
+    dim = DIGITS // 2  # nothing becomes brighter than white
+    spoilt = corrupted(dim, "motion_blur")
 
-    np.testing.assert_allclose(spoilt.sum((1, 2)), DIGITS.sum((1, 2)), rtol=0.02)
-    np.testing.assert_allclose(centres(spoilt), centres(DIGITS), atol=0.15)
+    np.testing.assert_allclose(spoilt.sum((1, 2)), 1.5 * dim.sum((1, 2), dtype=np.float64), rtol=0.02)
+    np.testing.assert_allclose(centres(spoilt), centres(dim), atol=0.15)
+
+
+def test_glass_blur_takes_each_pixel_from_at_most_two_away() -> None:
+    """And is smoothed over one more."""
+    dot = np.zeros((400, 28, 28), np.uint8)
+    dot[:, 13:15, 13:15] = 255
+    rows, columns = np.nonzero(corrupted(dot, "glass_blur").any(0))
+
+    assert (rows.min(), rows.max(), columns.min(), columns.max()) == (10, 17, 10, 17)
 
 
 def test_brightness_only_adds() -> None:

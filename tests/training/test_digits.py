@@ -1,21 +1,12 @@
-"""What the best model of digits is beside a network: drawn digits, a temperature, a threshold, by their formulas."""
+"""What the best model of digits is trained on and judged by beside MNIST: drawn digits, pictures as uploads look."""
 
-import numpy as np
-import pytest
 import torch
-from torch import nn
 
-from training import calibration, digits
-from training.classifier import ImageClassifier
+from training import digits
 from training.data import MNIST, Dataset, Split
-from training.digits import DRAWN_FOR_VALIDATION, OUTPUTS, RECIPE, VALIDATION_SEED, WARNED_SHARE, DigitsNet, Doubting
+from training.digits import DRAWN_FOR_VALIDATION, RECIPE, VALIDATION_SEED
 from training.recipe import DIGIT_INPUT
 from training.upload_like import UploadLike
-
-
-def small_network() -> ImageClassifier:
-    torch.manual_seed(0)
-    return ImageClassifier(nn.Sequential(nn.Flatten(), nn.Linear(784, 10)), 0.1, 0.3).eval().requires_grad_(False)
 
 
 def test_drawn_digits_have_the_geometry_of_uploads_and_their_labels() -> None:
@@ -47,43 +38,23 @@ def test_drawn_digits_are_trained_on_beside_mnists_and_not_judged_by() -> None:
     assert together.validation is own
 
 
-def test_outputs_are_logits_calibrated_probabilities_and_a_warning() -> None:
-    network, temperature, least = small_network(), 0.7, 2.5
-    images = torch.randint(0, 256, (50, 28, 28), dtype=torch.uint8)
-    logits, probabilities, unlike = Doubting(network, temperature, least)(images)
-    exact = logits.double().numpy()
-
-    np.testing.assert_array_equal(logits, network(images))
-    powers = np.exp(exact / temperature)
-    np.testing.assert_allclose(probabilities, powers / powers.sum(1, keepdims=True), atol=1e-6)
-    np.testing.assert_array_equal(unlike, np.log(np.exp(exact).sum(1)) < least)
-    assert list(OUTPUTS) == ["logits", "probabilities", "unlike_training_data"]
-
-
-def test_the_temperature_and_the_threshold_are_of_pictures_that_were_not_trained_on() -> None:
-    network = small_network()
+def test_it_is_judged_by_pictures_that_were_not_trained_on() -> None:
     generator = torch.Generator().manual_seed(5)
-    images = torch.randint(0, 256, (300, 28, 28), dtype=torch.uint8, generator=generator)
-    validation = Split(images, torch.randint(0, 10, (300,), generator=generator))
-    temperature, least = digits.doubts(network, validation, RECIPE)
+    images = torch.randint(0, 256, (30, 28, 28), dtype=torch.uint8, generator=generator)
+    labels = torch.randint(0, 10, (30,), generator=generator)
+    judged = digits.judged_by(Split(images, labels), RECIPE)
 
     drawn = digits.drawn_digits(DRAWN_FOR_VALIDATION, VALIDATION_SEED)
     spoilt = UploadLike(1.0)(images.float(), torch.Generator().manual_seed(RECIPE.seed)).round().to(torch.uint8)
-    clean = torch.cat([network(images), network(drawn.images)])
-    labels = torch.cat([validation.labels, drawn.labels, validation.labels])
-
-    expected = calibration.fitted_temperature(torch.cat([clean, network(spoilt)]), labels)
-    assert temperature == pytest.approx(expected, rel=1e-3)
-    warned = (clean.logsumexp(1) < least).float().mean()
-    assert float(warned) == pytest.approx(WARNED_SHARE, abs=1e-3)
+    assert torch.equal(judged.clean.images, torch.cat([images, drawn.images]))
+    assert torch.equal(judged.clean.labels, torch.cat([labels, drawn.labels]))
+    assert torch.equal(judged.spoilt.images, spoilt)
+    assert torch.equal(judged.spoilt.labels, labels)
 
 
-def test_strangeness_is_less_the_larger_the_logits() -> None:
-    answers = {"logits": np.array([[0.0, 0.0], [5.0, 0.0]], np.float32)}
+def test_its_floor_is_that_of_the_table_of_systems() -> None:
+    [system] = digits.SYSTEMS
 
-    np.testing.assert_allclose(digits.strangeness(answers), [-np.log(2), -np.log(np.exp(5) + 1)])
-
-
-def test_it_may_be_trained_for_other_epochs_and_from_another_seed() -> None:
-    assert DigitsNet().options == {"epochs", "seed"}
-    assert DigitsNet().floor["test_accuracy"] == RECIPE.floor >= 0.997
+    assert system.options == {"epochs", "seed"}
+    assert system.floor["test_accuracy"] == RECIPE.floor >= 0.997
+    assert system.floor["corrupted_accuracy"] == 0.97

@@ -1,6 +1,6 @@
 """The loop learns, repeats itself exactly, and keeps its history."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
@@ -11,8 +11,10 @@ from tests.training.datasets import bars, bars_dataset
 from training.__main__ import RECIPES
 from training.augment import NO_JITTER
 from training.classifier import ImageClassifier
+from training.committee import Committee
 from training.fit import AVERAGING_WARM_UP, build, choose_device, evaluate, fit, moving_average
 from training.mlp import one_hidden_layer
+from training.recipe import Closing
 
 CPU = torch.device("cpu")
 SHORT = replace(RECIPES["mnist-dnn"], epochs=3, batch_size=64, augmentation=NO_JITTER)
@@ -41,6 +43,38 @@ def test_same_seed_gives_the_same_weights(name: str) -> None:
 
     for key, weights in first.items():
         torch.testing.assert_close(weights, second[key], rtol=0, atol=0)
+
+
+@dataclass
+class Counting:
+    """Says how many batches it has changed."""
+
+    batches: int = 0
+
+    def __call__(self, images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        self.batches += 1
+        return images
+
+
+def test_the_last_epochs_have_the_closing_augmentation() -> None:
+    before, after = Counting(), Counting()
+    dataset = bars_dataset()
+    fit(replace(SHORT, augmentation=before, closing=Closing(epochs=1, augmentation=after)), dataset, CPU)
+
+    steps = -(-len(dataset.train) // SHORT.batch_size)
+    assert (before.batches, after.batches) == (2 * steps, steps)
+
+
+def test_a_committee_learns_and_its_accuracy_is_of_all_its_answers() -> None:
+    def body() -> nn.Module:
+        return Committee([one_hidden_layer(), one_hidden_layer()])
+
+    fitted = fit(replace(SHORT, body=body, parameters=2 * SHORT.parameters), bars_dataset(), CPU)
+
+    assert fitted.history[-1].validation_accuracy == 1.0
+    assert 0.5 < fitted.history[-1].accuracy <= 1.0
+    one, other = fitted.network.body.members  # type: ignore[union-attr]
+    assert not torch.equal(one.hidden.weight, other.hidden.weight)
 
 
 def test_another_seed_gives_other_weights() -> None:

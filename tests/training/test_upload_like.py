@@ -102,6 +102,43 @@ def test_negatives_are_negatives() -> None:
     assert torch.equal(upload_like.negatives(pictures, generator()), 1 - pictures)
 
 
+def test_bands_are_rows_or_columns_of_the_negative() -> None:
+    pictures = digits(200)
+    changed = upload_like.bands(pictures, generator())
+    different = (changed != pictures) & (pictures != 0.5)
+
+    assert torch.equal(changed[different], 1 - pictures[different])
+    down, across = different.any(2).sum(1), different.any(1).sum(1)
+    upright = across < SIDE
+    assert 0.15 < upright.float().mean() < 0.45
+    lines = torch.where(upright, across, down)
+    assert lines.min() >= 1
+    assert lines.max() == 5
+
+
+def test_what_is_shaken_stays_in_its_place_and_keeps_its_ink_or_gains() -> None:
+    dot = torch.zeros(100, SIDE, SIDE)
+    dot[:, 13:15, 13:15] = 0.5
+    moved = upload_like.shaken(dot, generator())
+    gain = moved.sum((1, 2)) / dot.sum((1, 2))
+
+    assert gain.min() >= 0.99
+    assert gain.max() <= 1.81
+    places = torch.arange(float(SIDE))
+    for axis in (1, 2):
+        middle = (moved.sum(axis) * places).sum(1) / moved.sum((1, 2))
+        torch.testing.assert_close(middle, torch.full((100,), 13.5), atol=0.02, rtol=0)
+
+
+def test_glass_takes_each_pixel_from_at_most_three_away() -> None:
+    dot = torch.zeros(400, SIDE, SIDE)
+    dot[:, 14, 14] = 1
+    rows, columns = (upload_like.seen_through_glass(dot, generator()).amax(0) > 0).nonzero(as_tuple=True)
+
+    # And is smoothed over one more.
+    assert (int(rows.min()), int(rows.max()), int(columns.min()), int(columns.max())) == (10, 18, 10, 18)
+
+
 def test_coarse_scans_are_blocks_or_smooth() -> None:
     """A picture of 7 to 14 pixels on a side, each a block or blended into its neighbours."""
     ways = set()
