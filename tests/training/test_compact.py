@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +14,19 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
-from tests.training.datasets import bars
+from app.gradient_saliency import SaliencyGraphs
+from app.inside import Insides
+from app.model import load_model
+from app.runtime import CPU as CPU_PROVIDER
+from tests.training.datasets import bars, bars_dataset
 from training import compact, export, saliency
+from training.__main__ import RECIPES
 from training.classifier import ImageClassifier, exportable
 from training.cnn import two_convolutions
 from training.export import ExportError
 from training.recipe import DIGIT_INPUT
+from training.system import keep
+from training.train import STORED_SMALL, scores_by, train
 
 IMAGES = bars(100, seed=9).images
 BLANK = torch.zeros(2, 28, 28, dtype=torch.uint8)
@@ -207,9 +215,8 @@ def in_a_node(graph: onnx.ModelProto) -> None:
     ],
 )
 def test_graph_that_takes_what_is_not_there_is_broken(
-    how: Callable[[onnx.ModelProto], None], reason: str, half: bytes, gradient: bytes, tmp_path: Path
+    how: Callable[[onnx.ModelProto], None], reason: str, half: bytes, gradient: bytes
 ) -> None:
-    """Also where such a file is there to be read."""
     graph = onnx.load_from_string(saliency.belonging_to(half, gradient))
     how(graph)
     fault = saliency.fault(graph.SerializeToString(), half)
@@ -232,3 +239,49 @@ def test_graph_that_claims_a_cut_off_model_is_broken(half: bytes, gradient: byte
 
     assert fault is not None
     assert "are out of bounds" in fault
+
+
+# --- a training that stores its weights so ----------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("artifacts")
+    recipe = replace(RECIPES["mnist-lenet"], epochs=2, batch_size=32, floor=0.5, weights="float16")
+    keep(train(recipe, bars_dataset(), lambda: bars(200, seed=3), torch.device("cpu")), out)
+    return out / recipe.name / "1"
+
+
+def test_artifact_has_its_large_weights_once_and_as_float16(kept: Path) -> None:
+    content, lean = ((kept / name).read_bytes() for name in (export.MODEL_FILE, saliency.FILE))
+    large = {name: values for name, values in export.weights_in(content).items() if values.numel() >= compact.LARGE}
+    half = {name.removesuffix(compact.HALF) for name, kind in types_in(content).items() if kind == TensorProto.FLOAT16}
+
+    assert half == set(large) != set()
+    assert saliency.fault(lean, content) is None
+    assert not [each for each in onnx.load_from_string(lean).graph.initializer if len(each.raw_data) > 2_000]
+
+
+def test_figures_and_gradients_are_of_the_rounded_network(kept: Path) -> None:
+    content, lean = ((kept / name).read_bytes() for name in (export.MODEL_FILE, saliency.FILE))
+    card = export.card_in(kept / export.MODEL_FILE)
+    assert card is not None
+    logits = export.run(content, bars_dataset().validation.images.numpy())["logits"]
+    right = (logits.argmax(1) == bars_dataset().validation.labels.numpy()).mean()
+    scores = scores_by(RECIPES["mnist-lenet"], content)
+
+    assert card.metrics["validation_accuracy"] == pytest.approx(right)
+    assert STORED_SMALL in card.notes
+    assert saliency.check(scores, lean, DIGIT_INPUT, content) <= saliency.TOLERANCE
+
+
+def test_service_loads_it_and_explains_by_its_gradients(kept: Path) -> None:
+    model = load_model("mnist-lenet", 1, kept / export.MODEL_FILE, [CPU_PROVIDER])
+    session = SaliencyGraphs().of(model)
+    assert session is not None
+    [ours] = session.run(["gradient"], FEED)
+    [theirs] = export.opened((kept / saliency.FILE).read_bytes(), model.content()).run(["gradient"], FEED)
+
+    assert ours.tobytes() == theirs.tobytes()
+    assert np.abs(ours).max() > 0
+    assert Insides().table(model).parameters == model.require_card().parameters
