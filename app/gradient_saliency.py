@@ -17,10 +17,12 @@ from app.kept import Kept
 from app.lab.tape import Floats
 from app.model import Model
 from app.morphology import Gray
+from app.onnx_graph import DamagedGraph, read_graph
 from app.png import address
 from app.runtime import CPU, open_session
 
 FILE, BELONGS_TO = "saliency.onnx", "percept.model_sha256"
+MODEL_FILE = "model.onnx"  # by which it calls the model that it takes weights from
 INPUTS = ["pixels", "index"]
 MOST_SESSIONS = 4
 # Smilkov et al. 2017: the noise's standard deviation as a share of what pixels span.
@@ -99,16 +101,29 @@ def _stamp(model: Model) -> tuple[int, int] | None:
 
 def _opened(model: Model) -> ort.InferenceSession:
     try:
-        session = open_session(model.path.with_name(FILE).read_bytes(), [CPU])
+        graph = model.path.with_name(FILE).read_bytes()
     except OSError as error:
         raise ArtifactRejected(f"cannot be read: {error.strerror}") from error
+    content = model.content()
+    require_weights_beside(graph)
+    # Not by its path: onnxruntime would map the model's file into memory, and one that is overwritten in its place
+    # ends the process. These are the bytes that the digest below is of.
+    session = open_session(graph, [CPU], {MODEL_FILE: content})
     inputs = [node.name for node in session.get_inputs()]
     if inputs != INPUTS:
         raise ArtifactRejected(f"it takes {inputs}; {INPUTS} are given")
     belongs_to = session.get_modelmeta().custom_metadata_map.get(BELONGS_TO)
-    if belongs_to != hashlib.sha256(model.content()).hexdigest():
+    if belongs_to != hashlib.sha256(content).hexdigest():
         raise ArtifactRejected("it belongs to another model")
     return session
+
+
+def require_weights_beside(graph: bytes) -> None:
+    """Raises ArtifactRejected for a graph that takes weights from another file than its model's."""
+    try:
+        read_graph(graph, MODEL_FILE)
+    except DamagedGraph as error:
+        raise ArtifactRejected(f"cannot be read: {error}") from None
 
 
 def gradients(session: ort.InferenceSession, pixels: Gray, index: int, go_on: GoOn = lambda: None) -> Gradients:

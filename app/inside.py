@@ -21,7 +21,7 @@ from app.errors import ArtifactRejected, InvalidRequest
 from app.gradient_saliency import SaliencyGraphs
 from app.kept import Kept
 from app.model import Model
-from app.onnx_graph import FLOAT, DamagedGraph, Graph, Initializer, Node, read_graph, with_outputs
+from app.onnx_graph import FLOAT, DamagedGraph, Graph, Initializer, Node, read_graph, widened, with_outputs
 from app.profile import has_batch_axis, random_rows
 from app.runtime import BFLOAT16, CPU, give_back_freed_memory, open_session, run_with_bfloat16
 from app.tensors import BY_ONNX
@@ -47,7 +47,8 @@ class GraphLayer(BaseModel):
     name: str = Field(description="Of the tensor: what `/explain/{model}?layer=` takes.")
     operation: str = Field(description="As ONNX names it.", examples=["Conv"])
     step: int = Field(
-        description="Which operation of the file gives it, counted from 0: several tensors may come from one."
+        description="Which operation of the file gives it, counted from 0: several tensors may come from one. Casts of "
+        "weights that are stored as float16 do not count."
     )
     inputs: list[str] = Field(
         description="The tensors that the operation takes, inputs of the model or others of these; weights are not "
@@ -165,7 +166,7 @@ def _session(model: Model, names: Collection[str] | None = None) -> ort.Inferenc
 
 def _graph(model: Model, content: bytes) -> Graph:
     try:
-        return read_graph(content)
+        return widened(read_graph(content))
     except DamagedGraph as error:
         raise InvalidRequest(f"model {model.name!r} cannot be looked into: {error}") from None
 

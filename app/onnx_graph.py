@@ -6,9 +6,9 @@ onnx.proto that are needed. The numbers of weights are passed over, never copied
 
 import math
 import struct
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 
 # Protobuf's own parsers let messages nest 100 deep, and a graph in a graph is three of them.
@@ -21,13 +21,14 @@ VARINT_BYTES = 10
 
 VARINT, BYTES = 0, 2  # wire types
 FIXED = {1: 8, 5: 4}  # the others, and their bytes
-FLOAT = 1
-FLOATING = {FLOAT: "float32", 10: "float16", 11: "float64", 16: "bfloat16"}  # of onnx.TensorProto.DataType
+FLOAT, FLOAT16 = 1, 10
+FLOATING = {FLOAT: "float32", FLOAT16: "float16", 11: "float64", 16: "bfloat16"}  # of onnx.TensorProto.DataType
 EXTERNAL = 1  # of onnx.TensorProto.DataLocation
 
 # What is read of each message of onnx.proto, by the fields' numbers; others are passed over.
 MODEL, GRAPH, NODE = frozenset({7}), frozenset({1, 5, 11, 12, 15}), frozenset({1, 2, 3, 4, 5, 7})
 ATTRIBUTE, TENSOR = frozenset({1, 2, 3, 4, 5, 6, 7, 8, 9, 20}), frozenset({1, 2, 8, 13, 14})
+ENTRY, LOCATION = frozenset({1, 2}), "location"  # of where a tensor lies that is in another file
 SPARSE_TENSOR, VALUE_INFO, TYPE = frozenset({1}), frozenset({1, 2}), frozenset({1})
 TENSOR_TYPE, SHAPE, AXIS = frozenset({1, 2}), frozenset({1}), frozenset({1, 2})
 
@@ -110,15 +111,40 @@ Attribute = int | float | str | tuple[int, ...] | tuple[float, ...] | tuple[str,
 EMPTY: Mapping[int, Attribute] = {1: 0.0, 2: 0, 3: "", 6: (), 7: (), 8: ()}
 
 
-def read_graph(model: bytes) -> Graph:
-    """Raises DamagedGraph, also for a file whose weights are in a second one."""
+def read_graph(model: bytes, beside: str | None = None) -> Graph:
+    """Raises DamagedGraph, also for a file whose weights are in a second one, unless that is called `beside`."""
     try:
         pieces = _message(model, MODEL)[7]
         if not pieces:
             raise DamagedGraph("it has no graph")
-        return _Reader().graph(_joined(pieces), 1)
+        return _Reader(beside).graph(_joined(pieces), 1)
     except (struct.error, UnicodeDecodeError) as error:
         raise DamagedGraph(f"it is damaged: {error}") from None
+
+
+def widened(graph: Graph) -> Graph:
+    """The same graph with weights that are stored as float16 and cast to float32 at once as the float32 that they are
+    used as, by the names of the casts: those are how they are stored, and no step of what is computed."""
+    given = {each.name for each in (*graph.inputs, *graph.outputs)}
+    uses = Counter(name for node in graph.nodes for name in node.taken)
+    half = {
+        each.name
+        for each in graph.initializers
+        if each.data_type == FLOAT16 and each.name not in given and uses[each.name] == 1
+    }
+    casts: dict[str, str] = {}
+    nodes = []
+    for node in graph.nodes:
+        match (node.operation, node.domain, node.attributes.get("to"), node.inputs, node.outputs):
+            case ("Cast", "", to, (stored,), (name,)) if to == FLOAT and stored in half and name not in given:
+                casts[stored] = name
+            case _:
+                nodes.append(node)
+    weights = [
+        replace(each, name=casts[each.name], data_type=FLOAT) if each.name in casts else each
+        for each in graph.initializers
+    ]
+    return replace(graph, nodes=tuple(nodes), initializers=tuple(weights))
 
 
 def with_outputs(model: bytes, names: list[str]) -> bytes:
@@ -231,8 +257,8 @@ def _joined(values: list[int | memoryview]) -> memoryview:
 class _Reader:
     """Counts the nodes of all graphs in the graph together."""
 
-    def __init__(self) -> None:
-        self.nodes = 0
+    def __init__(self, beside: str | None) -> None:
+        self.nodes, self.beside = 0, beside
 
     def graph(self, content: bytes | memoryview, depth: int) -> Graph:
         if depth > MOST_DEPTH:
@@ -243,7 +269,7 @@ class _Reader:
             raise DamagedGraph(f"it has more than {MOST_NODES:,} nodes")
         return Graph(
             tuple(self.node(_message(_content(each), NODE), depth) for each in message[1]),
-            (*map(_initializer, message[5]), *map(_sparse, message[15])),
+            (*(_initializer(each, self.beside) for each in message[5]), *map(_sparse, message[15])),
             tuple(map(_value_info, message[11])),
             tuple(map(_value_info, message[12])),
         )
@@ -280,12 +306,18 @@ class _Reader:
         return EMPTY.get(_integer(message, 20))
 
 
-def _initializer(value: int | memoryview) -> Initializer:
+def _initializer(value: int | memoryview, beside: str | None = None) -> Initializer:
     message = _message(_content(value), TENSOR)
     name = _text(message, 8)
-    if message[13] or _integer(message, 14) == EXTERNAL:
+    external = message[13] or _integer(message, 14) == EXTERNAL
+    if external and (beside is None or _locations(message) != {beside}):
         raise DamagedGraph(f"its tensor {name!r} is in a second file, which is not read")
     return Initializer(name, _shape(message[1], name), _integer(message, 2))
+
+
+def _locations(tensor: Message) -> set[str]:
+    entries = [_message(_content(each), ENTRY) for each in tensor[13]]
+    return {_text(entry, 2) for entry in entries if _text(entry, 1) == LOCATION}
 
 
 def _sparse(value: int | memoryview) -> Initializer:

@@ -23,6 +23,7 @@ BFLOAT16_IN_ONNX = 16  # its number among ONNX's types
 
 Array = NDArray[Any]
 Providers = list[str | tuple[str, dict[str, str]]]
+NO_FILES: Mapping[str, bytes] = {}
 
 
 def choose_providers(choice: str) -> Providers:
@@ -38,8 +39,11 @@ def choose_providers(choice: str) -> Providers:
     return [CPU]
 
 
-def open_session(model: bytes, providers: Providers) -> ort.InferenceSession:
+def open_session(model: bytes, providers: Providers, files: Mapping[str, bytes] = NO_FILES) -> ort.InferenceSession:
     """One thread and no spinning: small models lose more to hand-overs than they gain from a second core.
+
+    Weights that the model has in other files are taken from `files`, their contents by name, and copied; onnxruntime
+    then opens none itself, and refuses a model that asks for another.
 
     Raises ArtifactRejected if onnxruntime cannot load the model. A session for which CUDA turns out to be unusable
     falls back to the CPU; `provider_of` tells.
@@ -50,13 +54,16 @@ def open_session(model: bytes, providers: Providers) -> ort.InferenceSession:
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     _share_memory()
     options.add_session_config_entry("session.use_env_allocators", "1")
+    if files:
+        names, contents = list(files), list(files.values())
+        options.add_external_initializers_from_files_in_memory(names, contents, list(map(len, contents)))
     options.log_severity_level = 4  # what goes wrong is raised; the log would say it a second time
     try:
         return _session(model, options, providers)
     except Exception as error:  # onnxruntime has no common class for its exceptions
         if providers == [CPU]:
             raise ArtifactRejected(f"onnxruntime cannot load it: {_first_line(error)}") from error
-    return open_session(model, [CPU])
+    return open_session(model, [CPU], files)
 
 
 @cache

@@ -172,6 +172,17 @@ def graph_of(
     return helper.make_model(made, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
 
 
+def as_computed(path: Path) -> onnx.ModelProto:
+    """A file with float32 in the place of weights that it stores as float16 and casts."""
+    model = onnx.load(path)
+    constants = {each.name: each for each in model.graph.initializer if each.data_type == TensorProto.FLOAT16}
+    for node in [node for node in model.graph.node if node.op_type == "Cast" and node.input[0] in constants]:
+        stored = constants[node.input[0]]
+        stored.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(stored).astype(np.float32), node.output[0]))
+        model.graph.node.remove(node)
+    return model
+
+
 def identity_graph(kind: int = TensorProto.FLOAT, shape: Shape = None) -> onnx.ModelProto:
     """x → y, the same."""
     return graph_of([helper.make_node("Identity", ["x"], ["y"])], {"x": (kind, shape)}, {"y": (kind, shape)})

@@ -33,8 +33,9 @@ def renew(file: Path, classifier: Classifier) -> str:
     scores = classifier.scores(model)
     graph = saliency.saliency_graph(scores, card.input)
     beside = file.with_name(saliency.FILE)
-    export.replace_file(beside, saliency.belonging_to(model, graph))
-    difference = saliency.check(scores, graph, card.input)
+    lean = saliency.belonging_to(model, graph)
+    difference = saliency.check(scores, lean, card.input, model)
+    export.replace_file(beside, lean)
     return f"{beside}: {beside.stat().st_size:,} bytes, {difference:.1e} from PyTorch"
 
 

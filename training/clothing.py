@@ -33,6 +33,7 @@ RECIPE = Recipe(
     label_smoothing=0.05,
     averaging=0.998,
     precision="bfloat16",
+    weights="float16",
 )
 FLOORS: Mapping[str, float] = {"test_calibration": 0.99}
 SYSTEMS = (

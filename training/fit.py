@@ -21,6 +21,7 @@ from tqdm import tqdm
 from app.card import Epoch
 from training.augment import Augmentation
 from training.classifier import ImageClassifier
+from training.compact import round_to_half
 from training.data import Dataset, Split
 from training.memory import keep_freed_memory
 from training.normalised_conv import folded
@@ -68,7 +69,7 @@ def build(recipe: Recipe, body: nn.Module, train: Split) -> ImageClassifier:
 
 
 def fit(recipe: Recipe, dataset: Dataset, device: torch.device, variant: str | None = None) -> Fitted:
-    """Train the recipe's network, or one of its variants."""
+    """Train the recipe's network, or one of its variants. Raises ExportError if float16 cannot hold a weight."""
     keep_freed_memory()
     seed_everything(recipe.seed)
     body = recipe.variants[variant]() if variant else recipe.body()
@@ -117,6 +118,8 @@ def fit(recipe: Recipe, dataset: Dataset, device: torch.device, variant: str | N
                 f"loss {loss:.4f}, validation {validation_accuracy:.4f}, {tqdm.format_interval(left)} left"
             )
     judged.body = folded(judged.body)
+    if recipe.weights == "float16":
+        round_to_half(judged.body)
     return Fitted(judged.eval().cpu(), history, time.perf_counter() - start)
 
 

@@ -40,7 +40,9 @@ class Recipe:
     closing: Closing | None = None
     label_smoothing: float = 0.0  # so much of each label is spread over all classes
     averaging: float | None = None  # decay of the moving average of all weights, which then is the network
-    precision: Literal["float32", "bfloat16"] = "float32"
+    precision: Literal["float32", "bfloat16"] = "float32"  # of the training
+    # What the large weights are rounded to when they are trained, and stored as; what is computed with them is float32.
+    weights: Literal["float32", "float16"] = "float32"
     variants: Mapping[str, Callable[[], nn.Module]] = field(default_factory=dict)  # compared with `body` on the card
 
 

@@ -9,11 +9,12 @@ from collections.abc import Callable
 import numpy as np
 import onnx
 import torch
+from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 from torch import Tensor
 
 from app.card import ImageInput
-from training import export
+from training import compact, export
 from training.differentiation import traced
 
 FILE = "saliency.onnx"
@@ -85,15 +86,16 @@ def _reason(error: BaseException) -> str:
     return f"ONNX has no {operation[1]}" if operation else str(error).partition("\n")[0]
 
 
-def check(scores: Scores, graph: bytes, taken: ImageInput) -> float:
+def check(scores: Scores, graph: bytes, taken: ImageInput, model: bytes | None = None) -> float:
     """The largest difference from autograd on noise and a blank picture, relative to a picture's largest gradient.
-    Raises ExportError beyond the tolerance."""
+    `model` is the content of the file that the graph takes weights from, if it does. Raises ExportError beyond the
+    tolerance."""
     generator = torch.Generator().manual_seed(0)
     pixels = 255 * torch.rand(ROWS, taken.height, taken.width, generator=generator) ** 4
     pixels[0] = 0
     index = torch.arange(ROWS) % scores(pixels).shape[1]
     feed = dict(zip(INPUTS, (pixels.numpy(), index.numpy()), strict=True))
-    [ours] = export.opened(graph).run(["gradient"], feed)
+    [ours] = export.opened(graph, model).run(["gradient"], feed)
     largest = float(differences(ours, scores, pixels, index, generator).max())
     if not largest <= TOLERANCE:
         raise export.ExportError(
@@ -126,8 +128,8 @@ def _differences(ours: NDArray[np.float32], theirs: Tensor) -> Tensor:
 
 
 def belonging_to(model: bytes, graph: bytes) -> bytes:
-    """The graph with the digest of the model file beside which it lies."""
-    proto = onnx.load_from_string(graph)
+    """The graph with the digest of the model file beside which it lies, and without the weights that are in it."""
+    proto = onnx.load_from_string(compact.shared(graph, model, export.MODEL_FILE))
     onnx.helper.set_model_props(proto, {BELONGS_TO: hashlib.sha256(model).hexdigest()})
     return bytes(proto.SerializeToString())
 
@@ -135,11 +137,16 @@ def belonging_to(model: bytes, graph: bytes) -> bytes:
 def fault(beside: bytes, model: bytes) -> str | None:
     """What is wrong with what lies beside a model, if anything."""
     try:
-        session = export.opened(beside)
+        proto = onnx.load_from_string(beside)
+    except DecodeError as error:
+        return f"broken: {type(error).__name__}: {error}"
+    if [each.name for each in proto.graph.input] != list(INPUTS):
+        return f"broken: it does not take {' and '.join(INPUTS)}"
+    told = {each.key: each.value for each in proto.metadata_props}
+    if told.get(BELONGS_TO) != hashlib.sha256(model).hexdigest():
+        return "stale: it belongs to another model file"  # and where weights lie in it says nothing of this one
+    try:
+        export.opened(beside, model)
     except Exception as error:  # onnxruntime has one type for each way of being no graph
         return f"broken: {type(error).__name__}: {error}"
-    if [each.name for each in session.get_inputs()] != list(INPUTS):
-        return f"broken: it does not take {' and '.join(INPUTS)}"
-    if session.get_modelmeta().custom_metadata_map.get(BELONGS_TO) != hashlib.sha256(model).hexdigest():
-        return "stale: it belongs to another model file"
     return None

@@ -119,7 +119,7 @@ def keep(trained: Trained, out: Path) -> None:
     require_floor(trained.card)
     with export.artifact_folder(out, trained.card.name, VERSION) as folder:
         model = export.with_metadata(trained.graph, trained.card, trained.golden)
-        (folder / "model.onnx").write_bytes(model)
+        (folder / export.MODEL_FILE).write_bytes(model)
         if trained.saliency is not None:
             (folder / saliency.FILE).write_bytes(saliency.belonging_to(model, trained.saliency))
         (folder / "figures").mkdir()

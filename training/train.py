@@ -13,9 +13,10 @@ import torch
 from app.card import Card, Comparison, Training
 from training import export, figures
 from training.classifier import ImageClassifier, exportable
+from training.compact import STORED_SMALL, in_half
 from training.data import Dataset, Split
 from training.export import Exportable
-from training.fit import Fitted, fit
+from training.fit import Fitted, evaluate, fit
 from training.normalised_conv import folded
 from training.recipe import Recipe
 from training.saliency import FILE, WITHOUT, Scores, saliency_graph, untraceable
@@ -102,13 +103,16 @@ def trained(
     """The graph, measured on the test split, described and drawn. Raises ExportError."""
     recipe, dataset, fitted = facts.recipe, facts.dataset, facts.fitted
     graph = export.to_onnx(what, torch.zeros(2, recipe.input.height, recipe.input.width, dtype=torch.uint8))
+    if recipe.weights == "float16":
+        graph = in_half(graph)
     difference = export.check_parity(what, graph, dataset.validation.images)
     test = read_test()
     probabilities = export.run(graph, test.images.numpy())["probabilities"]
     truth = test.labels.numpy()
     last = fitted.history[-1]
     metrics = dict(figures_of(graph, test)) | {
-        "validation_accuracy": last.validation_accuracy,
+        # Of the network as it is served: folded, and its weights rounded.
+        "validation_accuracy": evaluate(fitted.network, dataset.validation)[1],
         "train_accuracy": last.accuracy,
         "onnx_max_difference": difference,
     }
@@ -165,7 +169,7 @@ def describe(facts: Facts, what: Exportable, test_rows: int, metrics: dict[str, 
         subject=recipe.subject,
         input=recipe.input,
         outputs=dict(what.outputs),
-        notes=[*facts.notes, *([f"{WITHOUT}{facts.why_no_saliency}."] if facts.why_no_saliency else [])],
+        notes=notes_of(facts),
         labels=list(source.labels),
         parameters=sum(parameter.numel() for parameter in fitted.network.body.parameters()),
         layers=export.layer_table(fitted.network, fitted.network.body, blank),
@@ -190,6 +194,12 @@ def describe(facts: Facts, what: Exportable, test_rows: int, metrics: dict[str, 
         ),
         comparisons=facts.comparisons,
     )
+
+
+def notes_of(facts: Facts) -> list[str]:
+    stored = [STORED_SMALL] if facts.recipe.weights == "float16" else []
+    without = [f"{WITHOUT}{facts.why_no_saliency}."] if facts.why_no_saliency else []
+    return [*facts.notes, *stored, *without]
 
 
 def _compare(recipe: Recipe, fitted: Fitted, dataset: Dataset, device: torch.device, variant: str) -> Comparison:

@@ -1,5 +1,6 @@
 """Saliency by gradients through POST /explain, against autograd, and against its own sums."""
 
+from collections.abc import Callable
 from pathlib import Path
 from shutil import copy, copytree
 from typing import Any
@@ -11,8 +12,20 @@ import torch
 from fastapi.testclient import TestClient
 from torch import Tensor
 
-from app.gradient_saliency import FILE, NOISE, NOISY_PICTURES, SEED, STEPS, WHITE, SaliencyGraphs
+from app.errors import ArtifactRejected
+from app.gradient_saliency import (
+    FILE,
+    NOISE,
+    NOISY_PICTURES,
+    SEED,
+    STEPS,
+    WHITE,
+    SaliencyGraphs,
+    gradients,
+    require_weights_beside,
+)
 from app.main import create_app
+from app.model import load_model
 from app.settings import Settings
 from app.store import load_store
 from tests.app.routes.test_explain import PICTURED, SEVEN, explained, pixels_of
@@ -108,13 +121,61 @@ def test_few_sessions_are_kept(tmp_path: Path) -> None:
 def test_graph_with_other_inputs_is_not_used(tmp_path: Path) -> None:
     copytree(ROOT / "artifacts" / "mnist-dnn", tmp_path / "mnist-dnn")
     file = tmp_path / "mnist-dnn" / "1" / FILE
-    other = onnx.load(file)
+    other = onnx.load(file, load_external_data=False)
     for node in other.graph.node:
         node.input[:] = ["class" if name == "index" else name for name in node.input]
     next(each for each in other.graph.input if each.name == "index").name = "class"
     file.write_bytes(other.SerializeToString())
     with TestClient(create_app(Settings(artifacts=tmp_path))) as client:
         assert list(explained(client, "mnist-dnn", SEVEN)["methods"]) == ["occlusion"]
+
+
+def outside(graph: onnx.ModelProto) -> None:
+    next(each for each in graph.graph.initializer if each.external_data).external_data[0].value = "../model.onnx"
+
+
+def beyond(graph: onnx.ModelProto) -> None:
+    next(each for each in graph.graph.initializer if each.external_data).external_data[1].value = "1000000000"
+
+
+@pytest.mark.parametrize("how", [outside, beyond])
+def test_graph_that_takes_weights_from_elsewhere_is_not_used(
+    tmp_path: Path, how: Callable[[onnx.ModelProto], None]
+) -> None:
+    """Also where there is such a file."""
+    folder = tmp_path / "mnist-dnn" / "1"
+    copytree(ROOT / "artifacts" / "mnist-dnn", tmp_path / "mnist-dnn")
+    copy(folder / "model.onnx", tmp_path / "mnist-dnn" / "model.onnx")
+    graph = onnx.load(folder / FILE, load_external_data=False)
+    how(graph)
+    (folder / FILE).write_bytes(graph.SerializeToString())
+    model = load_model("mnist-dnn", 1, folder / "model.onnx", ["CPUExecutionProvider"])
+
+    assert SaliencyGraphs().of(model) is None
+
+
+@pytest.mark.parametrize("location", ["../x", "/etc/passwd", "other.onnx", "sub/../model.onnx", ""])
+def test_weights_lie_beside_or_nowhere(location: str) -> None:
+    graph = onnx.load(ROOT / "artifacts" / "mnist-dnn" / "1" / FILE, load_external_data=False)
+    weight = next(each for each in graph.graph.initializer if each.external_data)
+    require_weights_beside(graph.SerializeToString())
+    weight.external_data[0].value = location
+
+    with pytest.raises(ArtifactRejected, match=f"its tensor '{weight.name}' is in a second file"):
+        require_weights_beside(graph.SerializeToString())
+
+
+def test_model_that_is_overwritten_where_it_lies_leaves_what_was_opened(tmp_path: Path) -> None:
+    """Onnxruntime would map a file that it opened itself, and end with it."""
+    copytree(ROOT / "artifacts" / "mnist-mlp", tmp_path / "mnist-mlp")
+    [model] = load_store(tmp_path, ["CPUExecutionProvider"]).newest()
+    session = SaliencyGraphs().of(model)
+    assert session is not None
+    picture = np.arange(784.0).reshape(28, 28) % 256
+    before = gradients(session, picture, 3)
+    model.path.write_bytes(b"short")
+
+    assert gradients(session, picture, 3) == before
 
 
 def test_graph_that_is_wrong_is_read_once_until_another_is_there(tmp_path: Path) -> None:

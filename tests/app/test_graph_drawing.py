@@ -20,7 +20,7 @@ from app.model import Model
 from app.model_graph import drawn
 from tests.app.test_inside import committed, loaded
 from tests.conftest import MODELS
-from tests.onnx_models import graph_of
+from tests.onnx_models import as_computed, graph_of
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -80,7 +80,7 @@ def free(graph: onnx.GraphProto) -> set[str]:
 @pytest.mark.parametrize("name", MODELS)
 def test_every_operation_and_every_edge_of_a_committed_file_is_drawn(name: str) -> None:
     model = committed(name)
-    graph = onnx.load(model.path).graph
+    graph = as_computed(model.path).graph
     boxes, left_out = boxes_of(Insides().table(model), *ends(model))
     operations = [box for box in boxes if box.kind not in ("input", "output")]
 

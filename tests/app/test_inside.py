@@ -22,6 +22,7 @@ from app.store import load_store
 from tests.conftest import MODELS, ROOT
 from tests.onnx_models import (
     agreement_graph,
+    as_computed,
     doubling_graph,
     graph_of,
     identity_graph,
@@ -31,6 +32,7 @@ from tests.onnx_models import (
     write_brightness,
     write_model,
 )
+from training import compact
 from training.toy import toy_network
 
 Array = np.ndarray[Any, Any]
@@ -143,7 +145,7 @@ def test_every_tensor_of_a_committed_model_is_what_onnxs_session_gives(name: str
     model = committed(name)
     inputs = golden_row(model)
     ours = Insides().activations(model, inputs)
-    theirs = by_onnx(onnx.load(model.path), inputs)
+    theirs = by_onnx(as_computed(model.path), inputs)
 
     assert set(ours) == set(theirs)
     for tensor, value in theirs.items():
@@ -155,7 +157,7 @@ def test_every_tensor_of_a_committed_model_is_what_onnxs_session_gives(name: str
 def test_shapes_of_a_committed_model_are_those_of_its_tensors(name: str) -> None:
     model = committed(name)
     table = Insides().table(model)
-    theirs = by_onnx(onnx.load(model.path), golden_row(model))
+    theirs = by_onnx(as_computed(model.path), golden_row(model))
 
     assert table.note is None
     assert [layer.name for layer in table.layers] == [name for node in model_graph(model).node for name in node.output]
@@ -167,7 +169,7 @@ def test_shapes_of_a_committed_model_are_those_of_its_tensors(name: str) -> None
 
 
 def model_graph(model: Model) -> onnx.GraphProto:
-    return onnx.load(model.path).graph
+    return as_computed(model.path).graph
 
 
 def test_layers_with_parameters_are_those_of_the_card() -> None:
@@ -187,6 +189,46 @@ def test_activations_tell_what_the_model_answers() -> None:
     [probabilities] = model.run(inputs, ["probabilities"])
 
     assert Insides().activations(model, inputs)["probabilities"] == pytest.approx(probabilities, abs=1e-6)
+
+
+# --- weights that are stored as float16 -------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def stored_both_ways(tmp_path_factory: pytest.TempPathFactory) -> tuple[Model, Model]:
+    """A committed model with its large weights rounded, as float16 and as float32."""
+    model = onnx.load(ROOT / "artifacts" / "mnist-dnn" / "1" / "model.onnx")
+    del model.metadata_props[:]  # golden rows are of other weights
+    for weight in model.graph.initializer:
+        values = onnx.numpy_helper.to_array(weight)
+        if values.size >= compact.LARGE:
+            weight.CopyFrom(onnx.numpy_helper.from_array(values.astype(np.float16).astype(np.float32), weight.name))
+    half = compact.in_half(model.SerializeToString())
+    folder = tmp_path_factory.mktemp("stored")
+    return loaded(folder / "half", half), loaded(folder / "whole", model)
+
+
+def test_weights_stored_as_float16_are_shown_as_what_is_computed_with(stored_both_ways: tuple[Model, Model]) -> None:
+    half, whole = stored_both_ways
+    ours, theirs = (Insides().table(model) for model in stored_both_ways)
+
+    assert half.size < 0.55 * whole.size
+    assert ours == theirs
+    assert "Cast" in {node.op_type for node in onnx.load(half.path).graph.node[:1]}
+    assert next(layer.weights for layer in ours.layers if layer.weights) == {
+        "classifier.body.hidden.weight": [128, 784],
+        "classifier.body.hidden.bias": [128],
+    }
+
+
+def test_what_weights_stored_as_float16_make_of_rows_is_the_same_to_the_last_bit(
+    stored_both_ways: tuple[Model, Model],
+) -> None:
+    rows = {"image": np.random.default_rng(3).integers(0, 256, (5, 28, 28), np.uint8)}
+    ours, theirs = (Insides().activations(model, rows) for model in stored_both_ways)
+
+    assert list(ours) == list(theirs)
+    assert [each.tobytes() for each in ours.values()] == [each.tobytes() for each in theirs.values()]
 
 
 # --- files from elsewhere ---------------------------------------------------------------------------------------------

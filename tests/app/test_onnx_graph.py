@@ -12,7 +12,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from app.onnx_graph import MOST_DEPTH, DamagedGraph, Graph, Initializer, read_graph, with_outputs
+from app.onnx_graph import MOST_DEPTH, DamagedGraph, Graph, Initializer, read_graph, widened, with_outputs
 from tests.conftest import ROOT
 from tests.onnx_models import addition_graph, brightness_graph, echo_graph, graph_of, lookup_graph, negative_graph
 
@@ -230,6 +230,73 @@ def test_no_outputs_to_append_change_nothing() -> None:
     assert onnx.load_from_string(with_outputs(content, [])) == onnx.load_from_string(content)
 
 
+# --- weights that are stored as float16 -------------------------------------------------------------------------------
+
+HALF = np.ones((2, 3), np.float16)
+
+
+def product_graph(*more: onnx.NodeProto, to: int = TensorProto.FLOAT, **constants: Any) -> onnx.ModelProto:
+    """x w → y, where `stored` is cast to `w`."""
+    return graph_of(
+        [
+            helper.make_node("Cast", ["stored"], ["w"], to=to),
+            helper.make_node("MatMul", ["x", "w"], ["y"]),
+            *more,
+        ],
+        {"x": (to, ["batch", 2])},
+        {"y": (to, ["batch", 3])},
+        **({"stored": HALF} | constants),
+    )
+
+
+def test_cast_of_a_weight_is_the_weight() -> None:
+    graph = read_graph(product_graph().SerializeToString())
+    wide = widened(graph)
+
+    assert [node.operation for node in graph.nodes] == ["Cast", "MatMul"]
+    assert wide.nodes == graph.nodes[1:]
+    assert wide.initializers == (Initializer("w", (2, 3), TensorProto.FLOAT),)
+    assert (wide.inputs, wide.outputs) == (graph.inputs, graph.outputs)
+
+
+def overridable() -> onnx.ModelProto:
+    made = product_graph()
+    made.graph.input.append(helper.make_tensor_value_info("stored", TensorProto.FLOAT16, [2, 3]))
+    return made
+
+
+def answered() -> onnx.ModelProto:
+    made = product_graph()
+    made.graph.output.append(helper.make_tensor_value_info("w", TensorProto.FLOAT, [2, 3]))
+    return made
+
+
+def without_inputs() -> onnx.ModelProto:
+    """As no session would take it."""
+    made = product_graph()
+    del made.graph.node[0].input[:]
+    return made
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        overridable(),
+        answered(),
+        without_inputs(),
+        product_graph(helper.make_node("Identity", ["stored"], ["z"])),
+        product_graph(to=TensorProto.DOUBLE),
+        product_graph(stored=np.ones((2, 3), np.float64)),
+        brightness_graph(),
+    ],
+    ids=["may be given", "is answered", "damaged", "used twice", "to float64", "of float64", "of an input"],
+)
+def test_other_casts_are_steps(made: onnx.ModelProto) -> None:
+    graph = read_graph(made.SerializeToString())
+
+    assert widened(graph) == graph
+
+
 # --- damage -----------------------------------------------------------------------------------------------------------
 
 
@@ -238,8 +305,24 @@ def test_weights_in_a_second_file_are_refused() -> None:
     made.graph.initializer[0].data_location = TensorProto.EXTERNAL
     made.graph.initializer[0].external_data.add(key="location", value="/etc/passwd")
 
+    for beside in (None, "model.onnx"):
+        with pytest.raises(DamagedGraph, match="its tensor 'bias' is in a second file"):
+            read_graph(made.SerializeToString(), beside)
+
+
+def test_weights_in_the_file_beside_are_read_if_it_is_the_one_that_was_named() -> None:
+    made = addition_graph()
+    bias = made.graph.initializer[0]
+    bias.data_location = TensorProto.EXTERNAL
+    bias.external_data.add(key="location", value="model.onnx")
+    bias.external_data.add(key="offset", value="17")
+
+    assert read_graph(made.SerializeToString(), "model.onnx").initializers[0].name == "bias"
     with pytest.raises(DamagedGraph, match="its tensor 'bias' is in a second file"):
         read_graph(made.SerializeToString())
+    bias.external_data.add(key="location", value="../model.onnx")
+    with pytest.raises(DamagedGraph, match="its tensor 'bias' is in a second file"):
+        read_graph(made.SerializeToString(), "model.onnx")
 
 
 def test_what_is_cut_off_is_refused_or_less() -> None:

@@ -260,7 +260,7 @@ def with_another_graph(artifacts: Path, beside: Path) -> None:
     [
         (without_saliency, "there is none; "),
         (with_another_model, "stale: it belongs to another model file; "),
-        (with_no_graph, "broken: InvalidProtobuf: "),
+        (with_no_graph, "broken: DecodeError: "),
         (with_another_graph, "broken: it does not take pixels and index; "),
     ],
 )

@@ -12,6 +12,7 @@ from training.__main__ import RECIPES
 from training.augment import NO_JITTER
 from training.classifier import ImageClassifier
 from training.committee import Committee
+from training.compact import LARGE
 from training.fit import AVERAGING_WARM_UP, build, choose_device, evaluate, fit, moving_average
 from training.mlp import one_hidden_layer
 from training.recipe import Closing
@@ -75,6 +76,18 @@ def test_a_committee_learns_and_its_accuracy_is_of_all_its_answers() -> None:
     assert 0.5 < fitted.history[-1].accuracy <= 1.0
     one, other = fitted.network.body.members  # type: ignore[union-attr]
     assert not torch.equal(one.hidden.weight, other.hidden.weight)
+
+
+def test_weights_are_rounded_to_float16_when_the_training_is_over() -> None:
+    recipe = replace(SHORT, epochs=1)
+    exact, rounded = (fit(replace(recipe, weights=kind), bars_dataset(), CPU) for kind in ("float32", "float16"))
+    theirs = exact.network.state_dict()
+
+    assert rounded.history == exact.history
+    for name, values in rounded.network.state_dict().items():
+        large = values.numel() >= LARGE
+        assert torch.equal(values, theirs[name].half().float() if large else theirs[name])
+        assert torch.equal(values, theirs[name]) != large
 
 
 def test_another_seed_gives_other_weights() -> None:

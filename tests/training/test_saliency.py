@@ -32,6 +32,11 @@ def pictures(file: Path) -> Tensor:
     return torch.cat([known, torch.zeros_like(known[:1]), noise])
 
 
+def beside(file: Path) -> ort.InferenceSession:
+    """The model's gradient, with the weights that it takes from the model."""
+    return export.opened(file.with_name(saliency.FILE).read_bytes(), file.read_bytes())
+
+
 def test_every_image_classifier_is_known_as_one() -> None:
     """By its card, and by the system that made it."""
     assert {name for name, file in MODELS.items() if is_image_classifier(file)} == set(CLASSIFIERS)
@@ -40,7 +45,7 @@ def test_every_image_classifier_is_known_as_one() -> None:
 @pytest.mark.parametrize("name", sorted(CLASSIFIERS))
 def test_committed_graph_is_the_models_and_gives_what_autograd_does(name: str) -> None:
     file = MODELS[name]
-    session = export.opened(file.with_name(saliency.FILE).read_bytes())
+    session = beside(file)
     scores = CLASSIFIERS[name].scores(file.read_bytes())
     pixels = pictures(file)
     index = torch.arange(len(pixels)) % 10
@@ -58,7 +63,7 @@ def test_committed_graph_is_the_models_and_gives_what_autograd_does(name: str) -
 @pytest.mark.parametrize("name", sorted(CLASSIFIERS))
 def test_scores_are_those_that_the_model_decides_by(name: str) -> None:
     model = ort.InferenceSession(MODELS[name], providers=["CPUExecutionProvider"])
-    graph = export.opened(MODELS[name].with_name(saliency.FILE).read_bytes())
+    graph = beside(MODELS[name])
     pixels = pictures(MODELS[name]).to(torch.uint8)
     [scores] = graph.run(["scores"], {"pixels": pixels.float().numpy(), "index": np.zeros(len(pixels), np.int64)})
     decides = next(each.name for each in model.get_outputs() if each.name in ("logits", "margins"))
@@ -71,7 +76,7 @@ def test_gradient_is_the_slope_of_the_score() -> None:
     """By differences of the served model's own scores, in steps of one gray level."""
     file = MODELS["mnist-dnn"]
     model = ort.InferenceSession(file, providers=["CPUExecutionProvider"])
-    graph = export.opened(file.with_name(saliency.FILE).read_bytes())
+    graph = beside(file)
     picture = pictures(file)[:1].clamp(1, 254).to(torch.uint8)
     index = np.array([7])
     [gradient] = graph.run(["gradient"], {"pixels": picture.float().numpy(), "index": index})
