@@ -110,6 +110,13 @@ def open_limited(data: bytes, max_pixels: int) -> Image.Image:
     return image
 
 
+def opened_again(image: Image.Image) -> Image.Image:
+    """The same file, of which nothing is decoded, as of the first; what becomes of either leaves the other alone."""
+    file = getattr(image, "fp", None)
+    assert isinstance(file, io.BytesIO)  # open_limited gave it
+    return Image.open(io.BytesIO(file.getvalue()), formats=FORMATS)
+
+
 def decode(image: Image.Image) -> Gray:
     """A grayscale picture of at most WORKING_SIDE, upright, transparency resolved; of animations the first frame.
 

@@ -21,6 +21,7 @@ from app.card import (
     Card,
     Golden,
     ImageInput,
+    PhotographInput,
     RowsInput,
     are_pictures,
     read_card,
@@ -168,6 +169,8 @@ def _expected(name: str, card: Card) -> tuple[str, list[int]]:
     match name, card.input:
         case "image", ImageInput(height=height, width=width):
             return "tensor(uint8)", [height, width]
+        case "photograph", PhotographInput(height=height, width=width):
+            return "tensor(uint8)", [height, width, 3]
         case (("rows" | "centroid"), RowsInput(features=features)):
             return "tensor(float)", [len(features)]
         case "text", _:

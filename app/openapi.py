@@ -37,7 +37,7 @@ from app.membership import memberships_of, outputs_of_clustering
 from app.model import Array, Model
 from app.open_inference import Json, read_request, write_response
 from app.pictures import stack
-from app.png import encode_gray
+from app.png import encode
 from app.prediction import predictions_of
 from app.protocol import model_config, model_metadata, model_ready, repository_index, server_metadata
 from app.settings import Settings
@@ -226,7 +226,7 @@ def cluster_example(model: Model) -> Any:
 def explain_example(model: Model, insides: Insides) -> object:
     """Of the picture that the prediction's example is of."""
     work = explaining(model, insides, ExplanationWishes(), Settings())
-    return work.answer(work.read(encode_gray(golden_pixels(model)[0])), lambda: None)
+    return work.answer(work.read(encode(golden_pixels(model)[0])), lambda: None)
 
 
 def sheet_example(model: Model) -> Any:

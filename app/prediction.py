@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from app.card import INDEX, INPUT_NAMES, PROBABILITIES, Card, ImageInput, are_pictures
+from app.card import INDEX, INPUT_NAMES, PROBABILITIES, Card, ImageInput, PhotographInput, are_pictures
 from app.errors import InvalidRequest
-from app.images import Code
+from app.images import Code, Picture
 from app.model import Model
-from app.pictures import read_pictures, stack
+from app.photographs import Photograph
+from app.pictures import fit_photographs, fit_pictures, open_pictures, stack
 from app.png import address
 from app.rows import what_it_takes
 
@@ -29,7 +30,7 @@ DECIMALS = 7
 
 SENTENCES = {
     "inverted": "The ink was darker than the background; the picture was turned into light ink on dark.",
-    "blank": "No ink was found; the answer means nothing.",
+    "blank": "Nothing was found on it; the answer means nothing.",
     "off_centre": "The ink was far from the middle; it was moved there.",
     "several_objects": "There is more than one object; the answer is of the best, and many=true tells them all.",
     "unlike_training_data": "It looks like nothing that the model has learned from; the answer may mean nothing.",
@@ -81,10 +82,15 @@ class Prediction(TypedDict):
 def predict(model: Model, files: Sequence[bytes], max_pixels: int, top: int | None = None) -> list[Prediction]:
     """One prediction per picture, in order. Raises an AppError that says which file is at fault."""
     card = model.require_card()
-    if not isinstance(card.input, ImageInput):
+    if not card.takes_pictures:
         raise InvalidRequest(f"model {card.name!r} takes {what_it_takes(card)}")
-    pictures = read_pictures(files, card.input, max_pixels)
-    outputs = model.run({INPUT_NAMES["image"]: stack([each.pixels for each in pictures])}, card.asked)
+    opened = open_pictures(files, max_pixels)
+    if isinstance(card.input, ImageInput):
+        pictures: Sequence[Picture | Photograph] = fit_pictures(opened, card.input)
+    else:
+        assert isinstance(card.input, PhotographInput)
+        pictures = fit_photographs(opened, card.input)
+    outputs = model.run({INPUT_NAMES[card.input.kind]: stack([each.pixels for each in pictures])}, card.asked)
     return predictions_of(card, dict(zip(card.asked, outputs, strict=True)), [each.warnings for each in pictures], top)
 
 
