@@ -70,8 +70,8 @@ class Model:
             )
         )
         labels = self.card.labels if self.card else ()
-        pictures = self.card is not None and isinstance(self.card.input, ImageInput)
-        return make_signature(self.name, str(self.version), inputs, optional, outputs, labels, takes_pictures=pictures)
+        picture = INPUT_NAMES[self.card.input.kind] if self.card and self.card.takes_pictures else None
+        return make_signature(self.name, str(self.version), inputs, optional, outputs, labels, picture)
 
     @cached_property
     def has_bfloat16(self) -> bool:

@@ -27,9 +27,12 @@ Opened = Gray | Image.Image
 Made = TypeVar("Made")
 
 
-def read_pictures(files: Sequence[bytes], contract: ImageInput, max_pixels: int) -> list[Picture]:
+def read_pictures(
+    files: Sequence[bytes], contract: ImageInput | PhotographInput, max_pixels: int
+) -> Sequence[Picture | Photograph]:
     """`max_pixels` is what all files together may have. Raises an AppError that says which file is at fault."""
-    return fit_pictures(open_pictures(files, max_pixels), contract)
+    opened = open_pictures(files, max_pixels)
+    return fit_pictures(opened, contract) if isinstance(contract, ImageInput) else fit_photographs(opened, contract)
 
 
 def open_pictures(files: Sequence[bytes], max_pixels: int) -> list[Opened]:

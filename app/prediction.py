@@ -12,10 +12,10 @@ from typing_extensions import TypedDict
 
 from app.card import INDEX, INPUT_NAMES, PROBABILITIES, Card, ImageInput, PhotographInput, are_pictures
 from app.errors import InvalidRequest
-from app.images import Code, Picture
+from app.images import Code
 from app.model import Model
 from app.photographs import Photograph
-from app.pictures import fit_photographs, fit_pictures, open_pictures, stack
+from app.pictures import fit_by_looks, open_pictures, read_pictures, stack
 from app.png import address
 from app.rows import what_it_takes
 
@@ -82,16 +82,20 @@ class Prediction(TypedDict):
 def predict(model: Model, files: Sequence[bytes], max_pixels: int, top: int | None = None) -> list[Prediction]:
     """One prediction per picture, in order. Raises an AppError that says which file is at fault."""
     card = model.require_card()
-    if not card.takes_pictures:
+    if not isinstance(card.input, ImageInput | PhotographInput):
         raise InvalidRequest(f"model {card.name!r} takes {what_it_takes(card)}")
-    opened = open_pictures(files, max_pixels)
-    if isinstance(card.input, ImageInput):
-        pictures: Sequence[Picture | Photograph] = fit_pictures(opened, card.input)
-    else:
-        assert isinstance(card.input, PhotographInput)
-        pictures = fit_photographs(opened, card.input)
+    pictures = read_pictures(files, card.input, max_pixels)
     outputs = model.run({INPUT_NAMES[card.input.kind]: stack([each.pixels for each in pictures])}, card.asked)
     return predictions_of(card, dict(zip(card.asked, outputs, strict=True)), [each.warnings for each in pictures], top)
+
+
+def chosen(model: Model, photographs: Model | None, file: bytes, max_pixels: int) -> Model:
+    """The one of the two that knows a picture's like. Raises an AppError for what is no picture."""
+    contract, other = model.require_card().input, photographs.require_card().input if photographs else None
+    if photographs is None or not (isinstance(contract, ImageInput) and isinstance(other, PhotographInput)):
+        return model
+    [fitted] = fit_by_looks(open_pictures([file], max_pixels), contract, other)
+    return photographs if isinstance(fitted, Photograph) else model
 
 
 def predictions_of(card: Card, outputs: Outputs, noticed: Noticed, top: int | None = None) -> list[Prediction]:

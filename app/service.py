@@ -293,14 +293,10 @@ class Service:
         """The batch, and what was noticed of each picture in it."""
         if card.takes_pictures:
             _require_files(upload, card)
-        if isinstance(card.input, PhotographInput):
-            photographs = await self._pictures(upload.files, card.input, admission, gone, fit_photographs)
-            return _read_of(photographs)
-        if isinstance(card.input, ImageInput):
-            if many:
+            if many and isinstance(card.input, ImageInput):
                 sheets = await self._pictures(upload.files, card.input, admission, gone, fit_sheets, inline=False)
                 return Read(stack(rows_of(sheets)), (), sheets)
-            return _read_of(await self.read_pictures(upload.files, card.input, admission, gone))
+            return _read_of(await self.read_pictures(upload.files, card, admission, gone))
         if upload.document is None:
             raise UnsupportedMediaType(f"model {card.name!r} takes {what_it_takes(card)}")
         if len(upload.document) <= INLINE_BYTES:
@@ -328,11 +324,14 @@ class Service:
         return [Part(model, card, _read_of([fitted[place] for place in rest]), rest), *parts] if rest else parts
 
     async def read_pictures(
-        self, files: Sequence[bytes], contract: ImageInput, admission: Admission, gone: Gone | None = None
-    ) -> list[Picture]:
-        """Decoded and fitted, on the event loop if they are few and small. Raises an AppError that says which file is
-        at fault; CallerGone if `gone` returns before a thread has begun."""
-        return await self._pictures(files, contract, admission, gone, fit_pictures)
+        self, files: Sequence[bytes], card: Card, admission: Admission, gone: Gone | None = None
+    ) -> Sequence[Picture | Photograph]:
+        """Decoded and fitted as a model of pictures takes them, on the event loop if they are few and small. Raises an
+        AppError that says which file is at fault; CallerGone if `gone` returns before a thread has begun."""
+        if isinstance(card.input, ImageInput):
+            return await self._pictures(files, card.input, admission, gone, fit_pictures)
+        assert isinstance(card.input, PhotographInput)
+        return await self._pictures(files, card.input, admission, gone, fit_photographs)
 
     async def _pictures(
         self,

@@ -284,3 +284,13 @@ def test_encoded_picture_is_the_same_to_pillow_and_to_us(shape: tuple[int, int])
     ours = decode_gray(encoded)
     assert ours is not None
     assert np.array_equal(ours, pixels)
+
+
+def test_encoded_colours_are_the_same_to_pillow() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 128, 3)).astype(np.uint8)
+    encoded = encode(pixels)
+    with Image.open(io.BytesIO(encoded)) as read:
+        assert (read.format, read.mode) == ("PNG", "RGB")
+        assert np.array_equal(np.asarray(read), pixels)
+
+    assert decode_gray(encoded) is None

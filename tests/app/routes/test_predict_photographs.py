@@ -253,6 +253,19 @@ def test_protocol_takes_the_tensor(client: TestClient) -> None:
     assert probabilities == pytest.approx([1 - redness(TALL), redness(TALL)], abs=1e-6)
 
 
+def test_protocol_takes_files(client: TestClient) -> None:
+    """As it does for models of gray pictures; an alias does not choose there."""
+    header = b'{"inputs": [{"name": "photograph", "datatype": "BYTES", "shape": [2], "parameters": {"binary_data_size": %d}}]}'
+    files = b"".join(len(file).to_bytes(4, "little") + file for file in (TALL, JPEG))
+    text = header % len(files)
+    answer = client.post(
+        "/v2/models/redness/infer", content=text + files, headers={"Inference-Header-Content-Length": str(len(text))}
+    ).json()
+    [probabilities] = [output["data"] for output in answer["outputs"] if output["name"] == "probabilities"]
+
+    assert probabilities[1::2] == pytest.approx([redness(TALL), redness(JPEG)], abs=1e-6)
+
+
 def test_card_of_another_frame_is_refused(tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.mktemp("wrong")
     write_redness(folder, frame=FRAME.model_copy(update={"width": 7}))
