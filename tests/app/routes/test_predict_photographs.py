@@ -255,9 +255,9 @@ def test_protocol_takes_the_tensor(client: TestClient) -> None:
 
 def test_protocol_takes_files(client: TestClient) -> None:
     """As it does for models of gray pictures; an alias does not choose there."""
-    header = b'{"inputs": [{"name": "photograph", "datatype": "BYTES", "shape": [2], "parameters": {"binary_data_size": %d}}]}'
+    entry = '{"name": "photograph", "datatype": "BYTES", "shape": [2], "parameters": {"binary_data_size": %d}}'
     files = b"".join(len(file).to_bytes(4, "little") + file for file in (TALL, JPEG))
-    text = header % len(files)
+    text = b'{"inputs": [%b]}' % (entry % len(files)).encode()
     answer = client.post(
         "/v2/models/redness/infer", content=text + files, headers={"Inference-Header-Content-Length": str(len(text))}
     ).json()
