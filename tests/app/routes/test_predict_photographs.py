@@ -3,6 +3,7 @@
 import base64
 import io
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,19 +13,25 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from app.card import Card
+from app.catalogue import Catalogue
 from app.images import open_limited
 from app.main import create_app
 from app.photographs import fit_photograph
 from app.prediction import SENTENCES
 from app.settings import Settings
+from app.table import table
 from tests.onnx_models import FRAME, brightness_card, write_brightness, write_redness
 from tests.problems import assert_problem
 
 Pixels = NDArray[np.uint8]
 
 
+def measured(accuracy: float) -> dict[str, float]:
+    return {"test_accuracy": 1.0, "validation_accuracy": accuracy}
+
+
 def clothing(name: str, accuracy: float, **changes: Any) -> Card:
-    return brightness_card(name, subject="clothing", metrics={"validation_accuracy": accuracy}, **changes)
+    return brightness_card(name, subject="clothing", metrics=measured(accuracy), **changes)
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +40,7 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     folder = tmp_path_factory.mktemp("artifacts")
     write_brightness(folder, card=clothing("brightness", 0.8))
     write_brightness(folder, "worse", card=clothing("worse", 0.7))
-    write_redness(folder, subject="clothing", metrics={"validation_accuracy": 0.9})
+    write_redness(folder, subject="clothing", metrics=measured(0.9))
     with TestClient(create_app(Settings(artifacts=folder))) as client:
         assert client.get("/health/ready").json() == {"ready": True, "models": 3}
         yield client
@@ -242,6 +249,54 @@ def test_photographs_are_not_clustered(client: TestClient) -> None:
 @pytest.mark.parametrize("path", ["/models/redness", "/models/redness/graph", "/v2/models/redness", "/openapi.json"])
 def test_pages_of_the_model_are_there(client: TestClient, path: str) -> None:
     assert client.get(path).status_code == 200
+
+
+def test_documentation_has_an_answer_for_a_photograph(client: TestClient) -> None:
+    """What the service answers to that picture."""
+    answer = client.get("/openapi.json").json()["paths"]["/predict/{model}"]["post"]["responses"]["200"]
+    example = answer["content"]["application/json"]["examples"]["photograph"]
+    pixels = np.zeros((8, 6, 3), np.uint8)
+    pixels[:, :3, 0] = 255
+
+    assert example["summary"] == "A photograph, sent to the alias 'clothing'"
+    assert example["value"] == post(client, "/predict/clothing", file_of(pixels)).json()
+
+
+def test_table_says_what_photographs_go_to(client: TestClient) -> None:
+    rows = table(Catalogue.model_validate(client.get("/models").json())).splitlines()
+
+    assert [row.split("|")[-2].strip() for row in rows[2:]] == ["`clothing`", "`clothing`, photographs", ""]
+
+
+def test_request_is_counted_where_its_pictures_went(tmp_path: Path) -> None:
+    """One of both kinds is the alias's model's; the rows are counted where they ran."""
+    write_brightness(tmp_path, card=clothing("brightness", 0.8))
+    write_redness(tmp_path, subject="clothing")
+    with TestClient(create_app(Settings(artifacts=tmp_path))) as client:
+        for files in ([file_of(OWN)], [WIDE], [WIDE, file_of(OWN), TALL]):
+            post(client, "/predict/clothing", *files)
+        post(client, "/predict/clothing", b"no picture")
+        found = {
+            name: client.get(f"/v2/models/{name}/stats").json()["model_stats"][0] for name in ("brightness", "redness")
+        }
+
+    assert {name: each["inference_stats"]["success"]["count"] for name, each in found.items()} == {
+        "brightness": 2,
+        "redness": 1,
+    }
+    assert {name: each["inference_count"] for name, each in found.items()} == {"brightness": 2, "redness": 3}
+
+
+def test_deadline_is_that_of_all_parts(client: TestClient) -> None:
+    """A large JPEG is not decoded in a millisecond."""
+    large = file_of(noise(1_500, 1_500, 4), "JPEG")
+    answer = client.post(
+        "/predict/clothing",
+        files=[("file", large), ("file", file_of(OWN))],
+        headers={"X-Request-Timeout-Ms": "1"},
+    )
+
+    assert_problem(answer, 504)
 
 
 def test_protocol_takes_the_tensor(client: TestClient) -> None:
