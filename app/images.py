@@ -182,7 +182,12 @@ def _channels(upright: Image.Image) -> list[Image.Image]:
 
 def contrast(gray: Gray) -> int:
     """Between the darkest and the lightest of which there is more than dirt."""
-    counts = np.cumsum(Image.fromarray(gray).histogram())
+    return contrast_of(Image.fromarray(gray).histogram())
+
+
+def contrast_of(histogram: list[int]) -> int:
+    """The same, of how many pixels have each level."""
+    counts = np.cumsum(histogram)
     darkest, lightest = np.searchsorted(counts, np.array(PHOTO_PERCENTILES) / 100 * counts[-1])
     return int(lightest - darkest)
 

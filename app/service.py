@@ -51,6 +51,8 @@ INLINE_NUMBERS = 5_000
 
 # What decoding a photograph takes, roughly; it is to tell long queues from short ones.
 PIXEL_SECONDS = 8e-9
+# To fit one takes so long besides, if it is in colour, however small it was.
+PHOTOGRAPH_SECONDS = 4e-3
 # The same for a call of a model that could not be measured.
 UNMEASURED_SECONDS = 0.01
 
@@ -294,7 +296,7 @@ class Service:
         if card.takes_pictures:
             _require_files(upload, card)
             if many and isinstance(card.input, ImageInput):
-                sheets = await self._pictures(upload.files, card.input, admission, gone, fit_sheets, inline=False)
+                sheets = await self._pictures(upload.files, card.input, admission, gone, fit_sheets, inline=None)
                 return Read(stack(rows_of(sheets)), (), sheets)
             return _read_of(await self.read_pictures(upload.files, card, admission, gone))
         if upload.document is None:
@@ -315,7 +317,10 @@ class Service:
         )  # the store has seen to it
         _require_files(upload, card)
         by_looks = partial(fit_by_looks, frame=other.input)
-        fitted = await self._pictures(upload.files, card.input, admission, gone, by_looks)
+        # On the event loop only what the gray model takes as it is; what else they are, nobody knows yet.
+        fitted = await self._pictures(
+            upload.files, card.input, admission, gone, by_looks, inline=0, seconds=PHOTOGRAPH_SECONDS
+        )
         places = [place for place, each in enumerate(fitted) if isinstance(each, Photograph)]
         if not places:
             return [Part(model, card, _read_of(fitted))]
@@ -331,7 +336,9 @@ class Service:
         if isinstance(card.input, ImageInput):
             return await self._pictures(files, card.input, admission, gone, fit_pictures)
         assert isinstance(card.input, PhotographInput)
-        return await self._pictures(files, card.input, admission, gone, fit_photographs)
+        return await self._pictures(
+            files, card.input, admission, gone, fit_photographs, inline=None, seconds=PHOTOGRAPH_SECONDS
+        )
 
     async def _pictures(
         self,
@@ -340,16 +347,19 @@ class Service:
         admission: Admission,
         gone: Gone | None,
         fitted: Callable[[Sequence[Opened], Contract], list[Value]],
-        inline: bool = True,
+        inline: int | None = INLINE_PIXELS,
+        seconds: float = 0.0,
     ) -> list[Value]:
+        """On the event loop if they are few, and no more than `inline` pixels have to be fitted; None for never. Each
+        is expected to take `seconds` beside its decoding."""
         scheduler, most = self.scheduler, self.settings.max_pixels
         if len(files) > INLINE_FILES:
             opened = await scheduler.decode(0, open_pictures, files, most)
         else:
             opened = open_pictures(files, most)
-        if inline and len(files) <= INLINE_FILES and pixels_to_fit(opened, contract) <= INLINE_PIXELS:
+        if inline is not None and len(files) <= INLINE_FILES and pixels_to_fit(opened, contract) <= inline:
             return fitted(opened, contract)
-        expected = undecoded_pixels(opened) * PIXEL_SECONDS
+        expected = undecoded_pixels(opened) * PIXEL_SECONDS + len(opened) * seconds
         admission.undertake(expected * scheduler.pace)
         return await unless_gone(asyncio.ensure_future(scheduler.decode(expected, fitted, opened, contract)), gone)
 
