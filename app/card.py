@@ -183,7 +183,8 @@ class Card(Frozen):
     task: Literal["classification", "clustering", "reconstruction", "control"]
     subject: Literal["digits", "clothing"] | None = Field(
         default=None,
-        description="The alias this model competes for: the best model of a subject answers under its name.",
+        description="The alias this model competes for: the best model of a subject answers under its name. One that "
+        "takes photographs answers for those among the pictures that are sent to the alias.",
     )
     input: Annotated[Input, Field(discriminator="kind")]
     outputs: dict[str, str] = Field(description="What each output of the graph means.")
@@ -199,6 +200,11 @@ class Card(Frozen):
     dataset: DatasetFacts
     training: Training
     comparisons: list[Comparison] = []
+
+    @property
+    def takes_pictures(self) -> bool:
+        """Encoded files, gray or in colour, that are made to fit."""
+        return isinstance(self.input, ImageInput | PhotographInput)
 
     @cached_property
     def asked(self) -> list[str]:

@@ -44,6 +44,9 @@ class RefusedArtifact(BaseModel):
 class Catalogue(BaseModel):
     models: list[ModelSummary]
     aliases: dict[str, str] = Field(description="Alias → the model that answers.")
+    photographs: dict[str, str] = Field(
+        description="Alias → the model that answers for photographs among the pictures that are sent to it."
+    )
     refused: list[RefusedArtifact] = Field(description="Artifacts that are not served, and why.")
 
 
@@ -99,6 +102,7 @@ def catalogue(store: Store) -> Catalogue:
     return Catalogue(
         models=[summary(model, store) for model in store.newest()],
         aliases={alias: model.name for alias, model in sorted(store.aliases().items())},
+        photographs={alias: model.name for alias, model in sorted(store.of_photographs.items())},
         refused=[
             RefusedArtifact(model=refused.model, version=refused.version, reason=refused.reason)
             for refused in store.refused

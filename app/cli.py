@@ -76,21 +76,24 @@ def serve(options: argparse.Namespace, settings: Settings) -> int:
 
 def predict(options: argparse.Namespace, settings: Settings) -> int:
     from app.main import open_store
+    from app.prediction import chosen
     from app.prediction import predict as predict_files
 
-    model = open_store(settings).find(options.model)
+    model, photographs = open_store(settings).find_answering(options.model)
     failures = 0
     for file in options.files:
         try:
-            [prediction] = predict_files(model, [file.read_bytes()], settings.max_pixels, options.top)
+            content = file.read_bytes()
+            asked = chosen(model, photographs, content, settings.max_pixels)
+            [prediction] = predict_files(asked, [content], settings.max_pixels, options.top)
         except (AppError, OSError) as error:
             failures += 1
             print(f"{file}: {error.detail if isinstance(error, AppError) else error.strerror}", file=sys.stderr)
             continue
         answers = ", ".join(f"{best['label']} {best['probability']:.2%}" for best in prediction.get("alternatives", ()))
-        noticed = (
-            f"  ({', '.join(notice['code'] for notice in prediction['warnings'])})" if prediction["warnings"] else ""
-        )
+        remarks = [asked.name] if asked is photographs else []
+        remarks += [notice["code"] for notice in prediction["warnings"]]
+        noticed = f"  ({', '.join(remarks)})" if remarks else ""
         print(f"{file}: {answers or prediction['label']}{noticed}")
     return 1 if failures else 0
 

@@ -13,7 +13,7 @@ from app.ink import reduced
 from app.lab.convolution_answer import Stages, shades, stages, told
 from app.lab.convolution_request import MOST_SIDE, Asked, Layer, read_convolution, read_layer
 from app.pictures import Opened, decode_picture, open_pictures, undecoded_pixels
-from app.png import encode_gray
+from app.png import encode
 from app.service import PIXEL_SECONDS
 from app.uploads import Picture
 
@@ -69,7 +69,7 @@ def telling(read: Read) -> Work[Any]:
 
 def drawing(read: Read) -> Work[Any]:
     """The last stage, as a PNG."""
-    return Work(CONVOLUTION, read, lambda asked, go_on: encode_gray(shades(_stages(asked, go_on).last)), _as_it_is)
+    return Work(CONVOLUTION, read, lambda asked, go_on: encode(shades(_stages(asked, go_on).last)), _as_it_is)
 
 
 def members(address: InAddress) -> dict[str, Any]:

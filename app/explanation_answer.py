@@ -28,7 +28,7 @@ from app.perturbation import (
     words_left_out,
 )
 from app.pictures import fit_pictures, stack
-from app.png import address, encode_gray, png_at
+from app.png import address, encode, png_at
 from app.prediction import Prediction, predictions_of, told_as
 from app.protocol import refusals
 from app.rows import require_finite
@@ -206,7 +206,7 @@ def draw(asked: Asked, insides: Insides, go_on: GoOn = lambda: None) -> bytes:
     [(layer, values)] = _seen(asked.model, inputs, _wanted(asked, insides), insides, go_on)
     if not has_numbers(values):
         raise InvalidRequest(f"layer {layer.name!r} gives no numbers that could be drawn")
-    return encode_gray(tiled(values.astype(np.float64)))
+    return encode(tiled(values.astype(np.float64)))
 
 
 def _drawn_alone(asked: Asked, picture: Picture, insides: Insides, go_on: GoOn) -> bytes:
@@ -223,7 +223,7 @@ def _drawn_alone(asked: Asked, picture: Picture, insides: Insides, go_on: GoOn) 
     go_on()
     if picture == "input":
         [[pixels]] = inputs.values()
-        return encode_gray(pixels)
+        return encode(pixels)
     _, methods = _reasons(asked, inputs, _prediction(model, inputs, noticed, None), insides, go_on)
     if picture != "occlusion":
         return png_at(methods["gradients"][picture]["picture"])

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app import explanation_cost as cost
-from app.card import INPUT_NAMES, Card, ImageInput
+from app.card import INPUT_NAMES, Card, ImageInput, PhotographInput
 from app.errors import BadRequest, ContentTooLarge, InvalidRequest, UnsupportedMediaType
 from app.images import Code
 from app.inside import Insides, rows_in
@@ -78,9 +78,20 @@ class Asked:
     seconds: float
 
 
+def require_explainable(model: Model) -> None:
+    """Raises InvalidRequest for a model of photographs."""
+    if model.card is not None and isinstance(model.card.input, PhotographInput):
+        raise InvalidRequest(
+            f"model {model.name!r} takes photographs in colour, and is not explained; allowed are models of gray "
+            "pictures, rows, texts, and files without a card"
+        )
+
+
 def body_of(model: Model, upload: Upload) -> bytes:
-    """What came for it. Raises UnsupportedMediaType, or InvalidRequest for several files."""
-    takes_pictures = model.card is not None and isinstance(model.card.input, ImageInput)
+    """What came for it. Raises UnsupportedMediaType, or InvalidRequest for several files, or a model that is not
+    explained."""
+    require_explainable(model)
+    takes_pictures = model.card is not None and model.card.takes_pictures
     if takes_pictures != (upload.document is None):
         raise UnsupportedMediaType(f"model {model.name!r} takes {what_it_takes(model.card) if model.card else TENSORS}")
     if upload.document is not None:

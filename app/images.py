@@ -110,6 +110,13 @@ def open_limited(data: bytes, max_pixels: int) -> Image.Image:
     return image
 
 
+def opened_again(image: Image.Image) -> Image.Image:
+    """The same file, of which nothing is decoded, as of the first; what becomes of either leaves the other alone."""
+    file = getattr(image, "fp", None)
+    assert isinstance(file, io.BytesIO)  # open_limited gave it
+    return Image.open(io.BytesIO(file.getvalue()), formats=FORMATS)
+
+
 def decode(image: Image.Image) -> Gray:
     """A grayscale picture of at most WORKING_SIDE, upright, transparency resolved; of animations the first frame.
 
@@ -175,7 +182,12 @@ def _channels(upright: Image.Image) -> list[Image.Image]:
 
 def contrast(gray: Gray) -> int:
     """Between the darkest and the lightest of which there is more than dirt."""
-    counts = np.cumsum(Image.fromarray(gray).histogram())
+    return contrast_of(Image.fromarray(gray).histogram())
+
+
+def contrast_of(histogram: list[int]) -> int:
+    """The same, of how many pixels have each level."""
+    counts = np.cumsum(histogram)
     darkest, lightest = np.searchsorted(counts, np.array(PHOTO_PERCENTILES) / 100 * counts[-1])
     return int(lightest - darkest)
 

@@ -21,6 +21,7 @@ from app.card import (
     Card,
     Golden,
     ImageInput,
+    PhotographInput,
     RowsInput,
     are_pictures,
     read_card,
@@ -69,8 +70,8 @@ class Model:
             )
         )
         labels = self.card.labels if self.card else ()
-        pictures = self.card is not None and isinstance(self.card.input, ImageInput)
-        return make_signature(self.name, str(self.version), inputs, optional, outputs, labels, takes_pictures=pictures)
+        picture = INPUT_NAMES[self.card.input.kind] if self.card and self.card.takes_pictures else None
+        return make_signature(self.name, str(self.version), inputs, optional, outputs, labels, picture)
 
     @cached_property
     def has_bfloat16(self) -> bool:
@@ -168,6 +169,8 @@ def _expected(name: str, card: Card) -> tuple[str, list[int]]:
     match name, card.input:
         case "image", ImageInput(height=height, width=width):
             return "tensor(uint8)", [height, width]
+        case "photograph", PhotographInput(height=height, width=width):
+            return "tensor(uint8)", [height, width, 3]
         case (("rows" | "centroid"), RowsInput(features=features)):
             return "tensor(float)", [len(features)]
         case "text", _:

@@ -32,7 +32,6 @@ LENGTH_HEADER = "Inference-Header-Content-Length"
 # Those of Triton that would change what an answer means; a request that relies on one must not be answered without.
 RESERVED = ("sequence_id", "sequence_start", "sequence_end", "headers")
 RESERVED_PREFIX = "triton_"
-PICTURE = "image"
 MOST_LOOKED_AT = 50
 BYTES = DATATYPES["BYTES"]
 
@@ -51,7 +50,7 @@ class Signature:
     unspoken: Mapping[str, str]  # inputs and outputs of types that the protocol has no name for
     batched: bool  # the first axis of every input and output is the batch
     labels: tuple[str, ...] = ()
-    takes_pictures: bool = False  # the input `image` may come as encoded files
+    picture: str | None = None  # the input that may come as encoded files
 
 
 @dataclass(frozen=True)
@@ -66,7 +65,7 @@ class InferRequest:
     inputs: dict[str, Array]
     outputs: list[WantedOutput]
     id: str | None = None
-    pictures: tuple[bytes, ...] = ()  # encoded files for the input `image`, which `inputs` then lacks
+    pictures: tuple[bytes, ...] = ()  # encoded files for the signature's `picture`, which `inputs` then lacks
     priority: int = 0  # 1 is the highest, 0 the default
     timeout_us: int | None = None  # how long it may wait, in microseconds
     parameters: Mapping[str, str | int | float | bool] = field(default_factory=dict)  # those with no meaning here
@@ -92,7 +91,7 @@ def make_signature(
     optional: Mapping[str, tuple[str, Sequence[object]]],
     outputs: Mapping[str, tuple[str, Sequence[object]]],
     labels: Sequence[str] = (),
-    takes_pictures: bool = False,
+    picture: str | None = None,
 ) -> Signature:
     """From onnxruntime's types and shapes, by name; `optional` inputs have a value of their own."""
     every = {**inputs, **optional, **outputs}
@@ -106,7 +105,7 @@ def make_signature(
         unspoken={tensor: kind for tensor, (kind, _) in every.items() if kind not in BY_ONNX},
         batched=all(shape and not isinstance(shape[0], int) for shape in shapes),
         labels=tuple(labels),
-        takes_pictures=takes_pictures,
+        picture=picture,
     )
 
 
@@ -215,10 +214,10 @@ def _inputs(
     for entry in entries:
         spec = _spec("input", entry, signature.inputs, signature)
         where = f"input {spec.name!r}"
-        if spec.name in arrays or (pictures and spec.name == PICTURE):
+        if spec.name in arrays or (pictures and spec.name == signature.picture):
             raise BadRequest(f"{where} is given twice")
         datatype, shape = _datatype(where, entry), _shape(where, entry)
-        if signature.takes_pictures and spec.name == PICTURE and datatype is BYTES:
+        if spec.name == signature.picture and datatype is BYTES:
             pictures = _pictures(where, entry, shape, binary, len(entries))
             continue
         _check(where, spec, datatype, shape)
@@ -228,7 +227,7 @@ def _inputs(
         else:
             arrays[spec.name] = from_binary(where, datatype, shape, raw)
     for name in signature.required:
-        if name not in arrays and not (pictures and name == PICTURE):
+        if name not in arrays and not (pictures and name == signature.picture):
             raise BadRequest(f"input {name!r} is missing; the model takes {_names(signature.required)}")
     return arrays, pictures
 

@@ -8,7 +8,7 @@ import orjson
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from app.card import CLUSTERING, INPUT_NAMES, ImageInput, RowsInput, read_golden
+from app.card import CLUSTERING, INPUT_NAMES, ImageInput, PhotographInput, RowsInput, read_golden
 from app.catalogue import catalogue, graph_of, model_page
 from app.explanation import explaining
 from app.explanation_request import Wishes as ExplanationWishes
@@ -36,8 +36,9 @@ from app.lab.graphs import LabGraphs
 from app.membership import memberships_of, outputs_of_clustering
 from app.model import Array, Model
 from app.open_inference import Json, read_request, write_response
+from app.photographs import fit_colours
 from app.pictures import stack
-from app.png import encode_gray
+from app.png import encode
 from app.prediction import predictions_of
 from app.protocol import model_config, model_metadata, model_ready, repository_index, server_metadata
 from app.settings import Settings
@@ -91,21 +92,27 @@ def describe(app: FastAPI, store: Store, lab: LabGraphs, insides: Insides) -> di
     for (path, method), example in examples(store, lab, insides).items():
         content = document["paths"][path][method]["responses"]["200"]["content"]["application/json"]
         content["example"] = example
-    _add_sheet(document, store)
+    _add_predictions(document, store)
     return document
 
 
-def _add_sheet(document: dict[str, Any], store: Store) -> None:
-    """A second example of a prediction."""
-    model = example_model(store)
+def _add_predictions(document: dict[str, Any], store: Store) -> None:
+    """More examples of predictions, beside that of one picture."""
+    others, model = {}, example_model(store)
     taken = model.require_card().input if model is not None else None
-    if model is None or not isinstance(taken, ImageInput) or taken.centre != "mass":
-        return
-    content = document["paths"][PREDICT]["post"]["responses"]["200"]["content"]["application/json"]
-    content["examples"] = {
-        "one": {"summary": "A picture", "value": content.pop("example")},
-        "many": {"summary": "A picture of three digits, with many=true and top=1", "value": sheet_example(model)},
-    }
+    if model is not None and isinstance(taken, ImageInput) and taken.centre == "mass":
+        others["many"] = {
+            "summary": "A picture of three digits, with many=true and top=1",
+            "value": sheet_example(model),
+        }
+    for alias in sorted(store.of_photographs)[:1]:
+        others["photograph"] = {
+            "summary": f"A photograph, sent to the alias {alias!r}",
+            "value": photograph_example(store.find(alias), store.of_photographs[alias]),
+        }
+    if others:
+        content = document["paths"][PREDICT]["post"]["responses"]["200"]["content"]["application/json"]
+        content["examples"] = {"one": {"summary": "A picture", "value": content.pop("example")}, **others}
 
 
 def operations(document: dict[str, Any]) -> list[dict[str, Any]]:
@@ -226,7 +233,7 @@ def cluster_example(model: Model) -> Any:
 def explain_example(model: Model, insides: Insides) -> object:
     """Of the picture that the prediction's example is of."""
     work = explaining(model, insides, ExplanationWishes(), Settings())
-    return work.answer(work.read(encode_gray(golden_pixels(model)[0])), lambda: None)
+    return work.answer(work.read(encode(golden_pixels(model)[0])), lambda: None)
 
 
 def sheet_example(model: Model) -> Any:
@@ -237,6 +244,26 @@ def sheet_example(model: Model) -> Any:
     answers = dict(zip(card.asked, model.run({"image": batch}, card.asked), strict=True))
     told = predictions_of_sheets(card, answers, batch, sheets, wishes)
     return {"model": model.name, "version": str(model.version), "predictions": told}
+
+
+def photograph_example(model: Model, photographs: Model) -> Any:
+    """Of a golden photograph, as the alias of `model` answers it."""
+    card = photographs.require_card()
+    assert isinstance(card.input, PhotographInput)
+    seen = fit_colours(example_photograph(photographs), card.input)
+    inputs = {INPUT_NAMES[card.input.kind]: stack([seen.pixels])}
+    answers = dict(zip(card.asked, photographs.run(inputs, card.asked), strict=True))
+    [prediction] = predictions_of(card, answers, [seen.warnings])
+    told = {"model": photographs.name, **prediction}
+    return {"model": model.name, "version": str(model.version), "predictions": [told]}
+
+
+def example_photograph(model: Model) -> Array:
+    """The last golden one, [H, W, 3]."""
+    golden = read_golden(model.session.get_modelmeta().custom_metadata_map)
+    assert golden is not None  # as in golden_pixels
+    [*_, last] = golden.inputs[INPUT_NAMES["photograph"]].array()
+    return np.asarray(last)
 
 
 def example_sheet(model: Model) -> Array:

@@ -1,5 +1,5 @@
 """Small gray PNGs: the commonest upload decoded without Pillow's search for a plugin and its file machinery, and the
-pictures that models answer encoded.
+pictures that models see or answer encoded.
 
 Pure. Decoding answers what Pillow answers, or None for whatever it does not know; Pillow's own C decoder does the work.
 """
@@ -17,6 +17,8 @@ SIGNATURE = b"\x89PNG\r\n\x1a\n"
 BEGIN = SIGNATURE + b"\x00\x00\x00\rIHDR"
 # Depth 8, gray, deflate, adaptive filters, not interlaced.
 GRAY_8 = b"\x08\x00\x00\x00\x00"
+# The same in red, green and blue.
+COLOURS_8 = b"\x08\x02\x00\x00\x00"
 MAX_BYTES = 20_000
 MAX_SIDE = 128
 CHUNK = struct.Struct(">I4s")
@@ -25,18 +27,21 @@ CHECKSUM = struct.Struct(">I")
 CHUNK_BYTES = CHUNK.size + CHECKSUM.size
 
 
-def encode_gray(pixels: NDArray[np.uint8]) -> bytes:
-    """[H, W] as a gray PNG of 8 bits. Rows are not filtered: of so small a picture it would save next to nothing."""
-    height, width = pixels.shape
-    rows = np.zeros((height, 1 + width), np.uint8)  # each behind the number of its filter, 0
-    rows[:, 1:] = pixels
+def encode(pixels: NDArray[np.uint8]) -> bytes:
+    """[H, W], gray, or [H, W, 3], red, green and blue, as a PNG of 8 bits. Rows are not filtered: of so small a picture
+    it would save next to nothing."""
+    height, width = pixels.shape[:2]
+    levels = pixels.reshape(height, -1)
+    rows = np.zeros((height, 1 + levels.shape[1]), np.uint8)  # each behind the number of its filter, 0
+    rows[:, 1:] = levels
     data = _chunk(b"IDAT", zlib.compress(rows.tobytes(), 1))
-    return SIGNATURE + _chunk(b"IHDR", SIZE.pack(width, height) + GRAY_8) + data + _chunk(b"IEND", b"")
+    kind = GRAY_8 if pixels.ndim == 2 else COLOURS_8
+    return SIGNATURE + _chunk(b"IHDR", SIZE.pack(width, height) + kind) + data + _chunk(b"IEND", b"")
 
 
 def address(pixels: NDArray[np.uint8]) -> str:
     """The same as an address, which any browser shows."""
-    return f"data:image/png;base64,{base64.b64encode(encode_gray(pixels)).decode('ascii')}"
+    return f"data:image/png;base64,{base64.b64encode(encode(pixels)).decode('ascii')}"
 
 
 def png_at(address: str) -> bytes:

@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from app.card import INDEX, INPUT_NAMES, PROBABILITIES, Card, ImageInput, are_pictures
+from app.card import INDEX, INPUT_NAMES, PROBABILITIES, Card, ImageInput, PhotographInput, are_pictures
 from app.errors import InvalidRequest
 from app.images import Code
 from app.model import Model
-from app.pictures import read_pictures, stack
+from app.photographs import Photograph
+from app.pictures import fit_by_looks, open_pictures, read_pictures, stack
 from app.png import address
 from app.rows import what_it_takes
 
@@ -29,7 +30,7 @@ DECIMALS = 7
 
 SENTENCES = {
     "inverted": "The ink was darker than the background; the picture was turned into light ink on dark.",
-    "blank": "No ink was found; the answer means nothing.",
+    "blank": "Nothing was found on it; the answer means nothing.",
     "off_centre": "The ink was far from the middle; it was moved there.",
     "several_objects": "There is more than one object; the answer is of the best, and many=true tells them all.",
     "unlike_training_data": "It looks like nothing that the model has learned from; the answer may mean nothing.",
@@ -81,11 +82,20 @@ class Prediction(TypedDict):
 def predict(model: Model, files: Sequence[bytes], max_pixels: int, top: int | None = None) -> list[Prediction]:
     """One prediction per picture, in order. Raises an AppError that says which file is at fault."""
     card = model.require_card()
-    if not isinstance(card.input, ImageInput):
+    if not isinstance(card.input, ImageInput | PhotographInput):
         raise InvalidRequest(f"model {card.name!r} takes {what_it_takes(card)}")
     pictures = read_pictures(files, card.input, max_pixels)
-    outputs = model.run({INPUT_NAMES["image"]: stack([each.pixels for each in pictures])}, card.asked)
+    outputs = model.run({INPUT_NAMES[card.input.kind]: stack([each.pixels for each in pictures])}, card.asked)
     return predictions_of(card, dict(zip(card.asked, outputs, strict=True)), [each.warnings for each in pictures], top)
+
+
+def chosen(model: Model, photographs: Model | None, file: bytes, max_pixels: int) -> Model:
+    """The one of the two that knows a picture's like. Raises an AppError for what is no picture."""
+    contract, other = model.require_card().input, photographs.require_card().input if photographs else None
+    if photographs is None or not (isinstance(contract, ImageInput) and isinstance(other, PhotographInput)):
+        return model
+    [fitted] = fit_by_looks(open_pictures([file], max_pixels), contract, other)
+    return photographs if isinstance(fitted, Photograph) else model
 
 
 def predictions_of(card: Card, outputs: Outputs, noticed: Noticed, top: int | None = None) -> list[Prediction]:

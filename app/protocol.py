@@ -12,11 +12,10 @@ from typing import Any
 
 import orjson
 
-from app.card import ImageInput
 from app.encodings import WORTH_COMPRESSING, choose_coding, compress, decompress
 from app.errors import BadRequest, ContentTooLarge, InvalidRequest, NotReady
 from app.model import Array, Model
-from app.open_inference import PICTURE, InferRequest, Json, Reply, read_request, write_response
+from app.open_inference import InferRequest, Json, Reply, read_request, write_response
 from app.pictures import stack
 from app.service import INLINE_BYTES, Admission, Gone, Service, Timings
 from app.store import Store
@@ -99,17 +98,15 @@ async def _with_pictures(
     files, most = request.pictures, service.settings.max_files
     if not files:
         return request.inputs
+    name = model.signature.picture
+    assert name is not None  # the codec takes files for no other model
     if len(files) > most:
-        raise ContentTooLarge(
-            f"input {PICTURE!r} has {len(files)} files; at most {most} are allowed (PERCEPT_MAX_FILES)"
-        )
+        raise ContentTooLarge(f"input {name!r} has {len(files)} files; at most {most} are allowed (PERCEPT_MAX_FILES)")
     try:
-        contract = model.require_card().input
-        assert isinstance(contract, ImageInput)  # the codec takes files for no other model
-        pictures = await service.read_pictures(files, contract, admission, gone)
+        pictures = await service.read_pictures(files, model.require_card(), admission, gone)
     except InvalidRequest as error:
-        raise BadRequest(f"input {PICTURE!r}: {error.detail}") from error
-    return {**request.inputs, PICTURE: stack([each.pixels for each in pictures])}
+        raise BadRequest(f"input {name!r}: {error.detail}") from error
+    return {**request.inputs, name: stack([each.pixels for each in pictures])}
 
 
 def _is_batch(model: Model, inputs: Mapping[str, Array]) -> bool:

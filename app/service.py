@@ -5,11 +5,12 @@ import math
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import NamedTuple, TypeVar
 
 import orjson
 
-from app.card import CLUSTERING, INPUT_NAMES, Card, ImageInput
+from app.card import CLUSTERING, INPUT_NAMES, Card, ImageInput, PhotographInput
 from app.errors import AppError, CallerGone, Forbidden, InvalidRequest, UnsupportedMediaType
 from app.images import Picture, Sheet
 from app.inside import Insides
@@ -17,7 +18,18 @@ from app.lab.graphs import LabGraphs
 from app.membership import Membership, memberships_of, outputs_of_clustering
 from app.metrics import Metrics, ModelMetrics, WorkerMetrics
 from app.model import Array, Model
-from app.pictures import Opened, fit_pictures, fit_sheets, open_pictures, pixels_to_fit, stack, undecoded_pixels
+from app.photographs import Photograph
+from app.pictures import (
+    Opened,
+    fit_by_looks,
+    fit_photographs,
+    fit_pictures,
+    fit_sheets,
+    open_pictures,
+    pixels_to_fit,
+    stack,
+    undecoded_pixels,
+)
 from app.prediction import Noticed, Outputs, Prediction, predictions_of
 from app.repository import Repository
 from app.rows import read_batch, require_few_and_short, require_finite, what_it_takes
@@ -39,10 +51,13 @@ INLINE_NUMBERS = 5_000
 
 # What decoding a photograph takes, roughly; it is to tell long queues from short ones.
 PIXEL_SECONDS = 8e-9
+# To fit one takes so long besides, if it is in colour, however small it was.
+PHOTOGRAPH_SECONDS = 4e-3
 # The same for a call of a model that could not be measured.
 UNMEASURED_SECONDS = 0.01
 
 Value = TypeVar("Value")
+Contract = TypeVar("Contract", ImageInput, PhotographInput)
 # Waits until the caller has gone.
 Gone = Callable[[], Awaitable[None]]
 
@@ -68,6 +83,16 @@ class Read(NamedTuple):
     batch: Array
     noticed: Noticed  # of each row; of sheets it is told with them
     sheets: Sequence[Sheet] = ()  # of which the rows are the objects
+
+
+class Part(NamedTuple):
+    """What one model answers of a request; mostly all of it."""
+
+    model: Model
+    card: Card
+    read: Read
+    places: Sequence[int] = ()  # of its rows in the request, where others answer the rest
+    named: bool = False  # whether each answer has to say which model gave it
 
 
 class Answer(NamedTuple):
@@ -106,6 +131,45 @@ class Admission:
 
 
 @dataclass(frozen=True)
+class _Asking:
+    """What is asked of the models, and how it is told."""
+
+    what: str
+    wanted: Callable[[Card], list[str]]  # the graph's outputs that `described` needs
+    described: Callable[[Outputs, Part], Sequence[Prediction | Membership]]
+    wishes: Wishes = PLAIN
+
+
+def _asked(card: Card) -> list[str]:
+    return card.asked
+
+
+def _read_of(pictures: Sequence[Picture | Photograph]) -> Read:
+    return Read(stack([each.pixels for each in pictures]), [each.warnings for each in pictures])
+
+
+def _require_files(upload: Upload, card: Card) -> None:
+    """Raises UnsupportedMediaType."""
+    if upload.document is not None:
+        raise UnsupportedMediaType(f"model {card.name!r} takes {what_it_takes(card)}")
+
+
+def _in_order(
+    parts: Sequence[tuple[Part, Sequence[Prediction | Membership]]],
+) -> Sequence[Prediction | Membership | dict[str, object]]:
+    """The answers of all parts as the rows came, with the model's name where it has to be told."""
+    [(first, entries), *others] = parts
+    if not others and not first.named:
+        return entries
+    placed = {
+        place: {"model": part.model.name, **entry} if part.named else entry
+        for part, entries in parts
+        for place, entry in zip(part.places, entries, strict=True)
+    }
+    return [placed[place] for place in sorted(placed)]
+
+
+@dataclass(frozen=True)
 class Service:
     """What a worker answers with."""
 
@@ -139,63 +203,78 @@ class Service:
         wishes: Wishes = PLAIN,
         deadline: float | None = None,
         gone: Gone | None = None,
+        photographs: Model | None = None,
     ) -> Answer:
         """Raises an AppError for what the model does not take, for too much of it, and beyond the deadline (on the
-        clock of `time.perf_counter`); CallerGone if `gone` returns before the model has begun."""
-        card = model.require_card()
+        clock of `time.perf_counter`); CallerGone if `gone` returns before the model has begun. Pictures that do not
+        look like the data set of the model go to the one for `photographs`, if there is one."""
 
-        def described(outputs: Outputs, read: Read) -> Sequence[Prediction]:
+        def described(outputs: Outputs, part: Part) -> Sequence[Prediction]:
+            card, read = part.card, part.read
             if read.sheets:
                 return predictions_of_sheets(card, outputs, read.batch, read.sheets, wishes)
             if wishes.as_seen:
                 return predictions_of_pictures(card, outputs, read.batch, read.noticed, wishes)
             return predictions_of(card, outputs, read.noticed, wishes.top)
 
-        return await self._ask(model, upload, card.asked, "predictions", described, deadline, gone, wishes)
+        asking = _Asking("predictions", _asked, described, wishes)
+        return await self._ask(model, photographs, upload, asking, deadline, gone)
 
     async def cluster(
         self, model: Model, upload: Upload, deadline: float | None = None, gone: Gone | None = None
     ) -> Answer:
         """As `predict`, of a model that clusters: also the cluster's own middle is told."""
-        card = model.require_card()
 
-        def described(outputs: Outputs, read: Read) -> Sequence[Membership]:
-            return memberships_of(card, outputs, read.noticed)
+        def described(outputs: Outputs, part: Part) -> Sequence[Membership]:
+            return memberships_of(part.card, outputs, part.read.noticed)
 
-        return await self._ask(model, upload, outputs_of_clustering(card), "clusters", described, deadline, gone)
+        asking = _Asking("clusters", outputs_of_clustering, described)
+        return await self._ask(model, None, upload, asking, deadline, gone)
 
     async def _ask(
         self,
         model: Model,
+        photographs: Model | None,
         upload: Upload,
-        wanted: list[str],
-        what: str,
-        described: Callable[[Outputs, Read], Sequence[Prediction | Membership]],
+        asking: "_Asking",
         deadline: float | None,
         gone: Gone | None,
-        wishes: Wishes = PLAIN,
     ) -> Answer:
-        """The one way of pictures, rows and texts; `wanted` are the graph's outputs that `described` needs."""
-        card = model.require_card()
+        """The one way of pictures, rows and texts."""
+        card, wishes = model.require_card(), asking.wishes
         with self.admit(model) as admission:
             if wishes is not PLAIN:
                 wishes.require_possible(card, len(upload.files))
-            read = await self._read(upload, card, admission, gone, wishes.many)
-            inputs = {INPUT_NAMES[card.input.kind]: read.batch}
+            if photographs is None or wishes.many:
+                parts = [Part(model, card, await self._read(upload, card, admission, gone, wishes.many))]
+            else:
+                parts = await self._parts(upload, model, photographs, admission, gone)
+                admission.metrics = self.metrics_of(parts[0].model)
             decode_seconds = time.perf_counter() - admission.started
             admission.metrics.decode.observe(decode_seconds)
-            result = await self.run(model, inputs, wanted, admission, deadline, gone)
-            outputs = dict(zip(wanted, result.outputs, strict=True))
-            if not isinstance(card.input, ImageInput):
-                require_finite(outputs)
+            ran = [(part, await self._run_part(part, asking, admission, deadline, gone)) for part in parts]
 
             def answer() -> bytes:
-                entries = described(outputs, read)
-                return orjson.dumps({"model": model.name, "version": str(model.version), what: entries})
+                entries = _in_order([(part, asking.described(outputs, part)) for part, (outputs, _) in ran])
+                return orjson.dumps({"model": model.name, "version": str(model.version), asking.what: entries})
 
-            told = sum([output.size for output in result.outputs]) + (read.batch.size if wishes.as_seen else 0)
+            told = sum([output.size for _, (_, result) in ran for output in result.outputs])
+            if wishes.as_seen:
+                told += sum([part.read.batch.size for part in parts])
             body = answer() if told <= INLINE_NUMBERS else await self.scheduler.decode(0, answer)
-        return Answer(body, Timings(decode_seconds, result.queue_seconds, result.inference_seconds))
+            queue = sum([result.queue_seconds for _, (_, result) in ran])
+            inference = sum([result.inference_seconds for _, (_, result) in ran])
+        return Answer(body, Timings(decode_seconds, queue, inference))
+
+    async def _run_part(
+        self, part: Part, asking: "_Asking", admission: Admission, deadline: float | None, gone: Gone | None
+    ) -> tuple[Outputs, Result]:
+        inputs, wanted = {INPUT_NAMES[part.card.input.kind]: part.read.batch}, asking.wanted(part.card)
+        result = await self.run(part.model, inputs, wanted, admission, deadline, gone)
+        outputs = dict(zip(wanted, result.outputs, strict=True))
+        if not part.card.takes_pictures:
+            require_finite(outputs)
+        return outputs, result
 
     def require_clustering(self, model: Model) -> None:
         """Raises InvalidRequest that names the models that cluster."""
@@ -214,14 +293,12 @@ class Service:
 
     async def _read(self, upload: Upload, card: Card, admission: Admission, gone: Gone | None, many: bool) -> Read:
         """The batch, and what was noticed of each picture in it."""
-        if isinstance(card.input, ImageInput):
-            if upload.document is not None:
-                raise UnsupportedMediaType(f"model {card.name!r} takes {what_it_takes(card)}")
-            if many:
-                sheets = await self._pictures(upload.files, card.input, admission, gone, fit_sheets, inline=False)
+        if card.takes_pictures:
+            _require_files(upload, card)
+            if many and isinstance(card.input, ImageInput):
+                sheets = await self._pictures(upload.files, card.input, admission, gone, fit_sheets, inline=None)
                 return Read(stack(rows_of(sheets)), (), sheets)
-            pictures = await self.read_pictures(upload.files, card.input, admission, gone)
-            return Read(stack([each.pixels for each in pictures]), [each.warnings for each in pictures])
+            return _read_of(await self.read_pictures(upload.files, card, admission, gone))
         if upload.document is None:
             raise UnsupportedMediaType(f"model {card.name!r} takes {what_it_takes(card)}")
         if len(upload.document) <= INLINE_BYTES:
@@ -230,30 +307,59 @@ class Service:
             batch = await self.scheduler.decode(0, read_batch, upload.document, card, self.settings.max_rows)
         return Read(batch, [()] * len(batch))
 
+    async def _parts(
+        self, upload: Upload, model: Model, photographs: Model, admission: Admission, gone: Gone | None
+    ) -> list[Part]:
+        """Each picture to the model that knows its like."""
+        card, other = model.require_card(), photographs.require_card()
+        assert isinstance(card.input, ImageInput) and isinstance(
+            other.input, PhotographInput
+        )  # the store has seen to it
+        _require_files(upload, card)
+        by_looks = partial(fit_by_looks, frame=other.input)
+        # On the event loop only what the gray model takes as it is; what else they are, nobody knows yet.
+        fitted = await self._pictures(
+            upload.files, card.input, admission, gone, by_looks, inline=0, seconds=PHOTOGRAPH_SECONDS
+        )
+        places = [place for place, each in enumerate(fitted) if isinstance(each, Photograph)]
+        if not places:
+            return [Part(model, card, _read_of(fitted))]
+        rest = [place for place, each in enumerate(fitted) if not isinstance(each, Photograph)]
+        parts = [Part(photographs, other, _read_of([fitted[place] for place in places]), places, named=True)]
+        return [Part(model, card, _read_of([fitted[place] for place in rest]), rest), *parts] if rest else parts
+
     async def read_pictures(
-        self, files: Sequence[bytes], contract: ImageInput, admission: Admission, gone: Gone | None = None
-    ) -> list[Picture]:
-        """Decoded and fitted, on the event loop if they are few and small. Raises an AppError that says which file is
-        at fault; CallerGone if `gone` returns before a thread has begun."""
-        return await self._pictures(files, contract, admission, gone, fit_pictures)
+        self, files: Sequence[bytes], card: Card, admission: Admission, gone: Gone | None = None
+    ) -> Sequence[Picture | Photograph]:
+        """Decoded and fitted as a model of pictures takes them, on the event loop if they are few and small. Raises an
+        AppError that says which file is at fault; CallerGone if `gone` returns before a thread has begun."""
+        if isinstance(card.input, ImageInput):
+            return await self._pictures(files, card.input, admission, gone, fit_pictures)
+        assert isinstance(card.input, PhotographInput)
+        return await self._pictures(
+            files, card.input, admission, gone, fit_photographs, inline=None, seconds=PHOTOGRAPH_SECONDS
+        )
 
     async def _pictures(
         self,
         files: Sequence[bytes],
-        contract: ImageInput,
+        contract: Contract,
         admission: Admission,
         gone: Gone | None,
-        fitted: Callable[[Sequence[Opened], ImageInput], list[Value]],
-        inline: bool = True,
+        fitted: Callable[[Sequence[Opened], Contract], list[Value]],
+        inline: int | None = INLINE_PIXELS,
+        seconds: float = 0.0,
     ) -> list[Value]:
+        """On the event loop if they are few, and no more than `inline` pixels have to be fitted; None for never. Each
+        is expected to take `seconds` beside its decoding."""
         scheduler, most = self.scheduler, self.settings.max_pixels
         if len(files) > INLINE_FILES:
             opened = await scheduler.decode(0, open_pictures, files, most)
         else:
             opened = open_pictures(files, most)
-        if inline and len(files) <= INLINE_FILES and pixels_to_fit(opened, contract) <= INLINE_PIXELS:
+        if inline is not None and len(files) <= INLINE_FILES and pixels_to_fit(opened, contract) <= inline:
             return fitted(opened, contract)
-        expected = undecoded_pixels(opened) * PIXEL_SECONDS
+        expected = undecoded_pixels(opened) * PIXEL_SECONDS + len(opened) * seconds
         admission.undertake(expected * scheduler.pace)
         return await unless_gone(asyncio.ensure_future(scheduler.decode(expected, fitted, opened, contract)), gone)
 
@@ -271,7 +377,7 @@ class Service:
         """Through the queue. Jobs that run on the loop are over before a caller could leave; the others are dropped
         when theirs does. Raises ContentTooLarge for a text that is too long, or for too many."""
         require_few_and_short(inputs, self.settings.max_rows, self.settings.max_characters)
-        job = self.scheduler.submit(model, admission.metrics, inputs, outputs, deadline, alone, priority)
+        job = self.scheduler.submit(model, self.metrics_of(model), inputs, outputs, deadline, alone, priority)
         expected = model.profile.estimate(job.weight)
         admission.undertake(expected if expected < math.inf else UNMEASURED_SECONDS)
         try:

@@ -42,6 +42,16 @@ class Found(Prediction):
 class SheetPrediction(Prediction):
     """The answer for one picture; of several objects it is that of the best, which is not always the largest."""
 
+    model: NotRequired[
+        Annotated[
+            str,
+            Field(
+                description="The model that answered, where the picture is a photograph and was sent to the alias of a "
+                "subject that has a model of photographs; else absent.",
+                examples=["clothing-photos"],
+            ),
+        ]
+    ]
     as_seen: NotRequired[
         Annotated[str, Field(description=f"What the model saw. {PICTURE} Absent unless `as_seen` is asked for.")]
     ]
@@ -68,9 +78,9 @@ class Wishes:
     def require_possible(self, card: Card, files: int) -> None:
         """Raises InvalidRequest for a model that has no such thing to tell, ContentTooLarge for too many pictures."""
         asked = [name for name in ("many", "as_seen") if getattr(self, name)]
-        if asked and not isinstance(card.input, ImageInput):
+        if asked and not card.takes_pictures:
             raise InvalidRequest(f"query {asked[0]}: is of pictures; model {card.name!r} takes {what_it_takes(card)}")
-        if self.many and isinstance(card.input, ImageInput) and card.input.centre != "mass":
+        if self.many and not (isinstance(card.input, ImageInput) and card.input.centre == "mass"):
             raise InvalidRequest(
                 f"query many: model {card.name!r} takes a whole picture for one thing; allowed is it where a card's "
                 "input centres the mass of strokes, as that of digits does"

@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
+from app.card import ImageInput, PhotographInput
 from app.errors import ArtifactRejected, InvalidRequest, NotFound, NotReady
 from app.model import Model, load_model
 from app.runtime import Providers
@@ -14,6 +15,13 @@ from app.runtime import Providers
 # What a model's address would be, were it not another's: statistics of all models, k-means on a caller's points.
 TAKEN = {"stats": "/v2/models/stats", "fit": "/cluster/fit"}
 VERSION = re.compile("0|[1-9][0-9]*", re.ASCII)
+
+
+class Answering(NamedTuple):
+    """Who answers a request: a model, and where that is by an alias, the one for photographs among the pictures."""
+
+    model: Model
+    photographs: Model | None = None
 
 
 class Artifact(NamedTuple):
@@ -63,13 +71,23 @@ class Store:
 
     def aliases(self) -> dict[str, Model]:
         """Each subject answers with its best model: the highest validation accuracy, the first name among equals. A
-        test split is not for choosing."""
-        best: dict[str, Model] = {}
-        for model in self.newest():
-            subject = model.card.subject if model.card else None
-            if subject and (subject not in best or _validation_accuracy(model) > _validation_accuracy(best[subject])):
-                best[subject] = model
-        return best
+        test split is not for choosing. Models of photographs do not compete."""
+        return _best_of_each_subject(model for model in self.newest() if not _takes_photographs(model))
+
+    @cached_property
+    def of_photographs(self) -> Mapping[str, Model]:
+        """By alias, the best model for the photographs among the pictures that are sent to it: one with the same labels
+        as the model that the alias leads to."""
+        aliases = {alias: model.card for alias, model in self.aliases().items() if alias not in self.models}
+        labels = {alias: card.labels for alias, card in aliases.items() if card and isinstance(card.input, ImageInput)}
+        able = (model for model in self.newest() if _takes_photographs(model))
+        return _best_of_each_subject(
+            model for model in able if model.card and labels.get(model.card.subject or "") == model.card.labels
+        )
+
+    def find_answering(self, name: str, version: int | None = None) -> Answering:
+        """As `find`; a name of its own, or a version, is a model and no alias."""
+        return Answering(self.find(name, version), self.of_photographs.get(name) if version is None else None)
 
     def find(self, name: str, version: int | None = None) -> Model:
         """By name or alias, the highest version unless one is named. Raises NotFound and lists what there is."""
@@ -156,6 +174,19 @@ def artifacts_in(folder: Path) -> Iterator[Artifact]:
                 yield Artifact(entry.name, file.parent.name, file)
             if not versions:
                 yield Artifact(entry.name, "", entry)
+
+
+def _takes_photographs(model: Model) -> bool:
+    return model.card is not None and isinstance(model.card.input, PhotographInput)
+
+
+def _best_of_each_subject(models: Iterable[Model]) -> dict[str, Model]:
+    best: dict[str, Model] = {}
+    for model in models:
+        subject = model.card.subject if model.card else None
+        if subject and (subject not in best or _validation_accuracy(model) > _validation_accuracy(best[subject])):
+            best[subject] = model
+    return best
 
 
 def _validation_accuracy(model: Model) -> float:

@@ -13,9 +13,14 @@ def table(catalogue: Catalogue) -> str:
             f"| `{model.name}` | {model.title or 'an ONNX file without a card'} "
             f"| {f'{model.parameters:,}' if model.parameters else '–'} "
             f"| {measure(model)} "
-            f"| {', '.join(f'`{alias}`' for alias in model.aliases)} |"
+            f"| {', '.join(answers_as(model, catalogue))} |"
         )
     return "\n".join(rows)
+
+
+def answers_as(model: ModelSummary, catalogue: Catalogue) -> list[str]:
+    photographs = [alias for alias, name in catalogue.photographs.items() if name == model.name]
+    return [f"`{alias}`" for alias in model.aliases] + [f"`{alias}`, photographs" for alias in photographs]
 
 
 def measure(model: ModelSummary) -> str:

@@ -18,6 +18,7 @@ from app.card import (
     Feature,
     Golden,
     ImageInput,
+    PhotographInput,
     RowsInput,
     Tensor,
     TextInput,
@@ -430,3 +431,54 @@ def write_negative(folder: Path, unlike: int = TensorProto.BOOL, off_by: int = 0
         }
     )
     return write_with_card(folder, negative_graph(unlike), card, golden)
+
+
+FRAME = PhotographInput(height=8, width=6)
+
+
+def redness_graph(frame: PhotographInput = FRAME) -> onnx.ModelProto:
+    """uint8 photograph [batch, height, width, 3] → probabilities [batch, 2], of which the second is the share of red
+    that there could be, and whether there is none at all."""
+    return graph_of(
+        [
+            helper.make_node("Cast", ["photograph"], ["levels"], to=TensorProto.FLOAT),
+            helper.make_node("ReduceMean", ["levels", "axes"], ["means"], keepdims=0),
+            helper.make_node("Slice", ["means", "first", "second", "last"], ["red"]),
+            helper.make_node("Div", ["red", "full"], ["light"]),
+            helper.make_node("Sub", ["one", "light"], ["dark"]),
+            helper.make_node("Concat", ["dark", "light"], ["probabilities"], axis=1),
+            helper.make_node("Equal", ["red", "nothing"], ["without"]),
+            helper.make_node("Squeeze", ["without", "last"], ["unlike_training_data"]),
+        ],
+        {"photograph": (TensorProto.UINT8, ["batch", frame.height, frame.width, 3])},
+        {
+            "probabilities": (TensorProto.FLOAT, ["batch", len(LABELS)]),
+            "unlike_training_data": (TensorProto.BOOL, ["batch"]),
+        },
+        axes=np.array([1, 2], np.int64),
+        first=np.array([0], np.int64),
+        second=np.array([1], np.int64),
+        last=np.array([1], np.int64),
+        full=np.array(255, np.float32),
+        one=np.array(1, np.float32),
+        nothing=np.array(0, np.float32),
+    )
+
+
+def write_redness(folder: Path, name: str = "redness", frame: PhotographInput = FRAME, **changes: Any) -> Path:
+    """A model of photographs: how red they are decides between dark and light."""
+    values: dict[str, Any] = {
+        "input": frame,
+        "outputs": {"probabilities": "Shares.", "unlike_training_data": "Whether there is no red."},
+    }
+    pictures = np.zeros((2, FRAME.height, FRAME.width, 3), np.uint8)
+    pictures[1, :, :3, 0] = 255
+    golden = Golden(
+        inputs={"photograph": Tensor.of(pictures)},
+        outputs={
+            "probabilities": Tensor.of(np.array([[1, 0], [0.5, 0.5]], np.float32)),
+            "unlike_training_data": Tensor.of(np.array([True, False])),
+        },
+        tolerance={"CPUExecutionProvider": 1e-6},
+    )
+    return write_with_card(folder, redness_graph(), brightness_card(name, **values | changes), golden)

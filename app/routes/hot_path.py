@@ -68,7 +68,8 @@ async def answer(
 ) -> Reply | None:
     """The reply; None, before anything is waited for, if the body is not so simple. `left` returns when the caller has
     gone. Raises an AppError, or CallerGone."""
-    model = service.store.find_text(asked.model, asked.version)
+    store = service.store
+    model = store.find_text(asked.model, asked.version)
     service.require_room(model)
     deadline = deadline_of(headers.get(TIMEOUT, b"").decode("latin-1"))
     if asked.infers:
@@ -76,7 +77,8 @@ async def answer(
     files = _files(headers.get(b"content-type", b""), body)
     if files is None or len(files) > service.settings.max_files:
         return None
-    answer = await service.predict(model, Upload(files), PLAIN, deadline, left)
+    photographs = store.of_photographs.get(asked.model)
+    answer = await service.predict(model, Upload(files), PLAIN, deadline, left, photographs)
     return Reply(answer.body, {"Content-Type": JSON, "Server-Timing": answer.timings.header()})
 
 

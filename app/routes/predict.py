@@ -6,12 +6,12 @@ from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from fastapi.openapi.models import Example
 from pydantic import BaseModel
 
-from app.model import Model
 from app.objects import MOST_OBJECTS
 from app.problems import documented, documented_overload
 from app.routes.callers import gone
 from app.routes.dependencies import DeadlineDep, ServiceDep, StoreDep, UploadDep
 from app.sheets import MOST_SHEETS, SheetPrediction, Wishes
+from app.store import Answering
 
 router = APIRouter(tags=["predict"])
 
@@ -55,7 +55,7 @@ class Predictions(BaseModel):
     predictions: list[SheetPrediction]
 
 
-async def _model(
+async def _answering(
     model: Annotated[str, Path(description="A model's name, or an alias.", openapi_examples=NAMES)],
     store: StoreDep,
     service: ServiceDep,
@@ -63,9 +63,9 @@ async def _model(
         str | None, Query(alias="model", description="Another model with the same labels.", examples=["mnist-lenet"])
     ] = None,
     version: Annotated[int | None, Query(description="Not the highest version, but this one.")] = None,
-) -> Model:
-    found = store.find_instead(model, instead, version) if instead else store.find(model, version)
-    service.require_room(found)
+) -> Answering:
+    found = Answering(store.find_instead(model, instead, version)) if instead else store.find_answering(model, version)
+    service.require_room(found.model)
     return found
 
 
@@ -93,13 +93,17 @@ async def _wishes(
 async def predict_images(
     request: Request,
     # The model comes first: a caller who misspelt it need not send the files.
-    model: Annotated[Model, Depends(_model)],
+    answering: Annotated[Answering, Depends(_answering)],
     deadline: DeadlineDep,
     upload: UploadDep,
     service: ServiceDep,
     wishes: Annotated[Wishes, Depends(_wishes)],
 ) -> Response:
     """One entry per file, row or text, in order: `curl -F file=@samples/seven.png http://127.0.0.1:8000/predict/digits`.
-    What a model takes is on its page: pictures as files, or JSON with `rows` or `texts`."""
-    answer = await service.predict(model, upload, wishes, deadline, lambda: gone(request.receive))
+    What a model takes is on its page: pictures as files, or JSON with `rows` or `texts`. Where a subject has a model of
+    photographs in colour beside that of the data set's small gray pictures, its alias looks at each picture and asks
+    the one or the other; an answer that the model of photographs gave says so by its `model`."""
+    answer = await service.predict(
+        answering.model, upload, wishes, deadline, lambda: gone(request.receive), answering.photographs
+    )
     return Response(answer.body, media_type="application/json", headers={"Server-Timing": answer.timings.header()})

@@ -5,11 +5,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+from PIL import Image
+
 from app.catalogue import catalogue
 from app.main import open_store
 from app.settings import Settings
 from app.table import replace_table, table
 from tests.conftest import ROOT, SAMPLES
+from tests.onnx_models import brightness_card, write_brightness, write_redness
 
 
 def percept(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -40,6 +44,18 @@ def test_predict_tells_the_label_of_a_model_without_probabilities() -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith(f"{SAMPLES / 'seven.png'}: ")
     assert "(cluster " in done.stdout
+
+
+def test_predict_by_an_alias_asks_the_model_that_knows_a_pictures_like(tmp_path: Path) -> None:
+    write_brightness(tmp_path, card=brightness_card(subject="clothing"))
+    write_redness(tmp_path, subject="clothing")
+    small, large = tmp_path / "small.png", tmp_path / "large.png"
+    Image.fromarray(np.array([[0, 200], [100, 0]], np.uint8)).save(small)
+    Image.new("RGB", (90, 90), "#ff0000").save(large)
+    done = percept("predict", small, large, "--model", "clothing", PERCEPT_ARTIFACTS=str(tmp_path))
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == [f"{small}: dark 70.59%", f"{large}: light 100.00%  (redness, blank)"]
 
 
 def test_predict_tells_bad_files_and_goes_on() -> None:

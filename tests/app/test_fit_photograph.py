@@ -1,6 +1,8 @@
 """A photograph in colour fits the frame of its contract: against Pillow and NumPy, pixel by pixel."""
 
+import gzip
 import io
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,12 +10,22 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from app.card import PhotographInput
+from app.card import ImageInput, PhotographInput
 from app.errors import InvalidRequest
-from app.images import open_limited
-from app.photographs import Photograph, background_of, colours_of, fit_colours, fit_photograph
+from app.images import FORMATS, decode, open_limited
+from app.images import fit as fit_gray
+from app.photographs import (
+    Photograph,
+    background_of,
+    colours_of,
+    fit_colours,
+    fit_photograph,
+    looks_like_data_set,
+)
+from app.pictures import fit_by_looks, fit_photographs, fit_pictures, open_pictures
 
 FRAME = PhotographInput(height=32, width=32)
+GARMENT = ImageInput(height=28, width=28, box=28, centre="box")
 WIDE = PhotographInput(height=32, width=64)
 
 
@@ -194,3 +206,86 @@ def test_truncated_file_is_refused() -> None:
 
     with pytest.raises(InvalidRequest, match="is damaged or truncated"):
         colours_of(open_limited(data[: len(data) // 2], 10_000))
+
+
+# --- which model a picture goes to -----------------------------------------------------------------------------------
+
+
+def shirt(side: int, background: int = 0) -> NDArray[np.uint8]:
+    """A square that does not fill the picture, so that it has not the geometry of the contract."""
+    gray = np.full((side, side), background, np.uint8)
+    gray[side // 4 : -side // 4, side // 4 : -side // 4] = 180
+    return gray
+
+
+def in_colour(gray: NDArray[np.uint8], red: int = 0) -> NDArray[np.uint8]:
+    colours = np.repeat(gray[..., np.newaxis], 3, axis=2)
+    colours[..., 0] += np.uint8(red)
+    return colours
+
+
+def test_garments_of_the_data_set_look_like_it(data: Path) -> None:
+    """As they are, and at twice their size, which is no geometry of the contract's."""
+    garments = np.frombuffer(
+        gzip.decompress((data / "fashion-mnist/t10k-images-idx3-ubyte.gz").read_bytes()), np.uint8, offset=16
+    ).reshape(-1, 28, 28)[:1_000]
+    doubled = [np.asarray(Image.fromarray(each).resize((56, 56), Image.Resampling.BICUBIC)) for each in garments]
+
+    assert all(looks_like_data_set(each, GARMENT) for each in garments)
+    assert all(looks_like_data_set(in_colour(each), GARMENT) for each in garments)
+    assert np.mean([looks_like_data_set(each, GARMENT) for each in doubled]) >= 0.995
+
+
+@pytest.mark.parametrize(
+    ("picture", "expected"),
+    [
+        (shirt(64), True),
+        (shirt(65), False),
+        (shirt(64)[:, :20], True),
+        (shirt(40, background=29), True),
+        (shirt(40, background=30), False),
+        (255 - shirt(28), False),
+        (in_colour(shirt(40), red=12), True),
+        (in_colour(shirt(40), red=13), False),
+        (noise(28, 28), False),
+    ],
+)
+def test_picture_is_of_the_data_set_if_it_is_small_gray_and_dark_at_its_border(
+    picture: NDArray[np.uint8], expected: bool
+) -> None:
+    assert looks_like_data_set(picture, GARMENT) is expected
+
+
+@pytest.mark.parametrize("bright", [39, 40, 41])
+def test_three_fifths_of_the_border_are_dark(bright: int) -> None:
+    """Of 100 pixels."""
+    picture = np.zeros((26, 26), np.uint8)
+    places = [(0, x) for x in range(26)] + [(25, x) for x in range(26)] + [(y, 0) for y in range(1, 25)]
+    for place in places[:bright]:
+        picture[place] = 200
+
+    assert looks_like_data_set(picture, GARMENT) is (bright <= 40)
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_each_file_is_fitted_as_it_would_be_alone(kind: str) -> None:
+    """Whatever was decoded of it to look at it."""
+    gray, white = in_colour(shirt(40)), in_colour(shirt(40, background=255))
+    files = [file_of(Image.fromarray(pixels), kind) for pixels in (gray, noise(40, 40), white, noise(90, 50))]
+    seen = fit_by_looks(open_pictures(files, 100_000), GARMENT, FRAME)
+    [alone] = fit_pictures(open_pictures(files[:1], 100_000), GARMENT)
+
+    assert [isinstance(each, Photograph) for each in seen] == [False, True, True, True]
+    assert np.array_equal(seen[0].pixels, alone.pixels) and seen[0].warnings == alone.warnings
+    for one, other in zip(seen[1:], fit_photographs(open_pictures(files[1:], 100_000), FRAME), strict=True):
+        assert np.array_equal(one.pixels, other.pixels)
+    assert np.array_equal(alone.pixels, fit_gray(decode(open_limited(files[0], 10_000)), GARMENT).pixels)
+
+
+def test_small_gray_png_is_a_photograph_if_it_does_not_look_like_the_data_set() -> None:
+    """Those are decoded before anybody looks."""
+    paper = file_of(Image.fromarray(shirt(40, background=255)))
+    [seen] = fit_by_looks(open_pictures([paper], 100_000), GARMENT, FRAME)
+
+    assert isinstance(seen, Photograph)
+    assert np.array_equal(seen.pixels, fit_photograph(open_limited(paper, 10_000), FRAME).pixels)

@@ -33,7 +33,7 @@ PICTURES = make_signature(
     {},
     {"probabilities": (FLOAT, ["batch", 3]), "code": (FLOAT, ["batch", 2])},
     labels=["low", "middle", "high"],
-    takes_pictures=True,
+    picture="image",
 )
 STRINGS = make_signature("words", "1", {"text": (STRING, ["n"])}, {}, {"count": ("tensor(int64)", ["n"])})
 SEQUENCES = make_signature(

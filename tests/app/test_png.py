@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin
 
-from app.png import MAX_BYTES, MAX_SIDE, decode_gray, encode_gray
+from app.png import MAX_BYTES, MAX_SIDE, decode_gray, encode
 from tests.conftest import SAMPLES
 
 Pixels = NDArray[np.uint8]
@@ -276,7 +276,7 @@ def test_mutated_pictures_never_raise_and_are_what_pillow_makes_of_them() -> Non
 @pytest.mark.parametrize("shape", [(1, 1), (28, 28), (3, 128), (128, 5)])
 def test_encoded_picture_is_the_same_to_pillow_and_to_us(shape: tuple[int, int]) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
-    encoded = encode_gray(pixels)
+    encoded = encode(pixels)
     with Image.open(io.BytesIO(encoded)) as read:
         assert (read.format, read.mode) == ("PNG", "L")
         assert np.array_equal(np.asarray(read), pixels)
@@ -284,3 +284,13 @@ def test_encoded_picture_is_the_same_to_pillow_and_to_us(shape: tuple[int, int])
     ours = decode_gray(encoded)
     assert ours is not None
     assert np.array_equal(ours, pixels)
+
+
+def test_encoded_colours_are_the_same_to_pillow() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 128, 3)).astype(np.uint8)
+    encoded = encode(pixels)
+    with Image.open(io.BytesIO(encoded)) as read:
+        assert (read.format, read.mode) == ("PNG", "RGB")
+        assert np.array_equal(np.asarray(read), pixels)
+
+    assert decode_gray(encoded) is None

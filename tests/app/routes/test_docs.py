@@ -8,7 +8,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from app.openapi import example_sheet, golden_pixels
-from app.png import encode_gray
+from app.png import encode
 from app.store import load_store
 from tests.conftest import ROOT, SAMPLES
 
@@ -137,8 +137,8 @@ def test_examples_of_predictions_are_what_the_service_answers(client: TestClient
     content = document["paths"]["/predict/{model}"]["post"]["responses"]["200"]["content"]["application/json"]
     examples = {name: example["value"] for name, example in content["examples"].items()}
     model = load_store(ROOT / "artifacts", ["CPUExecutionProvider"]).find("digits")
-    one = encode_gray(golden_pixels(model)[0])
-    sheet = encode_gray(example_sheet(model))
+    one = encode(golden_pixels(model)[0])
+    sheet = encode(example_sheet(model))
 
     assert examples["one"] == client.post("/predict/digits", files={"file": one}).json()
     assert examples["many"] == client.post("/predict/digits?many=true&top=1", files={"file": sheet}).json()
