@@ -3,8 +3,9 @@ HTTP. The pictures are no part of the project. An alias asks the model that know
 
 .venv/bin/python -m benchmarks.uploads --data … --model digits --sheet mistakes.png
 
-The folder has uploads/manifest.csv, with the columns path, task, label and source. Labels of the clothing dataset count as
-what they are among Fashion-MNIST's; a model that has learned from those photographs knows them, and its figure says little.
+The folder has uploads/manifest.csv, with the columns path, task, label and source. Labels of the clothing dataset count
+as what they are among Fashion-MNIST's; a model that has learned from those photographs knows them, and its figure says
+little.
 """
 
 import argparse
