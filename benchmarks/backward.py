@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from app.gradient_saliency import FILE
+from app.gradient_saliency import FILE, MODEL_FILE
 from app.runtime import CPU, open_session
 from benchmarks.environments import ROOT
 from training.cnn import RECIPES as CNN_RECIPES
@@ -53,7 +53,8 @@ def by_weights(network: nn.Module, rounds: int) -> tuple[float, float]:
 def by_pixels(name: str, rounds: int) -> tuple[float, float]:
     """Seconds of pictures through the model, and of what its saliency graph takes more."""
     folder = ROOT / "artifacts" / name / "1"
-    model, graph = (open_session((folder / file).read_bytes(), [CPU]) for file in ("model.onnx", FILE))
+    content, beside = ((folder / file).read_bytes() for file in (MODEL_FILE, FILE))
+    model, graph = open_session(content, [CPU]), open_session(beside, [CPU], {MODEL_FILE: content})
     pictures = np.random.default_rng(0).integers(0, 256, (EXPLAINED, 28, 28), np.uint8)
     feed = {"pixels": pictures.astype(np.float32), "index": np.zeros(EXPLAINED, np.int64)}
     forwards = seconds(lambda: model.run(["logits"], {"image": pictures}), rounds)

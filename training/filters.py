@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import onnx
-from onnx import numpy_helper
 
 from training import export
 from training.cnn import RECIPES
@@ -50,11 +49,11 @@ def learned_filters(artifacts: Path, name: str) -> dict[str, Any] | None:
 
 
 def first_filters(path: Path) -> list[list[list[float]]]:
-    graph = onnx.load(path).graph
-    convolution = next(node for node in graph.node if node.op_type == "Conv")
-    [weights] = [each for each in graph.initializer if each.name == convolution.input[1]]
+    content = path.read_bytes()
+    convolution = next(node for node in onnx.load_from_string(content).graph.node if node.op_type == "Conv")
+    weights = export.weights_in(content)[convolution.input[1]]
     # float32 has an exact float64, and that an exact decimal in JSON.
-    filters: list[list[list[float]]] = numpy_helper.to_array(weights).astype("float64")[:, 0].tolist()
+    filters: list[list[list[float]]] = weights.double()[:, 0].tolist()
     return filters
 
 

@@ -128,10 +128,15 @@ def _differences(ours: NDArray[np.float32], theirs: Tensor) -> Tensor:
 
 
 def belonging_to(model: bytes, graph: bytes) -> bytes:
-    """The graph with the digest of the model file beside which it lies, and without the weights that are in it."""
+    """The graph with the digest of the model file beside which it lies, and without the weights that are in it. Raises
+    ExportError if it cannot be opened beside it."""
     proto = onnx.load_from_string(compact.shared(graph, model, export.MODEL_FILE))
     onnx.helper.set_model_props(proto, {BELONGS_TO: hashlib.sha256(model).hexdigest()})
-    return bytes(proto.SerializeToString())
+    lean = bytes(proto.SerializeToString())
+    wrong = fault(lean, model)
+    if wrong:
+        raise export.ExportError(f"{FILE}: {wrong}")
+    return lean
 
 
 def fault(beside: bytes, model: bytes) -> str | None:

@@ -211,7 +211,7 @@ def in_a_node(graph: onnx.ModelProto) -> None:
         (with_entry("offset", "-1000"), "are out of bounds"),
         (with_entry("offset", "here"), "Failed to parse"),
         (with_entry("length", "4"), "external data size mismatch"),
-        (in_a_node, ""),
+        (in_a_node, "External file: other.onnx not found"),
     ],
 )
 def test_graph_that_takes_what_is_not_there_is_broken(
@@ -224,6 +224,11 @@ def test_graph_that_takes_what_is_not_there_is_broken(
     assert fault is not None
     assert fault.startswith("broken: ")
     assert reason in fault
+
+
+def test_graph_that_takes_something_else_does_not_come_to_lie_beside_a_model(half: bytes) -> None:
+    with pytest.raises(ExportError, match=r"^saliency\.onnx: broken: it does not take pixels and index$"):
+        saliency.belonging_to(half, half)
 
 
 def test_graph_of_a_model_that_was_cut_off_is_stale(half: bytes, gradient: bytes) -> None:

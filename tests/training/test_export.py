@@ -175,7 +175,7 @@ def test_gradient_of_its_scores_lies_beside_the_model(written: Path) -> None:
     model, beside = ((folder / name).read_bytes() for name in ("model.onnx", saliency.FILE))
     pixels, index = bars(20, seed=6).images.float(), torch.arange(20) % 10
     theirs, scores = saliency.saliency(ImageSystem(RECIPES["mnist-lenet"]).scores(model), pixels, index)
-    ours = export.opened(beside).run(["gradient", "scores"], {"pixels": pixels.numpy(), "index": index.numpy()})
+    ours = export.opened(beside, model).run(["gradient", "scores"], {"pixels": pixels.numpy(), "index": index.numpy()})
 
     assert saliency.fault(beside, model) is None
     assert float(np.abs(ours[0] - theirs.numpy()).max()) <= 1e-5 * float(theirs.abs().max())
