@@ -6,7 +6,8 @@ from typing import get_args
 
 from app.computation import Work
 from app.explanation_answer import draw, explain
-from app.explanation_request import Asked, ByGradient, Wishes, read_explanation
+from app.explanation_request import Asked, Wishes, read_explanation
+from app.gradient_saliency import ByGradient
 from app.inside import Insides
 from app.model import Model
 from app.settings import Settings

@@ -11,9 +11,9 @@ from typing_extensions import TypedDict
 
 from app.card import INPUT_NAMES, ImageInput, RowsInput
 from app.errors import GoOn, InvalidRequest, NotFound
-from app.explanation_request import MOST_NAMED, Asked, ByGradient, Inputs, Picture, told_as_ours
+from app.explanation_request import MOST_NAMED, Asked, Inputs, Picture, told_as_ours
 from app.feature_maps import MOST_PIXELS, MOST_TOGETHER, tiled
-from app.gradient_saliency import Gradients, gradients
+from app.gradient_saliency import ByGradient, Gradients, gradients, one_map
 from app.images import Code
 from app.inside import BATCH, GraphLayer, Insides, numbers_of, rows_in, weight_of
 from app.layer_summary import MOST_NUMBERS, LayerSeen, has_numbers, layer_seen
@@ -224,9 +224,13 @@ def _drawn_alone(asked: Asked, picture: Picture, insides: Insides, go_on: GoOn) 
     if picture == "input":
         [[pixels]] = inputs.values()
         return encode(pixels)
-    _, methods = _reasons(asked, inputs, _prediction(model, inputs, noticed, None), insides, go_on)
+    prediction = _prediction(model, inputs, noticed, None)
     if picture != "occlusion":
-        return png_at(methods["gradients"][picture]["picture"])
+        graph, [[pixels]] = insides.saliency.of(model), inputs.values()
+        assert graph is not None and prediction is not None  # there is such a picture
+        index = prediction["index"] if asked.index is None else asked.index
+        return png_at(one_map(graph, pixels, index, picture, go_on)["picture"])
+    _, methods = _reasons(asked, inputs, prediction, insides, go_on)
     if "occlusion" not in methods:
         raise InvalidRequest(f"model {model.name!r} gives no finite numbers for this, so that nothing can be drawn")
     return png_at(methods["occlusion"]["picture"])

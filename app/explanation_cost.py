@@ -5,7 +5,6 @@ import math
 
 from app.feature_maps import MOST_PIXELS
 from app.feature_maps import MOST_TOGETHER as MOST_PIXELS_TOGETHER
-from app.gradient_saliency import PICTURES
 from app.inside import MOST_NUMBERS as MOST_NUMBERS_TOGETHER
 from app.inside import Insides, numbers_of
 from app.layer_summary import MOST_NUMBERS
@@ -65,8 +64,8 @@ def covering_tensors(model: Model, weight: float, together: int) -> float:
     return answering(model, together * weight) / together + PATCH_SECONDS
 
 
-def differentiating(model: Model) -> float:
-    return answering(model, PICTURES) * RUNS_FOR_GRADIENT
+def differentiating(model: Model, pictures: int) -> float:
+    return answering(model, pictures) * RUNS_FOR_GRADIENT
 
 
 def opening(model: Model, sessions: int) -> float:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from app import explanation_cost as cost
 from app.card import INPUT_NAMES, Card, ImageInput, PhotographInput
 from app.errors import BadRequest, ContentTooLarge, InvalidRequest, UnsupportedMediaType
+from app.gradient_saliency import PICTURES, PICTURES_FOR, ByGradient
 from app.images import Code
 from app.inside import Insides, rows_in
 from app.model import Model
@@ -46,7 +47,6 @@ MOST_NAMED, MOST_DIGITS = 40, 9
 
 
 # What can be drawn alone beside a layer: what the model saw, and the maps of the methods.
-ByGradient = Literal["gradient", "gradient_times_input", "smoothgrad", "integrated_gradients"]
 Picture = Literal["input", ByGradient, "occlusion"]
 
 
@@ -196,7 +196,8 @@ def _picture(
     if wishes.gradients:
         there, to_open = insides.saliency.announce(model)
         # Twice the model's operations are in it.
-        seconds += cost.differentiating(model) * there + cost.opening(model, 2 * to_open)
+        pictures = PICTURES_FOR.get(wishes.picture or "all", PICTURES)
+        seconds += cost.differentiating(model, pictures) * there + cost.opening(model, 2 * to_open)
     return Asked(model, wishes, read, noticed, index, patches, seconds)
 
 

@@ -5,7 +5,7 @@ Each graph is opened when it is first asked for, in a session of its own, of whi
 """
 
 import hashlib
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import onnxruntime as ort
@@ -30,8 +30,15 @@ NOISE, NOISY_PICTURES, SEED = 0.15, 16, 0
 # Sundararajan et al. 2017: pictures on the straight line from black, in the middle of equal steps.
 STEPS = 32
 WHITE = 255.0
-# As the model saw it, and black; with noise; on the way.
-PICTURES = 2 + NOISY_PICTURES + STEPS
+ByGradient = Literal["gradient", "gradient_times_input", "smoothgrad", "integrated_gradients"]
+# How many pictures each map takes: as the model saw it, and black; with noise; on the way.
+PICTURES_FOR: dict[str, int] = {
+    "gradient": 2,
+    "gradient_times_input": 2,
+    "smoothgrad": NOISY_PICTURES,
+    "integrated_gradients": STEPS,
+}
+PICTURES = 2 + NOISY_PICTURES + STEPS  # all maps
 # So many pictures run together.
 TOGETHER = 16
 
@@ -129,12 +136,9 @@ def require_weights_beside(graph: bytes) -> None:
 def gradients(session: ort.InferenceSession, pixels: Gray, index: int, go_on: GoOn = lambda: None) -> Gradients:
     """`go_on` is called before each batch, and what it raises ends it."""
     picture = pixels.astype(np.float64)
-    noise = np.random.default_rng(SEED).normal(scale=NOISE * WHITE, size=(NOISY_PICTURES, *picture.shape))
-    shares = (np.arange(STEPS) + 0.5) / STEPS
-    on_the_way = shares[:, np.newaxis, np.newaxis] * picture
-    [gradient, _], [score, black] = _run(session, np.stack([picture, np.zeros_like(picture)]), index, go_on)
-    smooth, _ = _run(session, picture + noise, index, go_on)
-    way, _ = _run(session, on_the_way, index, go_on)
+    [gradient, _], [score, black] = _run(session, _with_black(picture), index, go_on)
+    smooth, _ = _run(session, _with_noise(picture), index, go_on)
+    way, _ = _run(session, _on_the_way(picture), index, go_on)
     integrated = way.mean(0) * picture
     return Gradients(
         index=index,
@@ -144,6 +148,31 @@ def gradients(session: ort.InferenceSession, pixels: Gray, index: int, go_on: Go
         smoothgrad=_told(smooth.mean(0)),
         integrated_gradients=Integrated(**_told(integrated), missing=float(score - black - integrated.sum())),
     )
+
+
+def one_map(
+    session: ort.InferenceSession, pixels: Gray, index: int, which: ByGradient, go_on: GoOn = lambda: None
+) -> ByPixel:
+    """The very one of `gradients`, without the others."""
+    picture = pixels.astype(np.float64)
+    if which == "smoothgrad":
+        return _told(_run(session, _with_noise(picture), index, go_on)[0].mean(0))
+    if which == "integrated_gradients":
+        return _told(_run(session, _on_the_way(picture), index, go_on)[0].mean(0) * picture)
+    gradient = _run(session, _with_black(picture), index, go_on)[0][0]
+    return _told(gradient if which == "gradient" else gradient * picture)
+
+
+def _with_black(picture: Floats) -> Floats:
+    return np.stack([picture, np.zeros_like(picture)])
+
+
+def _with_noise(picture: Floats) -> Floats:
+    return picture + np.random.default_rng(SEED).normal(scale=NOISE * WHITE, size=(NOISY_PICTURES, *picture.shape))
+
+
+def _on_the_way(picture: Floats) -> Floats:
+    return ((np.arange(STEPS) + 0.5) / STEPS)[:, np.newaxis, np.newaxis] * picture
 
 
 def _run(session: ort.InferenceSession, pictures: Floats, index: int, go_on: GoOn) -> tuple[Floats, Floats]:

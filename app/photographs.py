@@ -31,7 +31,7 @@ MARGIN = 0.06
 
 # A picture of a data set of gray drawings is no larger than this, has no colour (JPEG leaves a few levels of one), and
 # its border is dark but where what is drawn touches it: of all but two in a thousand garments of Fashion-MNIST.
-SMALL, COLOURLESS, DARK, DARK_SHARE = 64, 12, 30, 0.6
+SMALL, COLOURLESS, DARK, DARK_SHARE, LIGHT = 64, 12, 30, 0.6, 128
 
 
 @dataclass(frozen=True)
@@ -146,4 +146,8 @@ def looks_like_data_set(picture: Gray | Colours, contract: ImageInput) -> bool:
     if has_geometry(gray, contract):
         return True
     colour = 0 if picture.ndim == 2 else int(np.ptp(picture.astype(np.int16), axis=2).max())
-    return colour <= COLOURLESS and bool(np.mean(border(gray) < DARK) >= DARK_SHARE)
+    if colour > COLOURLESS:
+        return False
+    # Garments of its own size may fill the frame.
+    limit, share = (LIGHT, 0.5) if gray.shape == (contract.height, contract.width) else (DARK, DARK_SHARE)
+    return bool(np.mean(border(gray) < limit) >= share)

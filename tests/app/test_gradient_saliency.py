@@ -17,11 +17,14 @@ from app.gradient_saliency import (
     FILE,
     NOISE,
     NOISY_PICTURES,
+    PICTURES,
+    PICTURES_FOR,
     SEED,
     STEPS,
     WHITE,
     SaliencyGraphs,
     gradients,
+    one_map,
     require_weights_beside,
 )
 from app.main import create_app
@@ -152,6 +155,26 @@ def test_graph_that_takes_weights_from_elsewhere_is_not_used(
     model = load_model("mnist-dnn", 1, folder / "model.onnx", ["CPUExecutionProvider"])
 
     assert SaliencyGraphs().of(model) is None
+
+
+def test_one_map_is_the_very_one_of_all_and_asks_for_its_own_pictures_alone() -> None:
+    file = ROOT / "artifacts" / "mnist-mlp" / "1" / "model.onnx"
+    model = load_model("mnist-mlp", 1, file, ["CPUExecutionProvider"])
+    session, runs = SaliencyGraphs().of(model), list[int]()
+    assert session is not None
+    picture = np.arange(784.0).reshape(28, 28) % 256
+    together = gradients(session, picture, 3)
+
+    class Counted:
+        def run(self, names: list[str], feed: dict[str, Any]) -> Any:
+            runs.append(len(feed["index"]))
+            return session.run(names, feed)
+
+    for which, pictures in PICTURES_FOR.items():
+        runs.clear()
+        alone = one_map(Counted(), picture, 3, which, lambda: None)  # type: ignore[arg-type]
+        assert alone == {"values": together[which]["values"], "picture": together[which]["picture"]}  # type: ignore[literal-required]
+        assert sum(runs) == pictures < PICTURES
 
 
 @pytest.mark.parametrize("location", ["../x", "/etc/passwd", "other.onnx", "sub/../model.onnx", ""])
