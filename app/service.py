@@ -236,7 +236,7 @@ class Service:
         model: Model,
         photographs: Model | None,
         upload: Upload,
-        asking: "_Asking",
+        asking: _Asking,
         deadline: float | None,
         gone: Gone | None,
     ) -> Answer:
@@ -267,7 +267,7 @@ class Service:
         return Answer(body, Timings(decode_seconds, queue, inference))
 
     async def _run_part(
-        self, part: Part, asking: "_Asking", admission: Admission, deadline: float | None, gone: Gone | None
+        self, part: Part, asking: _Asking, admission: Admission, deadline: float | None, gone: Gone | None
     ) -> tuple[Outputs, Result]:
         inputs, wanted = {INPUT_NAMES[part.card.input.kind]: part.read.batch}, asking.wanted(part.card)
         result = await self.run(part.model, inputs, wanted, admission, deadline, gone)
