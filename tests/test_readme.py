@@ -94,6 +94,9 @@ def test_layout_has_a_line_for_each_module_and_none_too_many() -> None:
     }
 
     assert {path for path in lines if path.endswith(".py")} == modules
+    assert {path for path in lines if path.startswith("app/web/")} - {"app/web/", "app/web/samples/"} == {
+        str(path.relative_to(ROOT)) for path in (ROOT / "app" / "web").iterdir() if path.is_file()
+    }
     assert all(lines.values())
     assert [path for path in lines if not (ROOT / path).exists()] == []
 
