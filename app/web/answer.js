@@ -6,6 +6,8 @@ import { callView } from "./call.js";
 import { element } from "./dom.js";
 
 const MOST_BARS = 12;
+// What a service says that has too much to do; it is asked again in a while.
+const [BUSY, AGAIN_MS] = [503, 500];
 // What the answer may be laid over with; the first is nothing.
 const GROUNDS = ["none", "pixels", "patches"];
 
@@ -47,7 +49,8 @@ export function answerView(words, target, { gone, said }) {
     timing.textContent = "\u00a0";
   }
 
-  async function answer({ blob, name, final }, signal) {
+  async function answer(picture, signal) {
+    const { blob, name, final } = picture;
     const asked = post(`predict/${encodeURIComponent(target.name)}?as_seen=true`, blob, name);
     root.setAttribute("aria-busy", "true");
     try {
@@ -56,6 +59,7 @@ export function answerView(words, target, { gone, said }) {
     } catch (error) {
       if (signal.aborted) return;
       if (error instanceof Gone) gone();
+      else if (error.status === BUSY) await busy(picture, error, signal);
       else if (error instanceof Problem) refused(asked, error);
       else throw error;
     } finally {
@@ -80,6 +84,13 @@ export function answerView(words, target, { gone, said }) {
     latestCall = { asked, model: asker };
     seen.show(prediction, final);
     if (final) said([named, sure.textContent, ...prediction.warnings.map(words.notice)].join(". "));
+  }
+
+  /** What there is stays, and the picture is asked again, unless there is a newer one. */
+  async function busy(picture, problem, signal) {
+    timing.textContent = words.problem(problem);
+    await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
+    if (!signal.aborted) latest.waiting ??= [picture];
   }
 
   function refused(asked, problem) {

@@ -81,18 +81,18 @@ export class DrawingBoard {
     ink(context, side, this.strokes, getComputedStyle(this.canvas).color);
   }
 
-  /** The PNG that is sent. */
-  picture() {
-    const canvas = document.createElement("canvas");
-    canvas.width = canvas.height = SIDE_SENT;
-    const context = canvas.getContext("2d", { alpha: false });
-    ink(context, SIDE_SENT, this.strokes, "white");
-    return new Promise((resolve) => canvas.toBlob(resolve, "image/png"));
-  }
-
   close() {
     this.sized.disconnect();
   }
+}
+
+/** The PNG of strokes that is sent. */
+export function pictureOf(strokes) {
+  const canvas = document.createElement("canvas");
+  canvas.width = canvas.height = SIDE_SENT;
+  const context = canvas.getContext("2d", { alpha: false });
+  ink(context, SIDE_SENT, strokes, "white");
+  return new Promise((resolve) => canvas.toBlob(resolve, "image/png"));
 }
 
 function ink(context, side, strokes, colour) {

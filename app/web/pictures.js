@@ -1,4 +1,46 @@
-// Pictures that people bring: dropped, pasted, chosen, photographed. Knows no API and no words.
+// Where pictures come from: dropped, pasted, a sample, a link, the panel before. Knows no API and no models.
+
+import { element } from "./dom.js";
+import { read } from "./drawing_board.js";
+
+const SAMPLES = {
+  digits: ["seven.png", "two.png", "three-on-paper.jpg"],
+  clothing: ["ankle-boot.png", "trouser.png"],
+};
+
+/** Names of samples: of a subject, or all. */
+export function samplesOf(subject) {
+  return SAMPLES[subject] ?? Object.values(SAMPLES).flat();
+}
+
+/** A sample as if somebody had chosen the file. */
+export async function sample(name, signal) {
+  const response = await fetch(`page/samples/${name}`, { signal });
+  return new File([await response.blob()], name, { type: response.headers.get("Content-Type") });
+}
+
+/** Samples to click on; `chosen(name)` is called. */
+export function samplesView(words, chosen) {
+  const root = element("div", { class: "samples", role: "group", "aria-label": words("samples.title") });
+  const button = (name) =>
+    element(
+      "button",
+      { type: "button", class: "sample", "aria-label": words(`sample.${name}`), onclick: () => chosen(name) },
+      element("img", { src: `page/samples/${name}`, alt: "", width: "44", height: "44" }),
+    );
+  const offer = (names) =>
+    root.replaceChildren(element("span", { class: "hint" }, words("samples.title")), ...names.map(button));
+  return { root, offer };
+}
+
+/** The picture of the panel before, or of the link: `{file}`, `{name}` of a sample, `{strokes}`, or nothing. */
+export function kept(state, memory) {
+  if (memory.file) return { file: memory.file };
+  if (memory.strokes?.length) return { strokes: memory.strokes };
+  if (samplesOf().includes(state.sample)) return { name: state.sample };
+  const strokes = read(state.ink ?? "");
+  return strokes.length ? { strokes } : {};
+}
 
 /** Calls `taken` with each file that is dropped or pasted anywhere, until `signal` is aborted. `over` is told whether
  * one is being dragged. */

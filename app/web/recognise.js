@@ -2,15 +2,11 @@
 
 import { Gone, Problem, ask, back, get } from "./api.js";
 import { answerView } from "./answer.js";
-import { BRUSHES, DrawingBoard, read, written } from "./drawing_board.js";
+import { BRUSHES, DrawingBoard, pictureOf, written } from "./drawing_board.js";
 import { element, icon } from "./dom.js";
-import { takePictures } from "./pictures.js";
+import { USUAL, grouped, targetsOf } from "./models.js";
+import { kept, sample, samplesOf, samplesView, takePictures } from "./pictures.js";
 
-const SAMPLES = {
-  digits: ["seven.png", "two.png", "three-on-paper.jpg"],
-  clothing: ["ankle-boot.png", "trouser.png"],
-};
-const USUAL = "digits";
 // A link may be so long wherever it is sent; a drawing beyond that stays out of it.
 const LONGEST_LINK = 6_000;
 
@@ -25,7 +21,7 @@ export function recognise({ words, state, remember, memory }) {
   const title = element("h1", {}, words("recognise.title.digits"));
   const gone = element("p", { class: "gone", role: "alert", hidden: true });
   const answers = element("div", { class: "answers" });
-  const samples = element("div", { class: "samples", role: "group", "aria-label": words("samples.title") });
+  const samples = samplesView(words, sampled);
   const choice = modelChoice(words, chosen);
   const sheet = sheetView(words, taken);
   const board = new DrawingBoard(sheet.canvas, (done) => drawn(done));
@@ -35,7 +31,7 @@ export function recognise({ words, state, remember, memory }) {
     { class: "recognise" },
     element("div", { class: "top" }, title, choice.root),
     gone,
-    element("div", { class: "work" }, element("div", { class: "input" }, sheet.root, tools.root, samples), answers),
+    element("div", { class: "work" }, element("div", { class: "input" }, sheet.root, tools.root, samples.root), answers),
     said,
   );
   let views = [];
@@ -66,11 +62,12 @@ export function recognise({ words, state, remember, memory }) {
   }
 
   async function restore() {
-    if (memory.file) taken(memory.file);
-    else if (state.sample && Object.values(SAMPLES).flat().includes(state.sample)) await sampled(state.sample);
-    else if (state.ink) {
-      board.strokes = read(state.ink);
-      if (board.strokes.length) board.drawn(true);
+    const { file, name, strokes } = kept(state, memory);
+    if (file) taken(file);
+    else if (name) await sampled(name);
+    else if (strokes) {
+      board.strokes = strokes;
+      board.drawn(true);
     }
   }
 
@@ -84,22 +81,9 @@ export function recognise({ words, state, remember, memory }) {
     views = targets.map((target) => answerView(words, target, { gone: away, said: (text) => (said.textContent = text) }));
     answers.replaceChildren(...views.map((view) => view.root));
     answers.classList.toggle("two", views.length > 1);
-    offerSamples(SAMPLES[subject] ?? Object.values(SAMPLES).flat());
+    samples.offer(samplesOf(subject));
     if (picture) askAll(true);
     write();
-  }
-
-  function offerSamples(names) {
-    samples.replaceChildren(
-      element("span", { class: "hint" }, words("samples.title")),
-      ...names.map((name) =>
-        element(
-          "button",
-          { type: "button", class: "sample", "aria-label": words(`sample.${name}`), onclick: () => sampled(name) },
-          element("img", { src: `page/samples/${name}`, alt: "", width: "44", height: "44" }),
-        ),
-      ),
-    );
   }
 
   async function drawn(done) {
@@ -107,9 +91,9 @@ export function recognise({ words, state, remember, memory }) {
     sheet.drawn(board.strokes.length > 0, words("board.drawn", { strokes: board.strokes.length }));
     if (!board.strokes.length) return empty();
     source = { strokes: board.strokes };
-    memory.file = undefined;
+    Object.assign(memory, { file: undefined, strokes: board.strokes });
     if (done) write();
-    const blob = await board.picture();
+    const blob = await pictureOf(board.strokes);
     if (source.strokes !== board.strokes) return;
     picture = { blob, name: "drawing.png" };
     askAll(done);
@@ -117,8 +101,7 @@ export function recognise({ words, state, remember, memory }) {
 
   async function sampled(name) {
     try {
-      const response = await fetch(`page/samples/${name}`, { signal });
-      taken(new File([await response.blob()], name, { type: response.headers.get("Content-Type") }), name);
+      taken(await sample(name, signal), name);
     } catch {
       if (!signal.aborted) away();
     }
@@ -130,7 +113,7 @@ export function recognise({ words, state, remember, memory }) {
     board.strokes = [];
     board.paint();
     source = name ? { sample: name } : { file };
-    memory.file = name ? undefined : file;
+    Object.assign(memory, { file: name ? undefined : file, strokes: undefined });
     sheet.show(file, words("board.picture", { name: file.name }));
     tools.drawn(true);
     picture = { blob: file, name: file.name || "picture.png" };
@@ -139,8 +122,6 @@ export function recognise({ words, state, remember, memory }) {
   }
 
   function clear() {
-    source = {};
-    memory.file = undefined;
     sheet.show(undefined);
     board.clear();
   }
@@ -148,6 +129,7 @@ export function recognise({ words, state, remember, memory }) {
   function empty() {
     picture = undefined;
     source = {};
+    Object.assign(memory, { file: undefined, strokes: undefined });
     for (const view of views) view.clear();
     said.textContent = "";
     write();
@@ -298,14 +280,10 @@ function modelChoice(words, chosen) {
   );
   let offered = new Map(); // name → {name, labels, subject}
 
-  function offer({ models, aliases }, state) {
-    offered = targetsOf(models, aliases);
-    const groups = () => Object.entries(Object.groupBy(offered.values(), (each) => each.subject)).map(
-      ([subject, members]) =>
-        element("optgroup", { label: words(`subject.${subject}`) }, members.map((each) => element("option", { value: each.name }, each.said(words)))),
-    );
-    first.replaceChildren(...groups());
-    second.replaceChildren(element("option", { value: "" }, words("models.alone")), ...groups());
+  function offer(catalogue, state) {
+    offered = targetsOf(catalogue);
+    first.replaceChildren(...grouped(offered, words));
+    second.replaceChildren(element("option", { value: "" }, words("models.alone")), ...grouped(offered, words));
     first.value = offered.has(state.model) ? state.model : offered.has(USUAL) ? USUAL : first.options[0]?.value;
     second.value = offered.has(state.with) ? state.with : "";
     first.disabled = second.disabled = false;
@@ -317,26 +295,4 @@ function modelChoice(words, chosen) {
     targets: () => [first.value, second.value].map((name) => offered.get(name)).filter(Boolean),
     subject: () => offered.get(first.value)?.subject ?? USUAL,
   };
-}
-
-/** All that take pictures and say what is on them: by subject, first of each what answers under its name. */
-function targetsOf(models, aliases) {
-  const labels = (name) => models.find((model) => model.name === name)?.labels ?? [];
-  const same = (one, other) => one.length === other.length && one.every((label, n) => label === other[n]);
-  const named = Object.entries(aliases).map(([name, answering]) => ({
-    name,
-    subject: name,
-    labels: labels(answering),
-    said: (words) => words("models.best", { subject: words(`subject.${name}`) }),
-  }));
-  named.sort((one, other) => (other.name === USUAL) - (one.name === USUAL));
-  const plain = models
-    .filter(({ input, task }) => ["image", "photograph"].includes(input) && task !== "clustering")
-    .map(({ name, labels }) => ({
-      name,
-      labels,
-      subject: named.find((each) => same(each.labels, labels))?.subject ?? "other",
-      said: () => name,
-    }));
-  return new Map([...named, ...plain].map((target) => [target.name, target]));
 }

@@ -1,9 +1,10 @@
-"""What a hand does on the page, and where the answer stands on it."""
+"""What a hand does on the page, and what is seen there."""
 
 import base64
 import json
 from collections.abc import Sequence
 
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Locator, Page, expect
 
 Place = tuple[float, float]  # shares of the board's width and height
@@ -57,3 +58,9 @@ def shares(page: Page, which: int = 0) -> list[float]:
             str(bars.evaluate_all("bars => JSON.stringify(bars.map(bar => bar.style.getPropertyValue('--share')))"))
         )
     ]
+
+
+def violations(page: Page) -> list[tuple[str, list[str]]]:
+    """Of WCAG, as axe finds them: each rule with the elements that break it."""
+    found = Axe().run(page).response["violations"]
+    return [(each["id"], [node["html"] for node in each["nodes"]]) for each in found]

@@ -157,7 +157,7 @@ def test_what_the_answer_rests_on_is_laid_over_it(visit: Visit, ground: str) -> 
 def test_another_model_answers_and_a_second_beside_it(visit: Visit) -> None:
     page = visit.open("#recognise?sample=two.png")
     page.get_by_label("Model", exact=True).select_option("mnist-lenet")
-    page.get_by_label("Beside it").select_option("mnist-svm")
+    page.get_by_label("Compare with").select_option("mnist-svm")
 
     expect(answer(page, 0).locator(".model")).to_have_text("mnist-lenet, version 1")
     expect(answer(page, 1).locator(".model")).to_have_text("mnist-svm, version 1")
@@ -214,7 +214,7 @@ def test_a_link_opens_the_same_drawing_and_models(visit: Visit) -> None:
 
     expect_label(again, "7")
     expect(again.get_by_label("Model", exact=True)).to_have_value("mnist-cnn")
-    expect(again.get_by_label("Beside it")).to_have_value("mnist-mlp")
+    expect(again.get_by_label("Compare with")).to_have_value("mnist-mlp")
     assert again.locator(".frame img").first.get_attribute("src") == seen
 
 
@@ -255,6 +255,56 @@ def test_nothing_jumps_when_the_answer_comes(visit: Visit) -> None:
     expect_label(page, "7")
 
     assert [page.locator(part).bounding_box() for part in parts] == before
+
+
+def test_questions_that_wait_give_way_to_the_latest(visit: Visit) -> None:
+    page = visit.open()
+    asked = page.evaluate(
+        """async () => {
+            const { Latest } = await import("/page/api.js");
+            const [began, aborted] = [[], []];
+            const latest = new Latest(async (question, signal) => {
+                began.push(question);
+                signal.addEventListener("abort", () => aborted.push(question));
+                await new Promise((resolve) => setTimeout(resolve, 40));
+            }, 20);
+            const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+            latest.ask("first");
+            latest.ask("overtaken");
+            latest.ask("second");
+            await pause(60);
+            latest.ask("final", true);
+            await pause(80);
+            latest.ask("given up");
+            latest.stop();
+            latest.ask("after");
+            await pause(60);
+            return [began, aborted];
+        }"""
+    )
+
+    assert asked == [["first", "second", "final", "given up", "after"], ["second", "given up"]]
+
+
+@pytest.mark.parametrize("language", ["en", "ko"])
+def test_a_service_that_has_too_much_to_do_is_asked_again(visit: Visit, language: str) -> None:
+    visit.expected.append("status of 503")
+    page = visit.open(language=language)
+    refusals = [503, 503]
+    page.route(
+        "**/predict/**",
+        lambda route: (
+            route.fulfill(status=refusals.pop(), json={"type": "urn:percept:problem:overloaded", "status": 503})
+            if refusals
+            else route.continue_()
+        ),
+    )
+    page.locator(".sample").first.click()
+
+    expect(answer(page).locator(".timing")).to_have_text(
+        "Too many are asking at once" if language == "en" else "지금은 요청이 너무 많습니다"
+    )
+    expect_label(page, "7")
 
 
 def measured_after_strokes(page: Page, count: int) -> list[float]:
