@@ -39,6 +39,12 @@ export async function ask(call, signal) {
   return { document, stages: stages(response.headers.get("Server-Timing")), milliseconds: performance.now() - started };
 }
 
+/** A file of the page. Throws Gone, or AbortError. */
+export async function file(path, name, signal) {
+  const response = await answered(get(`page/${path}`), signal);
+  return new File([await response.blob()], name, { type: response.headers.get("Content-Type") });
+}
+
 async function answered({ method, path, headers, body }, signal) {
   try {
     return await fetch(new URL(path, ROOT), { method, headers, body, signal });

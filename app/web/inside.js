@@ -22,7 +22,7 @@ export function inside({ words, state, remember, memory }) {
   const samples = samplesView(words, (name) => sampled(name));
   const seen = element("img", { alt: words("seen.alt"), width: "28", height: "28", hidden: true });
   const answer = element("p", { class: "sure" });
-  const layers = layersView(words);
+  const layers = layersView(words, mapped);
   const figures = element("div", { class: "figures" });
   const total = element("p", { class: "hint" });
   const call = callView(words);
@@ -49,6 +49,7 @@ export function inside({ words, state, remember, memory }) {
   let targets = new Map();
   let source = kept(state, memory);
   let looking = new AbortController();
+  let latest; // what was looked at: the model, the picture, and what each layer is computed from
   begin();
 
   async function begin() {
@@ -83,6 +84,8 @@ export function inside({ words, state, remember, memory }) {
       const { blob, name } = await picture(given);
       const asked = post(`explain/${encodeURIComponent(target.name)}?${QUERY}`, blob, name);
       const [told, page] = await Promise.all([ask(asked, given), ask(get(`models/${encodeURIComponent(target.name)}`), given)]);
+      const inputs = new Map(page.document.graph.layers.map((layer) => [layer.name, layer.inputs[0]]));
+      latest = { model: told.document.model, body: blob, name, inputs };
       show(told.document, page.document);
       call.show(asked);
     }, given);
@@ -107,6 +110,19 @@ export function inside({ words, state, remember, memory }) {
     });
     layers.show(given, learned);
     figures.replaceChildren(...addresses.map(figure));
+  }
+
+  /** One map of a layer, in the place that is given for it. */
+  async function mapped(layer, place, number) {
+    const given = AbortSignal.any([signal, looking.signal]);
+    const { model, body, name, inputs } = latest;
+    const numbersOf = (each) =>
+      post(`explain/${encodeURIComponent(model)}?layer=${encodeURIComponent(each)}&gradients=false&occlusion=false`, body, name);
+    await untilAnswered(async () => {
+      const { mapView } = await import("./map.js");
+      const view = await mapView(words, { model, layer, input: inputs.get(layer.name), numbersOf, number }, given);
+      place(view);
+    }, given);
   }
 
   function figure(address) {
@@ -136,7 +152,7 @@ export function inside({ words, state, remember, memory }) {
         return;
       } catch (error) {
         if (given.aborted) return;
-        if (!(error instanceof Problem || error instanceof Gone || error instanceof TypeError)) throw error;
+        if (!(error instanceof Problem || error instanceof Gone)) throw error;
         const refused = error instanceof Problem;
         gone.replaceChildren(element("strong", {}, refused ? words.problem(error) : words("gone.title")), " ", refused ? error.message : words("gone.detail"));
         gone.hidden = false;
@@ -149,8 +165,9 @@ export function inside({ words, state, remember, memory }) {
   return { root, close: () => leaving.abort() };
 }
 
-/** A row for each layer: its maps small, its figures, and larger maps when one asks for them. */
-function layersView(words) {
+/** A row for each layer: its maps small, its figures, and larger maps when one asks for them, to choose one of.
+ * `mapped(layer, place, number)` calls `place` with the view of one. */
+function layersView(words, mapped) {
   const body = element("tbody");
   const every = element("input", { type: "checkbox", onchange: () => fill() });
   const heads = ["maps", "layer", "shape", "parameters", "range", "zeros"];
@@ -182,7 +199,14 @@ function layersView(words) {
     function enlarge() {
       large.hidden = !large.hidden;
       thumb.setAttribute("aria-expanded", String(!large.hidden));
-      large.firstChild.replaceChildren(element("img", { src: picture, alt: words("inside.maps.of", { layer: name }) }));
+      const several = shape?.length === 3 && shape[1] > 1;
+      const sheet = element("img", { src: picture, alt: words("inside.maps.of", { layer: name }) });
+      large.firstChild.replaceChildren(sheet);
+      if (!several || large.hidden) return;
+      let view;
+      const place = (made) => large.firstChild.append((view = made).root);
+      sheet.addEventListener("click", (event) => view?.choose(mapAt(event, shape)));
+      mapped(layer, place, 0);
     }
     const cells = {
       layer: [element("strong", {}, operation), element("span", { class: "hint" }, name)],
@@ -210,6 +234,15 @@ function layersView(words) {
       fill();
     },
   };
+}
+
+/** Which map of [maps, height, width] lies where somebody points: they are in reading order, about as many maps beside
+ * each other as below. */
+function mapAt({ offsetX, offsetY, target }, [count, height, width]) {
+  const columns = Math.ceil(Math.sqrt(count));
+  const column = Math.floor((offsetX / target.clientWidth) * columns);
+  const row = Math.floor((offsetY / target.clientHeight) * Math.ceil(count / columns));
+  return Math.min(count - 1, row * columns + column);
 }
 
 const short = (number) => Number(number.toPrecision(3)).toString();

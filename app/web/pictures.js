@@ -1,5 +1,6 @@
-// Where pictures come from: dropped, pasted, a sample, a link, the panel before. Knows no API and no models.
+// Where pictures come from: dropped, pasted, a sample, a link, the panel before. Knows no models.
 
+import { file } from "./api.js";
 import { element } from "./dom.js";
 import { read } from "./drawing_board.js";
 
@@ -13,11 +14,8 @@ export function samplesOf(subject) {
   return SAMPLES[subject] ?? Object.values(SAMPLES).flat();
 }
 
-/** A sample as if somebody had chosen the file. */
-export async function sample(name, signal) {
-  const response = await fetch(`page/samples/${name}`, { signal });
-  return new File([await response.blob()], name, { type: response.headers.get("Content-Type") });
-}
+/** A sample as if somebody had chosen the file. Throws Gone, or AbortError. */
+export const sample = (name, signal) => file(`samples/${name}`, name, signal);
 
 /** Samples to click on; `chosen(name)` is called. */
 export function samplesView(words, chosen) {

@@ -102,8 +102,10 @@ export function recognise({ words, state, remember, memory }) {
   async function sampled(name) {
     try {
       taken(await sample(name, signal), name);
-    } catch {
-      if (!signal.aborted) away();
+    } catch (error) {
+      if (signal.aborted) return;
+      if (!(error instanceof Gone)) throw error;
+      away();
     }
   }
 

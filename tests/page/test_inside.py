@@ -1,11 +1,15 @@
 """The panel "Inside": the layers of a model at work on a picture, and what its training left to look at."""
 
+import re
 from pathlib import Path
 
+import numpy as np
+import onnx
 import pytest
+from onnx.numpy_helper import to_array
 from playwright.sync_api import expect
 
-from tests.conftest import SAMPLES
+from tests.conftest import ROOT, SAMPLES
 from tests.page.conftest import PHONE, Visit
 from tests.page.hand import bring, draw, expect_label, violations
 from tests.served import Server
@@ -34,6 +38,42 @@ def test_maps_are_shown_larger(visit: Visit) -> None:
     assert large.evaluate("image => [image.naturalWidth, image.naturalHeight]") == [149, 149]
     page.keyboard.press("Enter")
     expect(large).to_be_hidden()
+
+
+def test_the_arithmetic_at_one_place_is_that_of_the_model(visit: Visit) -> None:
+    """The sum is reckoned in the browser; what is then missing has to be the bias that the file has."""
+    model = onnx.load(ROOT / "artifacts" / "mnist-cnn" / "1" / "model.onnx")
+    weights = {each.name: to_array(each).astype(np.float64) for each in model.graph.initializer}
+    filters, biases = (weights[f"classifier.body.conv1.{kind}"] for kind in ("weight", "bias"))
+    page = visit.open("#inside?model=mnist-cnn")
+    page.get_by_role("button", name="Show the maps of conv2d larger", exact=True).click()
+    page.get_by_label("Map", exact=True).fill("3")
+    page.get_by_label("Row").fill("10")
+    page.get_by_label("Column").fill("12")
+
+    cells = [[float(text) for text in grid.locator("td").all_inner_texts()] for grid in page.locator(".grid").all()]
+    window, kernel, products = np.array(cells).reshape(3, 5, 5)
+    assert kernel == pytest.approx(filters[3, 0], abs=0.00501)
+    assert products == pytest.approx(window * filters[3, 0], abs=0.0101)
+    told = page.locator(".map [role=status]").inner_text()
+    total, bias, value = map(float, re.findall(r"-?\d+\.\d+(?!\d)", told))
+    assert bias == pytest.approx(float(biases[3]), abs=1e-4)
+    assert total == pytest.approx(float((window * filters[3, 0]).sum()), abs=0.05)
+    assert value == pytest.approx(total + bias, abs=1.5e-4)
+
+
+def test_a_map_is_chosen_where_it_is_pointed_at(visit: Visit) -> None:
+    page = visit.open("#inside?model=mnist-cnn")
+    page.get_by_role("button", name="Show the maps of relu_1 larger", exact=True).click()
+    expect(page.get_by_role("img", name="Map 0 of relu_1")).to_be_visible()
+    sheet = page.get_by_role("img", name="Maps of relu_1")
+    box = sheet.bounding_box()
+    assert box is not None
+    sheet.click(position={"x": box["width"] * 2.5 / 8, "y": box["height"] * 1.5 / 8})  # 64 maps are 8 × 8
+
+    expect(page.get_by_role("img", name="Map 10 of relu_1")).to_be_visible()
+    expect(page.locator(".map [role=status]")).to_contain_text("at row")
+    expect(page.locator(".grid")).to_have_count(0)  # of a later layer nothing is told but its numbers
 
 
 def test_a_drawing_goes_with_one_from_panel_to_panel(visit: Visit) -> None:
@@ -99,6 +139,7 @@ def test_axe_finds_nothing_and_a_picture_is_taken(visit: Visit, screenshots: Pat
     page = visit.open("#inside?model=mnist-cnn&sample=two.png", theme=theme)
     expect(page.get_by_text("It answers 2.")).to_be_visible()
     page.get_by_role("button", name="Show the maps of conv2d larger", exact=True).click()
+    expect(page.locator(".grid")).to_have_count(3)
 
     assert violations(page) == []
     page.locator(".figures img").last.scroll_into_view_if_needed()
