@@ -17,7 +17,7 @@ PATIENCE = 30
 
 
 class Server:
-    def __init__(self, log: Path, port: int | None = None, **settings: str) -> None:
+    def __init__(self, log: Path, port: int | None = None, models: int = len(MODELS), **settings: str) -> None:
         self.log = log
         self.port = port or free_port()
         command = [sys.executable, "-m", "app.cli", "serve", "--port", str(self.port)]
@@ -32,7 +32,7 @@ class Server:
             try:
                 assert json.load(urllib.request.urlopen(f"{self.url}/health/ready")) == {
                     "ready": True,
-                    "models": len(MODELS),
+                    "models": models,
                 }
                 return
             except OSError:

@@ -5,7 +5,7 @@ import { Gone, Problem, ask, back, get, post } from "./api.js";
 import { callView } from "./call.js";
 import { element } from "./dom.js";
 import { pictureOf, written } from "./drawing_board.js";
-import { USUAL, grouped, targetsOf } from "./models.js";
+import { USUAL, grouped, initial, targetsOf } from "./models.js";
 import { kept, sample, samplesOf, samplesView } from "./pictures.js";
 
 // What only makes a picture fit, or numbers stand otherwise: of no interest at first.
@@ -57,10 +57,13 @@ export function inside({ words, state, remember, memory }) {
       targets = targetsOf((await ask(get("models"), signal)).document);
       for (const { name, input } of targets.values()) if (input !== "image") targets.delete(name);
       choice.replaceChildren(...grouped(targets, words));
-      choice.value = targets.has(state.model) ? state.model : USUAL;
-      choice.disabled = false;
+      choice.value = initial(targets, state.model);
+      choice.disabled = !targets.size;
     });
-    if (!signal.aborted) look();
+    if (signal.aborted || !gone.hidden) return;
+    if (targets.size) return look();
+    gone.textContent = words("models.nothing");
+    gone.hidden = false;
   }
 
   function sampled(name) {

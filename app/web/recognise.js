@@ -4,7 +4,7 @@ import { Gone, Problem, ask, back, get } from "./api.js";
 import { answerView } from "./answer.js";
 import { BRUSHES, DrawingBoard, pictureOf, written } from "./drawing_board.js";
 import { element, icon } from "./dom.js";
-import { USUAL, grouped, targetsOf } from "./models.js";
+import { USUAL, grouped, initial, targetsOf } from "./models.js";
 import { kept, sample, samplesOf, samplesView, takePictures } from "./pictures.js";
 
 // A link may be so long wherever it is sent; a drawing beyond that stays out of it.
@@ -53,12 +53,16 @@ export function recognise({ words, state, remember, memory }) {
         return begin();
       }
       if (!(error instanceof Problem)) throw error;
-      gone.textContent = error.message;
-      gone.hidden = false;
-      return;
+      return tell(error.message);
     }
+    if (!choice.targets().length) return tell(words("models.nothing"));
     chosen();
     await restore();
+  }
+
+  function tell(text) {
+    gone.textContent = text;
+    gone.hidden = false;
   }
 
   async function restore() {
@@ -155,8 +159,7 @@ export function recognise({ words, state, remember, memory }) {
   /** Nobody answers: what there is stays, and is asked again when somebody does. */
   async function away() {
     if (!gone.hidden) return;
-    gone.replaceChildren(element("strong", {}, words("gone.title")), " ", words("gone.detail"));
-    gone.hidden = false;
+    tell(`${words("gone.title")} ${words("gone.detail")}`);
     root.classList.add("alone");
     await back(signal);
     if (signal.aborted) return;
@@ -286,9 +289,9 @@ function modelChoice(words, chosen) {
     offered = targetsOf(catalogue);
     first.replaceChildren(...grouped(offered, words));
     second.replaceChildren(element("option", { value: "" }, words("models.alone")), ...grouped(offered, words));
-    first.value = offered.has(state.model) ? state.model : offered.has(USUAL) ? USUAL : first.options[0]?.value;
+    first.value = initial(offered, state.model);
     second.value = offered.has(state.with) ? state.with : "";
-    first.disabled = second.disabled = false;
+    first.disabled = second.disabled = !offered.size;
   }
 
   return {

@@ -14,6 +14,7 @@ export default {
   "models.second": "Compare with",
   "models.alone": "none",
   "models.loading": "loading…",
+  "models.nothing": "There is no model of pictures here.",
   "models.best": "{subject}, the best",
   "subject.digits": "Digits",
   "subject.clothing": "Clothing",

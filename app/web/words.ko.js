@@ -14,6 +14,7 @@ export default {
   "models.second": "비교할 모델",
   "models.alone": "없음",
   "models.loading": "불러오는 중…",
+  "models.nothing": "여기에는 그림을 받는 모델이 없습니다.",
   "models.best": "{subject}, 가장 좋은 모델",
   "subject.digits": "숫자",
   "subject.clothing": "의류",
