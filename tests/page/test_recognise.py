@@ -235,11 +235,13 @@ def test_a_service_that_goes_away_is_told_and_found_again(visit: Visit, tmp_path
         page = visit.open()
         draw(page)
         expect_label(page, "7")
+        board = page.locator(".sheet").bounding_box()
         server.stop()
         draw(page, ((0.35, 0.5), (0.7, 0.5)))
 
         expect(page.get_by_role("alert")).to_contain_text("The service does not answer.")
-        expect_label(page, "7")  # what there was stays
+        expect_label(page, "7")  # what there was stays, and where it was
+        assert page.locator(".sheet").bounding_box() == board
         server = Server(tmp_path / "log", server.port, PERCEPT_WORKERS="1")
         expect(page.get_by_role("alert")).to_be_hidden(timeout=15_000)
         expect(answer(page).locator(".label")).to_have_text("7")

@@ -1,5 +1,7 @@
 """GET / and GET /page/…: the page's files as the service sends them."""
 
+import re
+
 import pytest
 from fastapi.testclient import TestClient
 
@@ -50,6 +52,17 @@ def test_head_tells_the_length_alone(client: TestClient) -> None:
 
     assert answer.status_code == 200
     assert int(answer.headers["Content-Length"]) == (FOLDER / "style.css").stat().st_size
+
+
+def test_the_page_works_wherever_a_proxy_has_mounted_the_service(client: TestClient) -> None:
+    """It is sent there, and nothing in it is addressed from a host's root."""
+    proxied = TestClient(client.app, root_path="/percept")
+    with proxied:
+        assert proxied.get("/percept/").content == (FOLDER / "index.html").read_bytes()
+        assert proxied.get("/percept/page/main.js").status_code == 200
+    for path in FOLDER.iterdir():
+        if path.suffix in {".html", ".js", ".css"}:
+            assert not re.search(r"""["'`(=]/[a-z]""", path.read_text("utf-8")), path.name
 
 
 @pytest.mark.parametrize(
