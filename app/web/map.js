@@ -5,7 +5,7 @@ import { ask, get } from "./api.js";
 import { element } from "./dom.js";
 
 /**
- * `layer` is as `/explain` tells it, `input` the name of what it is computed from, `numbersOf(name)` the call that
+ * `layer` is as an explanation tells it, `input` the name of what it is computed from, `numbersOf(name)` the call that
  * gives a layer's numbers, `model` the name of the model. Resolves when there is something to see.
  */
 export async function mapView(words, { model, layer, input, numbersOf, number }, signal) {
