@@ -50,6 +50,7 @@ gpu: $(VENV)/serve.stamp
 
 table: $(VENV)/serve.stamp
 	$(BIN)/percept models --write README.md
+	$(BIN)/percept models --write README.ko.md
 
 lock: $(VENV)/serve.stamp
 	$(PIP) install 'uv>=0.13,<0.14'

@@ -28,6 +28,9 @@ class ModelSummary(BaseModel):
     aliases: list[str] = Field(description="Other names that lead to this model.")
     title: str | None
     task: str | None
+    input: str | None = Field(
+        description="What it takes: `image`, `photograph`, `rows` or `text`; null for an ONNX file that is not ours."
+    )
     labels: list[str]
     parameters: int | None
     metrics: dict[str, float]
@@ -119,6 +122,7 @@ def summary(model: Model, store: Store) -> ModelSummary:
         aliases=aliases_of(model, store),
         title=card.title if card else None,
         task=card.task if card else None,
+        input=card.input.kind if card else None,
         labels=card.labels if card else [],
         parameters=card.parameters if card else None,
         metrics=card.metrics if card else {},

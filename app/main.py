@@ -35,6 +35,7 @@ from app.routes import (
     models,
     networks,
     open_inference,
+    page,
     predict,
     train,
 )
@@ -65,6 +66,7 @@ ROUTERS = (
     health.router,
     metrics_route.router,
     docs.router,
+    page.router,
 )
 
 

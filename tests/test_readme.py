@@ -77,6 +77,19 @@ def test_every_curl_is_answered(client: TestClient, call: str) -> None:
     assert answer.status_code == 200, answer.text
 
 
+def test_the_korean_readme_has_the_same_commands_and_tables() -> None:
+    korean = (ROOT / "README.ko.md").read_text(encoding="utf-8")
+
+    assert not re.search(r"[가-힣]", README.replace("[한국어](README.ko.md)", ""))
+    assert same_in_any_language(korean) == same_in_any_language(README)
+    assert len(re.findall("^## ", korean, re.M)) == len(re.findall("^## ", README, re.M))
+
+
+def same_in_any_language(document: str) -> list[str]:
+    """Blocks of code and tables."""
+    return re.findall(r"^```.*?^```$|^\|.*?\|$", document, re.S | re.M)
+
+
 def test_request_in_the_samples_is_the_picture_beside_it() -> None:
     [entry] = json.loads((ROOT / "samples" / "seven.json").read_text(encoding="utf-8"))["inputs"]
     pixels = np.asarray(Image.open(ROOT / "samples" / "seven.png"))
@@ -94,11 +107,14 @@ def test_layout_has_a_line_for_each_module_and_none_too_many() -> None:
     }
 
     assert {path for path in lines if path.endswith(".py")} == modules
+    assert {path for path in lines if path.startswith("app/web/")} - {"app/web/", "app/web/samples/"} == {
+        str(path.relative_to(ROOT)) for path in (ROOT / "app" / "web").iterdir() if path.is_file()
+    }
     assert all(lines.values())
     assert [path for path in lines if not (ROOT / path).exists()] == []
 
 
-@pytest.mark.parametrize("document", ["README.md", "ARCHITECTURE.md", "CHANGELOG.md"])
+@pytest.mark.parametrize("document", ["README.md", "README.ko.md", "ARCHITECTURE.md", "CHANGELOG.md"])
 def test_links_lead_somewhere(document: str) -> None:
     text = (ROOT / document).read_text(encoding="utf-8")
 
@@ -106,7 +122,7 @@ def test_links_lead_somewhere(document: str) -> None:
         assert (ROOT / target).exists(), target
 
 
-@pytest.mark.parametrize("document", ["README.md", "ARCHITECTURE.md", "docs/performance.md"])
+@pytest.mark.parametrize("document", ["README.md", "README.ko.md", "ARCHITECTURE.md", "docs/performance.md"])
 def test_files_that_are_named_exist(document: str) -> None:
     text = (ROOT / document).read_text(encoding="utf-8")
 

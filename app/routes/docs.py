@@ -5,7 +5,7 @@ from pathlib import Path
 
 from fastapi import APIRouter, Request
 from fastapi.openapi.docs import get_redoc_html, get_swagger_ui_html
-from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from fastapi.responses import HTMLResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from app.documentation import Documentation
@@ -25,11 +25,6 @@ def assets() -> StaticFiles:
     spec = find_spec("fastapi_offline")
     assert spec is not None and spec.origin is not None
     return StaticFiles(directory=Path(spec.origin).parent / "static")
-
-
-@router.get("/")
-async def home(request: Request) -> RedirectResponse:
-    return RedirectResponse(_root(request) + "/docs")
 
 
 @router.get("/openapi.json")

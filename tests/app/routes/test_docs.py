@@ -35,10 +35,6 @@ def test_pages_load_only_local_assets_that_exist(client: TestClient, path: str) 
     assert "://" not in page.replace("https://fastapi.tiangolo.com", "")
 
 
-def test_home_leads_to_the_documentation(client: TestClient) -> None:
-    assert client.get("/", follow_redirects=False).headers["location"] == "/docs"
-
-
 def test_pages_follow_a_proxys_prefix(client: TestClient) -> None:
     proxied = TestClient(client.app, root_path="/percept")
     with proxied:

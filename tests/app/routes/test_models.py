@@ -23,6 +23,8 @@ def test_models_are_listed_with_their_measured_figures(client: TestClient) -> No
     assert listed["refused"] == []
     assert set(listed["aliases"]) == {"clothing", "digits"}
     assert by_name["mnist-cnn"]["metrics"]["test_accuracy"] >= 0.992
+    kinds = [by_name[name]["input"] for name in ("mnist-cnn", "iris-mlp", "news-mlp", "toy-network")]
+    assert kinds == ["image", "rows", "text", None]
     assert by_name["mnist-cnn"]["provider"] == "CPUExecutionProvider"
     assert by_name[listed["aliases"]["clothing"]]["aliases"] == ["clothing"]
 

@@ -1,0 +1,236 @@
+// One model's answer to a picture: label, bars, what it saw, what the service noticed, what it took.
+// Knows no drawing board and no other models.
+
+import { Gone, Latest, Problem, ask, post } from "./api.js";
+import { callView } from "./call.js";
+import { element } from "./dom.js";
+
+const MOST_BARS = 12;
+// What a service says that has too much to do; it is asked again in a while.
+const [BUSY, AGAIN_MS] = [503, 500];
+// What the answer may be laid over with; the first is nothing.
+const GROUNDS = ["none", "pixels", "patches"];
+
+/**
+ * `target` is `{name, labels}`; `gone()` is called when nobody answers any more, `said(text)` with each answer that is
+ * final. `ask({blob, name}, urgent)` asks, `clear()` forgets.
+ */
+export function answerView(words, target, { gone, said }) {
+  const label = element("p", { class: "label" });
+  const sure = element("p", { class: "sure" });
+  const model = element("a", { class: "model" });
+  const notices = element("ul", { class: "notices" });
+  const bars = barsView(target.labels, words);
+  const seen = seenView(words, () => latestCall);
+  const timing = element("p", { class: "timing" }, "\u00a0");
+  const call = callView(words);
+  const root = element(
+    "section",
+    { class: "answer", "data-state": "empty", "aria-label": words("answer.of", { model: target.name }) },
+    element("div", { class: "head" }, label, element("div", {}, sure, model, notices)),
+    element("div", { class: "grounds" }, bars.root, seen.root),
+    timing,
+    call.root,
+  );
+  const latest = new Latest(answer);
+  let latestCall;
+  empty();
+
+  function empty() {
+    root.dataset.state = "empty";
+    label.classList.remove("long");
+    label.textContent = "";
+    sure.textContent = words("answer.empty");
+    model.textContent = target.name;
+    model.href = `models/${encodeURIComponent(target.name)}`;
+    notices.replaceChildren();
+    bars.clear();
+    seen.clear();
+    timing.textContent = "\u00a0";
+  }
+
+  async function answer(picture, signal) {
+    const { blob, name, final } = picture;
+    const asked = post(`predict/${encodeURIComponent(target.name)}?as_seen=true`, blob, name);
+    root.setAttribute("aria-busy", "true");
+    try {
+      const { document, stages, milliseconds } = await ask(asked, signal);
+      if (!signal.aborted) show(asked, document, stages, milliseconds, final);
+    } catch (error) {
+      if (signal.aborted) return;
+      if (error instanceof Gone) gone();
+      else if (error.status === BUSY) await busy(picture, error, signal);
+      else if (error instanceof Problem) refused(asked, error);
+      else throw error;
+    } finally {
+      if (!signal.aborted) root.removeAttribute("aria-busy");
+    }
+  }
+
+  function show(asked, { model: answering, version, predictions: [prediction] }, stages, milliseconds, final) {
+    const named = words.label(prediction.label);
+    const asker = prediction.model ?? answering;
+    const percent = prediction.probability === undefined ? undefined : percentage(prediction.probability);
+    root.dataset.state = "answered";
+    label.textContent = named;
+    label.classList.toggle("long", named.length > 2);
+    sure.textContent = percent ? words("answer.sure", { percent }) : words("answer.margin");
+    model.textContent = prediction.model ? asker : words("answer.version", { model: asker, version });
+    model.href = `models/${encodeURIComponent(asker)}`;
+    notices.replaceChildren(...prediction.warnings.map((each) => element("li", {}, words.notice(each))));
+    bars.show(prediction);
+    timing.textContent = told(stages, milliseconds);
+    call.show(asked);
+    latestCall = { asked, model: asker };
+    seen.show(prediction, final);
+    if (final) said([named, sure.textContent, ...prediction.warnings.map(words.notice)].join(". "));
+  }
+
+  /** What there is stays, and the picture is asked again, unless there is a newer one. */
+  async function busy(picture, problem, signal) {
+    timing.textContent = words.problem(problem);
+    await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
+    if (!signal.aborted) latest.waiting ??= [picture];
+  }
+
+  function refused(asked, problem) {
+    empty();
+    root.dataset.state = "refused";
+    sure.textContent = words.problem(problem);
+    notices.replaceChildren(element("li", {}, problem.message));
+    call.show(asked);
+    said(`${sure.textContent}. ${problem.message}`);
+  }
+
+  function told({ decode = 0, inference = 0 }, milliseconds) {
+    const told = (value) => value.toFixed(value < 10 ? 1 : 0);
+    return words("answer.timing", { model: told(inference), picture: told(decode), whole: told(milliseconds) });
+  }
+
+  return {
+    root,
+    ask: (picture, final) => latest.ask({ ...picture, final }, final),
+    clear() {
+      latest.stop();
+      root.removeAttribute("aria-busy");
+      empty();
+    },
+    close: () => latest.stop(),
+  };
+}
+
+/** Never rounded to certainty, and nothing where there is next to nothing. */
+function percentage(share) {
+  if (share < 0.0005) return "";
+  return share < 1 && share >= 0.9995 ? ">99.9%" : `${(100 * share).toFixed(1)}%`;
+}
+
+/** A row for each class, always in the same place: its bar alone moves. */
+function barsView(labels, words) {
+  const rows = labels.slice(0, MOST_BARS).map((label) => {
+    const bar = element("span", { class: "bar", "aria-hidden": "true" });
+    const value = element("span", { class: "value" });
+    return { bar, value, root: element("li", {}, element("span", { class: "name" }, words.label(label)), bar, value) };
+  });
+  const root = element("ul", { class: "bars", "aria-label": words("answer.bars") }, rows.map((row) => row.root));
+
+  function fill(shares, texts, best) {
+    rows.forEach((row, n) => {
+      row.bar.style.setProperty("--share", shares[n] ?? 0);
+      row.value.textContent = texts[n] ?? "";
+      row.root.classList.toggle("best", n === best);
+    });
+  }
+
+  return {
+    root,
+    clear: () => fill([], [], -1),
+    show({ probabilities, outputs, index }) {
+      const margins = outputs?.margins;
+      if (probabilities) fill(probabilities, probabilities.map(percentage), index);
+      else if (margins?.length === labels.length) fill(between(margins), margins.map((each) => each.toFixed(2)), index);
+      else fill([], [], index);
+    },
+  };
+}
+
+/** The least 0, the greatest 1. */
+function between(numbers) {
+  const [least, most] = [Math.min(...numbers), Math.max(...numbers)];
+  return numbers.map((number) => (most > least ? (number - least) / (most - least) : 0));
+}
+
+/** The picture that the model got, laid over with what the answer rests on if somebody wants it. */
+function seenView(words, latestCall) {
+  const picture = element("img", { alt: words("seen.alt"), width: "28", height: "28", hidden: true });
+  const overlay = element("canvas", { width: "28", height: "28", "aria-hidden": "true", hidden: true });
+  const remark = element("figcaption", {}, words("seen.title"));
+  const note = element("p", { class: "note" });
+  const rebuilt = element("img", { class: "rebuilt", alt: words("seen.rebuilt"), width: "28", height: "28", hidden: true });
+  const buttons = GROUNDS.map((ground) =>
+    element(
+      "button",
+      { type: "button", "data-ground": ground, "aria-pressed": String(ground === "none"), onclick: () => choose(ground) },
+      words(`ground.${ground}`),
+    ),
+  );
+  const root = element(
+    "figure",
+    { class: "seen" },
+    remark,
+    element("div", { class: "frames" }, element("div", { class: "frame" }, picture, overlay), rebuilt),
+    element("div", { class: "segments", role: "group", "aria-label": words("ground.title") }, buttons),
+    note,
+  );
+  let ground = "none";
+  let under = new AbortController();
+
+  function choose(chosen) {
+    ground = chosen;
+    for (const button of buttons) button.setAttribute("aria-pressed", String(button.dataset.ground === ground));
+    lay();
+  }
+
+  /** An explanation takes a hundred times what an answer takes: only of what is final, and only the last wanted. */
+  async function lay() {
+    under.abort();
+    overlay.hidden = true;
+    note.textContent = "";
+    const asked = latestCall();
+    if (ground === "none" || picture.hidden || !asked) return;
+    under = new AbortController();
+    const { signal } = under;
+    note.textContent = words("ground.waiting");
+    try {
+      const { explained } = await import("./explanation.js");
+      const found = await explained(asked, ground, signal);
+      if (signal.aborted) return;
+      overlay.width = found.width;
+      overlay.height = found.height;
+      overlay.hidden = false;
+      found.paint(overlay);
+      note.textContent = words(`ground.${ground}.note`, { label: words.label(found.label) });
+    } catch (error) {
+      if (signal.aborted) return;
+      note.textContent = error instanceof Gone ? words("gone.title") : error.message || words("ground.absent");
+    }
+  }
+
+  return {
+    root,
+    clear() {
+      under.abort();
+      picture.hidden = overlay.hidden = rebuilt.hidden = true;
+      note.textContent = "";
+    },
+    show(prediction, final) {
+      const { as_seen: seen, outputs } = prediction;
+      if (seen) picture.src = seen;
+      picture.hidden = !seen;
+      rebuilt.hidden = !outputs?.reconstruction;
+      if (outputs?.reconstruction) rebuilt.src = outputs.reconstruction;
+      overlay.hidden = true;
+      if (final) lay();
+    },
+  };
+}

@@ -1,0 +1,150 @@
+// Calls of the service: asked, timed, refused, and written down for a terminal. Knows no panels and no words.
+
+// Modules lie one folder below the service's root, wherever a proxy has mounted it.
+const ROOT = new URL("../", import.meta.url);
+// Pictures of so many bytes are written into a call that is copied, larger ones are named.
+const MOST_BYTES_WRITTEN = 4_096;
+
+/** What the service refused, as its problem document says it. */
+export class Problem extends Error {
+  constructor({ type = "", title = "", detail = "" }, status) {
+    super(detail || title);
+    this.kind = type.split(":").at(-1);
+    this.title = title;
+    this.status = status;
+  }
+}
+
+/** Nobody answered at all. */
+export class Gone extends Error {}
+
+/** `{method, path, headers, body, name}`: the body a Blob, `name` the file that it came from. */
+export function post(path, body, name) {
+  return { method: "POST", path, headers: { "Content-Type": body.type.startsWith("image/") ? body.type : "image/*" }, body, name };
+}
+
+export function get(path) {
+  return { method: "GET", path, headers: {} };
+}
+
+/** The JSON, the stages of Server-Timing and the whole, in milliseconds. Throws Problem, Gone, or AbortError. */
+export async function ask(call, signal) {
+  const started = performance.now();
+  const response = await answered(call, signal);
+  const document = await response.json().catch((error) => {
+    if (error.name === "AbortError") throw error;
+    throw new Problem({ title: response.statusText || `HTTP ${response.status}` }, response.status);
+  });
+  if (!response.ok) throw new Problem(document, response.status);
+  return { document, stages: stages(response.headers.get("Server-Timing")), milliseconds: performance.now() - started };
+}
+
+/** A file of the page. Throws Gone, or AbortError. */
+export async function file(path, name, signal) {
+  const response = await answered(get(`page/${path}`), signal);
+  return new File([await response.blob()], name, { type: response.headers.get("Content-Type") });
+}
+
+async function answered({ method, path, headers, body }, signal) {
+  try {
+    return await fetch(new URL(path, ROOT), { method, headers, body, signal });
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new Gone(error.message);
+  }
+}
+
+/** `decode;dur=0.4, queue;dur=0.1` → `{decode: 0.4, queue: 0.1}`. */
+function stages(header) {
+  const found = [...(header ?? "").matchAll(/(\w+);dur=([\d.]+)/g)];
+  return Object.fromEntries(found.map(([, name, duration]) => [name, Number(duration)]));
+}
+
+/** Resolves when the service answers again. */
+export async function back(signal) {
+  while (!signal.aborted) {
+    await new Promise((resolve) => setTimeout(resolve, 1_000));
+    const response = await fetch(new URL("health/live", ROOT), { signal }).catch(() => undefined);
+    if (response?.ok) return;
+  }
+}
+
+/**
+ * One question at a time: what is asked while it is under way, or less than `pause` milliseconds after the last one
+ * began, waits, and of what waits only the latest is asked. What is urgent ends the question under way.
+ */
+export class Latest {
+  constructor(answer, pause = 100) {
+    Object.assign(this, { answer, pause, began: -Infinity, waiting: undefined, timer: undefined, under: undefined });
+  }
+
+  ask(question, urgent = false) {
+    this.waiting = [question];
+    if (urgent) {
+      this.under?.abort();
+      this.under = undefined;
+      this.began = -Infinity;
+    }
+    this.next();
+  }
+
+  stop() {
+    this.under?.abort();
+    clearTimeout(this.timer);
+    this.under = this.waiting = undefined;
+  }
+
+  next() {
+    clearTimeout(this.timer);
+    if (this.under || !this.waiting) return;
+    const wait = this.began + this.pause - performance.now();
+    if (wait > 0) this.timer = setTimeout(() => this.next(), wait);
+    else this.begin();
+  }
+
+  async begin() {
+    const [question] = this.waiting;
+    const under = new AbortController();
+    this.waiting = undefined;
+    this.under = under;
+    this.began = performance.now();
+    try {
+      await this.answer(question, under.signal);
+    } finally {
+      if (this.under === under) {
+        this.under = undefined;
+        this.next();
+      }
+    }
+  }
+}
+
+/** The call for a shell. */
+export async function asCurl({ path, headers, body, name }) {
+  const address = quoted(new URL(path, ROOT).href);
+  if (!body) return `curl ${address}`;
+  const options = Object.entries(headers).map(([header, value]) => `-H ${quoted(`${header}: ${value}`)}`);
+  if (body.size > MOST_BYTES_WRITTEN) return ["curl", ...options, "--data-binary", quoted(`@${name}`), address].join(" ");
+  return `printf %s ${await base64(body)} | base64 -d | \\\n  curl ${options.join(" ")} --data-binary @- ${address}`;
+}
+
+/** The same for Python, with nothing but its standard library. */
+export async function asPython({ path, headers, body, name }) {
+  const address = JSON.stringify(new URL(path, ROOT).href);
+  if (!body) return `import json, urllib.request\n\nprint(json.load(urllib.request.urlopen(${address})))`;
+  const written = body.size <= MOST_BYTES_WRITTEN;
+  const picture = written ? `base64.b64decode("${await base64(body)}")` : `open(${JSON.stringify(name)}, "rb").read()`;
+  return [
+    `import ${written ? "base64, " : ""}json, urllib.request`,
+    "",
+    `picture = ${picture}`,
+    `request = urllib.request.Request(${address}, picture, ${JSON.stringify(headers)})`,
+    "print(json.load(urllib.request.urlopen(request)))",
+  ].join("\n");
+}
+
+const quoted = (text) => `'${text.replaceAll("'", `'\\''`)}'`;
+
+async function base64(blob) {
+  return btoa(String.fromCharCode(...new Uint8Array(await blob.arrayBuffer())));
+}

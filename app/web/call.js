@@ -1,0 +1,54 @@
+// The very call behind an answer, to be copied. Knows no panels.
+
+import { asCurl, asPython } from "./api.js";
+import { element } from "./dom.js";
+
+const LANGUAGES = { curl: asCurl, Python: asPython };
+
+/** A fold with the call of `show(call)`, written down when it is opened: what nobody looks at costs nothing. */
+export function callView(words) {
+  let call;
+  let language = "curl";
+  const code = element("code");
+  const text = element("pre", { tabindex: "0", "aria-label": words("call.title") }, code);
+  const copy = element("button", { type: "button", class: "quiet", onclick: () => copied() }, words("call.copy"));
+  const buttons = Object.keys(LANGUAGES).map((name) =>
+    element("button", { type: "button", "aria-pressed": String(name === language), onclick: () => choose(name) }, name),
+  );
+  const fold = element(
+    "details",
+    { class: "call", ontoggle: () => write() },
+    element("summary", {}, words("call.title")),
+    element("div", { class: "row" }, element("div", { class: "segments", role: "group" }, buttons), copy),
+    text,
+  );
+
+  function choose(name) {
+    language = name;
+    for (const button of buttons) button.setAttribute("aria-pressed", String(button.textContent === name));
+    write();
+  }
+
+  async function write() {
+    if (!fold.open || !call) return;
+    const asked = call;
+    const written = await LANGUAGES[language](asked);
+    if (asked === call) code.textContent = written;
+  }
+
+  async function copied() {
+    getSelection().selectAllChildren(code);
+    // Without https, and away from this machine, a page may not write to the clipboard: then it is marked at least.
+    const done = await navigator.clipboard?.writeText(code.textContent).then(() => true, () => false);
+    copy.textContent = words(done ? "call.copied" : "call.marked");
+    setTimeout(() => (copy.textContent = words("call.copy")), 2_000);
+  }
+
+  return {
+    root: fold,
+    show(asked) {
+      call = asked;
+      write();
+    },
+  };
+}

@@ -1,0 +1,27 @@
+// Elements of the page in one expression each. Knows no words and no API.
+
+/**
+ * An element with attributes and children. A function is a listener (`onclick`), `false` and `undefined` leave an
+ * attribute out, `true` is one without a value.
+ */
+export function element(tag, attributes = {}, ...children) {
+  const made = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (typeof value === "function") made.addEventListener(name.slice(2), value);
+    else if (value === true) made.setAttribute(name, "");
+    else if (value !== false && value !== undefined) made.setAttribute(name, value);
+  }
+  made.append(...children.flat().filter((child) => child !== undefined && child !== false));
+  return made;
+}
+
+/** A line drawing of 24 × 24 in the colour of the text; `path` as SVG has it. */
+export function icon(path) {
+  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  svg.setAttribute("viewBox", "0 0 24 24");
+  svg.setAttribute("aria-hidden", "true");
+  const line = document.createElementNS(svg.namespaceURI, "path");
+  line.setAttribute("d", path);
+  svg.append(line);
+  return svg;
+}

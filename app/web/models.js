@@ -1,0 +1,39 @@
+// The models that pictures can be sent to, as one chooses among them. Knows no panels.
+
+import { element } from "./dom.js";
+
+export const USUAL = "digits";
+
+/**
+ * Of what `GET /models` says, name → `{name, labels, subject, input, alias}`: all that take pictures and say what is
+ * on them, by subject, and of each first what answers under the subject's name.
+ */
+export function targetsOf({ models, aliases }) {
+  const same = (one, other) => one.length === other.length && one.every((label, n) => label === other[n]);
+  const named = Object.entries(aliases).map(([name, answering]) => {
+    const { labels, input } = models.find((model) => model.name === answering) ?? { labels: [] };
+    return { name, labels, input, subject: name, alias: true };
+  });
+  named.sort((one, other) => (other.name === USUAL) - (one.name === USUAL));
+  const plain = models
+    .filter(({ input, task }) => ["image", "photograph"].includes(input) && task !== "clustering")
+    .map(({ name, labels, input }) => {
+      const subject = named.find((each) => same(each.labels, labels))?.subject ?? "other";
+      return { name, labels, input, subject, alias: false };
+    });
+  return new Map([...named, ...plain].map((target) => [target.name, target]));
+}
+
+/** What a select has at first: what the link names, else the usual one, else the first. */
+export function initial(targets, name) {
+  return [name, USUAL].find((each) => targets.has(each)) ?? targets.keys().next().value ?? "";
+}
+
+/** Them as what a select offers. */
+export function grouped(targets, words) {
+  const said = ({ name, subject, alias }) => (alias ? words("models.best", { subject: words.subject(subject) }) : name);
+  const option = (target) => element("option", { value: target.name }, said(target));
+  return Object.entries(Object.groupBy(targets.values(), ({ subject }) => subject)).map(([subject, members]) =>
+    element("optgroup", { label: words.subject(subject) }, members.map(option)),
+  );
+}
