@@ -56,5 +56,5 @@ def test_its_floor_is_that_of_the_table_of_systems() -> None:
     [system] = digits.SYSTEMS
 
     assert system.options == {"epochs", "seed"}
-    assert system.floor["test_accuracy"] == RECIPE.floor >= 0.997
+    assert system.floor["test_accuracy"] == RECIPE.floor >= 0.9965
     assert system.floor["corrupted_accuracy"] == 0.97
