@@ -82,6 +82,15 @@ def fit_photographs(opened: Sequence[Opened], contract: PhotographInput) -> list
     return _of_each(opened, lambda picture: _photograph(picture, contract))
 
 
+def all_of_data_set(opened: Sequence[Opened], contract: ImageInput) -> bool:
+    """Whether each is decoded, of the size that the contract has, and like the data set: nothing is to be fitted."""
+    wanted = (contract.height, contract.width)
+    return all(
+        isinstance(picture, np.ndarray) and picture.shape == wanted and looks_like_data_set(picture, contract)
+        for picture in opened
+    )
+
+
 def fit_by_looks(opened: Sequence[Opened], contract: ImageInput, frame: PhotographInput) -> list[Picture | Photograph]:
     """As `fit_pictures` what looks like the data set that the contract is of, as `fit_photographs` all else."""
     return _of_each(opened, lambda picture: _by_looks(picture, contract, frame))

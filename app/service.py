@@ -21,6 +21,7 @@ from app.model import Array, Model
 from app.photographs import Photograph
 from app.pictures import (
     Opened,
+    all_of_data_set,
     fit_by_looks,
     fit_photographs,
     fit_pictures,
@@ -146,6 +147,14 @@ def _asked(card: Card) -> list[str]:
 
 def _read_of(pictures: Sequence[Picture | Photograph]) -> Read:
     return Read(stack([each.pixels for each in pictures]), [each.warnings for each in pictures])
+
+
+def few_to_fit(opened: Sequence[Opened], contract: ImageInput | PhotographInput) -> bool:
+    return pixels_to_fit(opened, contract) <= INLINE_PIXELS
+
+
+def never(_opened: Sequence[Opened], _contract: ImageInput | PhotographInput) -> bool:
+    return False
 
 
 def _require_files(upload: Upload, card: Card) -> None:
@@ -296,7 +305,7 @@ class Service:
         if card.takes_pictures:
             _require_files(upload, card)
             if many and isinstance(card.input, ImageInput):
-                sheets = await self._pictures(upload.files, card.input, admission, gone, fit_sheets, inline=None)
+                sheets = await self._pictures(upload.files, card.input, admission, gone, fit_sheets, at_once=never)
                 return Read(stack(rows_of(sheets)), (), sheets)
             return _read_of(await self.read_pictures(upload.files, card, admission, gone))
         if upload.document is None:
@@ -317,9 +326,8 @@ class Service:
         )  # the store has seen to it
         _require_files(upload, card)
         by_looks = partial(fit_by_looks, frame=other.input)
-        # On the event loop only what the gray model takes as it is; what else they are, nobody knows yet.
         fitted = await self._pictures(
-            upload.files, card.input, admission, gone, by_looks, inline=0, seconds=PHOTOGRAPH_SECONDS
+            upload.files, card.input, admission, gone, by_looks, at_once=all_of_data_set, seconds=PHOTOGRAPH_SECONDS
         )
         places = [place for place, each in enumerate(fitted) if isinstance(each, Photograph)]
         if not places:
@@ -337,7 +345,7 @@ class Service:
             return await self._pictures(files, card.input, admission, gone, fit_pictures)
         assert isinstance(card.input, PhotographInput)
         return await self._pictures(
-            files, card.input, admission, gone, fit_photographs, inline=None, seconds=PHOTOGRAPH_SECONDS
+            files, card.input, admission, gone, fit_photographs, at_once=never, seconds=PHOTOGRAPH_SECONDS
         )
 
     async def _pictures(
@@ -347,17 +355,17 @@ class Service:
         admission: Admission,
         gone: Gone | None,
         fitted: Callable[[Sequence[Opened], Contract], list[Value]],
-        inline: int | None = INLINE_PIXELS,
+        at_once: Callable[[Sequence[Opened], Contract], bool] = few_to_fit,
         seconds: float = 0.0,
     ) -> list[Value]:
-        """On the event loop if they are few, and no more than `inline` pixels have to be fitted; None for never. Each
-        is expected to take `seconds` beside its decoding."""
+        """On the event loop if they are few and `at_once` says that they are soon fitted. Each is expected to take
+        `seconds` beside its decoding."""
         scheduler, most = self.scheduler, self.settings.max_pixels
         if len(files) > INLINE_FILES:
             opened = await scheduler.decode(0, open_pictures, files, most)
         else:
             opened = open_pictures(files, most)
-        if inline is not None and len(files) <= INLINE_FILES and pixels_to_fit(opened, contract) <= inline:
+        if len(files) <= INLINE_FILES and at_once(opened, contract):
             return fitted(opened, contract)
         expected = undecoded_pixels(opened) * PIXEL_SECONDS + len(opened) * seconds
         admission.undertake(expected * scheduler.pace)

@@ -11,7 +11,7 @@ from PIL import Image
 from app.card import PhotographInput
 from app.photographs import fit_photograph
 from training import clothing_dataset
-from training.clothing_dataset import CLASSES, FOLDS, folds_of, read
+from training.clothing_dataset import CLASSES, CONTENT, FOLDS, folds_of, read
 from training.data import FASHION_MNIST, DataError
 
 CONTRACT = PhotographInput(height=32, width=32)
@@ -34,7 +34,7 @@ def with_digest(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     """What is there is what is meant."""
     with pytest.raises(DataError) as error:
         read(folder, CONTRACT)
-    monkeypatch.setitem(clothing_dataset.CLOTHING_DATASET.sha256, "manifest.csv", str(error.value)[-64:])
+    monkeypatch.setitem(clothing_dataset.CLOTHING_DATASET.sha256, CONTENT, str(error.value)[-64:])
 
 
 def test_labels_are_fashion_mnists_where_they_are_one_of_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,20 +7,25 @@ import torch.nn.functional as F
 from torch import nn
 
 from training import clothing_photos
+from training.calibration import expected_calibration_error, fitted_temperature
 from training.clothing_dataset import CLASSES, Photographs
 from training.clothing_photos import (
     OUTPUTS,
     TEN,
     Answering,
+    Learned,
     PhotographNet,
+    crossed,
     doubts,
     learn,
     likeness,
     loss_of_allowed,
     mixture,
 )
+from training.compact import round_to_half
 from training.data import Split
 from training.efficientnet import pretrained
+from training.normalised_conv import folded
 
 
 def scores(rows: int = 40, seed: int = 0) -> torch.Tensor:
@@ -83,13 +88,45 @@ def test_answers_are_of_the_ten_calibrated_and_warn() -> None:
 
 
 def test_the_threshold_warns_of_its_share_of_known_photographs() -> None:
-    given, known = scores(), photographs()
+    known = photographs(400)
+    given = scores(400) + 12 * known.allowed
     temperature, least, figures = doubts(given, known)
+    rows = known.labels >= 0
 
-    warned = (likeness(given[known.labels >= 0]) < least).float().mean()
-    assert float(warned) == pytest.approx(clothing_photos.WARNED_SHARE, abs=1 / 20)
-    assert temperature > 0
-    assert set(figures) == {"unseen_senders_calibration", "roc_auc_against_other_clothes"}
+    warned = (likeness(given[rows]) < least).float().mean()
+    assert float(warned) == pytest.approx(clothing_photos.WARNED_SHARE, abs=1 / 200)
+    ten, labels, folds = given[rows][:, :TEN], known.labels[rows], known.folds[rows]
+    assert temperature == pytest.approx(fitted_temperature(ten, labels), rel=1e-6)
+    # Those that are none of the ten have large logits of other classes.
+    assert 0.9 < figures["roc_auc_against_other_clothes"] <= 1
+    others = [fitted_temperature(ten[folds != fold], labels[folds != fold]) for fold in folds.tolist()]
+    answers = (ten / torch.tensor(others)[:, None]).softmax(1).numpy()
+    error = expected_calibration_error(answers, labels.numpy())
+    assert figures["unseen_senders_calibration"] == pytest.approx(1 - error, abs=1e-6)
+
+
+def test_each_fold_is_answered_by_a_network_that_has_seen_nothing_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    given, calls = photographs(100), []
+
+    def learned(train: Photographs, aside: Photographs, *_rest: object, **_more: object) -> Learned:
+        calls.append((train, aside))
+        return Learned(Given(), [1.0, 0.5], [0.2, 0.4], [(2.0, 0.1), (1.0, 0.3)])  # type: ignore[arg-type]
+
+    monkeypatch.setattr(clothing_photos, "learn", learned)
+    found = crossed(given, Split(torch.zeros(1, 28, 28), torch.zeros(1)), epochs=2, seed=1, folds=5)
+
+    for fold, (train, aside) in enumerate(calls):
+        assert set(aside.folds.tolist()) == {fold}
+        assert fold not in train.folds.tolist()
+        assert len(train) + len(aside) == 100
+    wanted = Given()(given.pixels.permute(0, 3, 1, 2).float())
+    torch.testing.assert_close(found.scores, wanted)
+    right = [
+        (wanted[rows, :TEN].argmax(1) == given.labels[rows]).float().mean().item()
+        for rows in ((given.folds == fold) & (given.labels >= 0) for fold in range(5))
+    ]
+    assert found.accuracies == pytest.approx(right)
+    assert [each.validation_accuracy for each in found.history] == [0.1, 0.3]
 
 
 def test_learning_leaves_the_first_blocks_as_imagenet_made_them_and_changes_the_rest(
@@ -100,10 +137,14 @@ def test_learning_leaves_the_first_blocks_as_imagenet_made_them_and_changes_the_
     products = Split(torch.zeros(6, 28, 28, dtype=torch.uint8), torch.arange(6))
     few = photographs(10)
     found = learn(few, few, products, epochs=1, seed=1, name="test")
-    before = PhotographNet(pretrained()).eval()
+    before = folded(PhotographNet(pretrained()).eval())
+    round_to_half(before)
 
-    pictures = few.pixels.permute(0, 3, 1, 2).float()
-    torch.testing.assert_close(found.network.early(pictures / 128), before.early(pictures / 128), atol=1e-3, rtol=1e-3)
-    assert not torch.allclose(found.network(pictures), before(pictures))
+    states = found.network.state_dict(), before.state_dict()
+    for name, now in states[0].items():
+        if name.startswith("early."):
+            torch.testing.assert_close(now, states[1][name], rtol=0, atol=0)
+        elif name.startswith(("late.", "logits.")) and now.dim() > 1:
+            assert not torch.equal(now, states[1][name]), name
     assert len(found.losses) == len(found.accuracies) == len(found.judged) == 1
     assert 0 <= found.judged[0][1] <= 1
