@@ -162,7 +162,7 @@ def _tell(model: Model, sources: dict[str, list[Answered]], left_out: int) -> No
     print(f"| {model.name} {model.version} | pictures | right | doubted |\n|---|---:|---:|---:|")
     for source, answered in sources.items():
         right, doubted = share(each.right for each in answered), share(map(is_doubted, answered))
-        print(f"| {source} | {len(answered):,} | {right:.4f} | {doubted:.4f} |")
+        print(f"| {source}{_learned_from(source, answered)} | {len(answered):,} | {right:.4f} | {doubted:.4f} |")
     together = [each for answered in sources.values() for each in answered]
     right = float(np.mean([share(each.right for each in answered) for answered in sources.values()]))
     doubted = float(np.mean([share(map(is_doubted, answered)) for answered in sources.values()]))
@@ -171,6 +171,12 @@ def _tell(model: Model, sources: dict[str, list[Answered]], left_out: int) -> No
         print(f"Expected calibration error, all pictures together: {error:.4f}")
     if left_out:
         print(f"{left_out:,} pictures have a label that the model has not.")
+
+
+def _learned_from(source: str, answered: Sequence[Answered]) -> str:
+    """Such a figure says nothing about other pictures."""
+    models = sorted({each.by.name for each in answered if each.by.require_card().dataset.name == source})
+    return f" ({', '.join(models)} learned from these)" if models else ""
 
 
 if __name__ == "__main__":
