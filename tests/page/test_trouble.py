@@ -125,7 +125,7 @@ def test_a_file_is_read_once_and_answered_when_it_has_changed_since(visit: Visit
 
 def test_a_file_that_cannot_be_read_is_told(visit: Visit) -> None:
     page = visit.open()
-    page.evaluate("File.prototype.arrayBuffer = () => Promise.reject(new DOMException('gone', 'NotFoundError'))")
+    page.evaluate("() => { File.prototype.arrayBuffer = () => Promise.reject(new DOMException('', 'NotFoundError')); }")
     bring(page, "drop", b"", "folder", "")
 
     expect(answer(page).locator(".sure")).to_have_text("This cannot be read")
@@ -274,10 +274,10 @@ def test_a_second_model_leaves_the_first_answer_as_it_is(visit: Visit) -> None:
     expect(answer(page).locator("details")).to_have_attribute("open", "")
     asked = [url.rpartition("/")[2] for url in visit.requests if "/predict/" in url or "/explain/" in url]
     assert asked == ["mnist-svm?as_seen=true"]
-    draw(page)
+    page.get_by_role("button", name="Clear").click()
     draw(page)
     expect(page.get_by_role("status")).to_contain_text("digits: ")
-    expect(page.get_by_role("status")).to_contain_text("mnist-svm: ")
+    expect(page.get_by_role("status")).to_contain_text("mnist-svm: ")  # each by its name
 
 
 def test_the_brush_stays_when_the_language_changes(visit: Visit) -> None:
