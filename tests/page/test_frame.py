@@ -99,7 +99,9 @@ def test_reduced_motion_is_respected(visit: Visit) -> None:
     page.emulate_media(reduced_motion="reduce")
 
     for moving in ("'.sheet'", "'.bar'), '::after'", "'button'"):
-        still = f"getComputedStyle(document.querySelector({moving if ')' in moving else moving + ')'}).transitionDuration"
+        still = (
+            f"getComputedStyle(document.querySelector({moving if ')' in moving else moving + ')'}).transitionDuration"
+        )
         assert set(page.evaluate(still).split(", ")) == {"0s"}, moving
 
 

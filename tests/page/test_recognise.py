@@ -226,7 +226,15 @@ def test_a_link_opens_the_same_drawing_and_models(visit: Visit) -> None:
 
 
 @pytest.mark.parametrize(
-    "link", ["#nothing?at=all", "#constructor", "#toString", "#recognise?model=no&with=no&sample=../../x", "#recognise?ink=A", "#recognise?ink=%3C"]
+    "link",
+    [
+        "#nothing?at=all",
+        "#constructor",
+        "#toString",
+        "#recognise?model=no&with=no&sample=../../x",
+        "#recognise?ink=A",
+        "#recognise?ink=%3C",
+    ],
 )
 def test_a_link_that_means_nothing_opens_an_empty_board(visit: Visit, link: str) -> None:
     page = visit.open(link)

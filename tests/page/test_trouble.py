@@ -354,3 +354,61 @@ def test_warnings_move_nothing_and_what_is_compared_stands_at_one_height(visit: 
     assert heights() == empty
     if width > 1000:
         assert all(one == other for one, other in empty)
+
+
+def test_of_many_classes_the_best_is_always_there(visit: Visit) -> None:
+    """The answers are made up: no model here has so many classes."""
+    page = visit.browser.new_context(locale="en-GB").new_page()
+    visit.watch(page)
+    labels = [f"class {n}" for n in range(20)]
+
+    def models(route: Route) -> None:
+        told = route.fetch().json()
+        for model in told["models"]:
+            if model["name"] == told["aliases"]["digits"]:
+                model["labels"] = labels
+        route.fulfill(json=told)
+
+    def predict(route: Route) -> None:
+        told = route.fetch().json()
+        shares = [0.02] * 17 + [0.62] + [0.02] * 2
+        told["predictions"][0] |= {"label": "class 17", "index": 17, "probability": 0.62, "probabilities": shares}
+        route.fulfill(json=told)
+
+    page.route("**/models", models)
+    page.route("**/predict/**", predict)
+    page.goto(f"{visit.server.url}/#recognise?sample=two.png")
+    expect_label(page, "class 17")
+
+    bars = page.get_by_role("list", name="12 of the classes, the best among them")
+    expect(bars.locator(".name")).to_have_text([*labels[:11], "class 17"])
+    expect(bars.locator(".best .value")).to_have_text("62.0%")
+
+
+def test_an_address_of_a_file_is_given_back_when_the_panel_goes(visit: Visit) -> None:
+    page = visit.open()
+    page.evaluate(
+        """() => {
+            window.made = [];
+            for (const [name, sign] of [["createObjectURL", 1], ["revokeObjectURL", -1]]) {
+                const usual = URL[name];
+                URL[name] = (given) => (made.push(sign), usual.call(URL, given));
+            }
+        }"""
+    )
+    bring(page, "drop", PAPER, "three.jpg", "image/jpeg")
+    expect_label(page, "3")
+    page.get_by_role("link", name="Inside").click()
+    expect(page.get_by_text("It answers 3.")).to_be_visible()
+
+    assert page.evaluate("made") == [1, -1]
+
+
+def test_a_phone_on_its_side_shows_board_and_answer_beside_each_other(visit: Visit) -> None:
+    page = visit.open("#recognise?sample=two.png", viewport={"width": 844, "height": 390}, touch=True)
+    expect_label(page, "2")
+
+    sheet, label = page.locator(".sheet").bounding_box(), answer(page).locator(".label").bounding_box()
+    assert sheet and label
+    assert sheet["height"] <= 0.61 * 390
+    assert label["x"] >= sheet["x"] + sheet["width"]
