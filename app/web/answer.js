@@ -1,9 +1,9 @@
 // One model's answer to a picture: label, bars, what it saw, what the service noticed, what it took.
 // Knows no drawing board and no other models.
 
-import { Gone, Latest, Problem, ask, post } from "./api.js";
+import { Gone, Latest, Problem, ask, load, post } from "./api.js";
 import { callView } from "./call.js";
-import { element } from "./dom.js";
+import { element, waitingLine } from "./dom.js";
 
 const MOST_BARS = 12;
 // What a service says that has too much to do; it is asked again in a while.
@@ -12,8 +12,9 @@ const [BUSY, AGAIN_MS] = [503, 500];
 const GROUNDS = ["none", "pixels", "patches"];
 
 /**
- * `target` is `{name, labels}`; `gone()` is called when nobody answers any more, `said(text)` with each answer that is
- * final. `ask({blob, name}, urgent)` asks, `clear()` forgets.
+ * `target` is `{name, labels}`; `gone()` is called when nobody answers any more, `said()` when there is a final answer,
+ * as `spoken()` has it until `hush()`. `ask({blob, name}, urgent)` asks, `asked(picture)` tells whether that was what was
+ * asked last, `clear()` forgets.
  */
 export function answerView(words, target, { gone, said }) {
   const label = element("p", { class: "label" });
@@ -21,19 +22,23 @@ export function answerView(words, target, { gone, said }) {
   const model = element("a", { class: "model" });
   const notices = element("ul", { class: "notices" });
   const bars = barsView(target.labels, words);
-  const seen = seenView(words, () => latestCall);
+  const seen = seenView(words, () => latestCall, gone);
+  const reason = element("p", { class: "reason" });
   const timing = element("p", { class: "timing" }, "\u00a0");
+  const waiting = waitingLine(words("answer.waiting"), words("stop"), () => stop());
   const call = callView(words);
   const root = element(
     "section",
     { class: "answer", "data-state": "empty", "aria-label": words("answer.of", { model: target.name }) },
-    element("div", { class: "head" }, label, element("div", {}, sure, model, notices)),
-    element("div", { class: "grounds" }, bars.root, seen.root),
-    timing,
+    element("div", { class: "head" }, label, element("div", {}, sure, reason, model)),
+    element("div", { class: "grounds" }, element("div", { class: "told" }, bars.root, notices), seen.root),
+    element("div", { class: "foot" }, timing, waiting.root),
     call.root,
   );
   const latest = new Latest(answer);
   let latestCall;
+  let last; // what was asked last
+  let text = "";
   empty();
 
   function empty() {
@@ -43,6 +48,7 @@ export function answerView(words, target, { gone, said }) {
     sure.textContent = words("answer.empty");
     model.textContent = target.name;
     model.href = `models/${encodeURIComponent(target.name)}`;
+    reason.textContent = "";
     notices.replaceChildren();
     bars.clear();
     seen.clear();
@@ -53,6 +59,7 @@ export function answerView(words, target, { gone, said }) {
     const { blob, name, final } = picture;
     const asked = post(`predict/${encodeURIComponent(target.name)}?as_seen=true`, blob, name);
     root.setAttribute("aria-busy", "true");
+    waiting.begin();
     try {
       const { document, stages, milliseconds } = await ask(asked, signal);
       if (!signal.aborted) show(asked, document, stages, milliseconds, final);
@@ -63,7 +70,7 @@ export function answerView(words, target, { gone, said }) {
       else if (error instanceof Problem) refused(asked, error);
       else throw error;
     } finally {
-      if (!signal.aborted) root.removeAttribute("aria-busy");
+      if (!signal.aborted) rest();
     }
   }
 
@@ -72,6 +79,7 @@ export function answerView(words, target, { gone, said }) {
     const asker = prediction.model ?? answering;
     const percent = prediction.probability === undefined ? undefined : percentage(prediction.probability);
     root.dataset.state = "answered";
+    reason.textContent = "";
     label.textContent = named;
     label.classList.toggle("long", named.length > 2);
     sure.textContent = percent ? words("answer.sure", { percent }) : words("answer.margin");
@@ -83,23 +91,44 @@ export function answerView(words, target, { gone, said }) {
     call.show(asked);
     latestCall = { asked, model: asker };
     seen.show(prediction, final);
-    if (final) said([named, sure.textContent, ...prediction.warnings.map(words.notice)].join(". "));
+    if (final) tell([named, sure.textContent, ...prediction.warnings.map(words.notice)].join(". "));
+  }
+
+  function tell(final) {
+    text = final;
+    said();
+  }
+
+  function rest() {
+    root.removeAttribute("aria-busy");
+    waiting.end();
+  }
+
+  /** What is under way is given up; what there was stays. */
+  function stop() {
+    latest.stop();
+    rest();
   }
 
   /** What there is stays, and the picture is asked again, unless there is a newer one. */
   async function busy(picture, problem, signal) {
+    waiting.end();
     timing.textContent = words.problem(problem);
     await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
     if (!signal.aborted) latest.waiting ??= [picture];
   }
 
   function refused(asked, problem) {
+    refuse(words.problem(problem), problem.message);
+    call.show(asked);
+  }
+
+  function refuse(title, detail) {
     empty();
     root.dataset.state = "refused";
-    sure.textContent = words.problem(problem);
-    notices.replaceChildren(element("li", {}, problem.message));
-    call.show(asked);
-    said(`${sure.textContent}. ${problem.message}`);
+    sure.textContent = title;
+    reason.textContent = detail;
+    tell(`${title}. ${detail}`);
   }
 
   function told({ decode = 0, inference = 0 }, milliseconds) {
@@ -109,13 +138,28 @@ export function answerView(words, target, { gone, said }) {
 
   return {
     root,
-    ask: (picture, final) => latest.ask({ ...picture, final }, final),
+    name: target.name,
+    ask(picture, final) {
+      last = picture;
+      latest.ask({ ...picture, final }, final);
+    },
+    asked: (picture) => picture === last,
+    spoken: () => text,
+    hush: () => (text = ""),
+    refuse(title, detail) {
+      stop();
+      refuse(title, detail);
+    },
     clear() {
-      latest.stop();
-      root.removeAttribute("aria-busy");
+      stop();
+      last = undefined;
+      text = "";
       empty();
     },
-    close: () => latest.stop(),
+    close() {
+      stop();
+      seen.close();
+    },
   };
 }
 
@@ -127,15 +171,20 @@ function percentage(share) {
 
 /** A row for each class, always in the same place: its bar alone moves. */
 function barsView(labels, words) {
-  const rows = labels.slice(0, MOST_BARS).map((label) => {
+  const rows = labels.slice(0, MOST_BARS).map(() => {
+    const [name, value] = ["name", "value"].map((part) => element("span", { class: part }));
     const bar = element("span", { class: "bar", "aria-hidden": "true" });
-    const value = element("span", { class: "value" });
-    return { bar, value, root: element("li", {}, element("span", { class: "name" }, words.label(label)), bar, value) };
+    return { name, bar, value, root: element("li", {}, name, bar, value) };
   });
-  const root = element("ul", { class: "bars", "aria-label": words("answer.bars") }, rows.map((row) => row.root));
+  const title = words(labels.length > rows.length ? "answer.bars.some" : "answer.bars", { bars: rows.length });
+  const root = element("ul", { class: "bars", "aria-label": title }, rows.map((row) => row.root));
+  fill([], [], -1);
 
+  /** Where there are more classes than rows, the best has the last row unless it has one of its own. */
   function fill(shares, texts, best) {
-    rows.forEach((row, n) => {
+    rows.forEach((row, place) => {
+      const n = place === rows.length - 1 ? Math.max(place, best) : place;
+      row.name.textContent = words.label(labels[n]);
       row.bar.style.setProperty("--share", shares[n] ?? 0);
       row.value.textContent = texts[n] ?? "";
       row.root.classList.toggle("best", n === best);
@@ -161,7 +210,7 @@ function between(numbers) {
 }
 
 /** The picture that the model got, laid over with what the answer rests on if somebody wants it. */
-function seenView(words, latestCall) {
+function seenView(words, latestCall, gone) {
   const picture = element("img", { alt: words("seen.alt"), width: "28", height: "28", hidden: true });
   const overlay = element("canvas", { width: "28", height: "28", "aria-hidden": "true", hidden: true });
   const remark = element("figcaption", {}, words("seen.title"));
@@ -202,7 +251,7 @@ function seenView(words, latestCall) {
     const { signal } = under;
     note.textContent = words("ground.waiting");
     try {
-      const { explained } = await import("./explanation.js");
+      const { explained } = await load("explanation.js");
       const found = await explained(asked, ground, signal);
       if (signal.aborted) return;
       overlay.width = found.width;
@@ -212,18 +261,23 @@ function seenView(words, latestCall) {
       note.textContent = words(`ground.${ground}.note`, { label: words.label(found.label) });
     } catch (error) {
       if (signal.aborted) return;
+      if (error instanceof Gone) gone(); // and it is looked for again with the next answer
+      else if (!(error instanceof Problem)) throw error;
       note.textContent = error instanceof Gone ? words("gone.title") : error.message || words("ground.absent");
     }
   }
 
   return {
     root,
+    close: () => under.abort(),
     clear() {
       under.abort();
       picture.hidden = overlay.hidden = rebuilt.hidden = true;
       note.textContent = "";
     },
     show(prediction, final) {
+      under.abort(); // an explanation of an older picture
+      note.textContent = "";
       const { as_seen: seen, outputs } = prediction;
       if (seen) picture.src = seen;
       picture.hidden = !seen;

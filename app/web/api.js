@@ -4,6 +4,10 @@
 const ROOT = new URL("../", import.meta.url);
 // Pictures of so many bytes are written into a call that is copied, larger ones are named.
 const MOST_BYTES_WRITTEN = 4_096;
+// What is not answered by then never will be; who sends much has longer.
+const [PATIENCE_MS, BYTES_PER_MS] = [20_000, 50];
+// What a proxy says while nobody is behind it.
+const NOBODY = [502, 503, 504];
 
 /** What the service refused, as its problem document says it. */
 export class Problem extends Error {
@@ -17,6 +21,23 @@ export class Problem extends Error {
 
 /** Nobody answered at all. */
 export class Gone extends Error {}
+
+/** Whether it is worth asking again: nobody answered, or the service has too much to do. */
+export const passing = (error) => error instanceof Gone || (error instanceof Problem && error.status === 503);
+
+const failures = new Map(); // of modules, how often each could not be had
+
+/** A module of the page. Throws Gone; a browser remembers a failure by the address, so that the next try has another. */
+export async function load(name) {
+  const failed = failures.get(name);
+  try {
+    return await import(`./${name}${failed ? `?${failed}` : ""}`);
+  } catch (error) {
+    if (!(error instanceof TypeError)) throw error;
+    failures.set(name, (failed ?? 0) + 1);
+    throw new Gone(error.message);
+  }
+}
 
 /** `{method, path, headers, body, name}`: the body a Blob, `name` the file that it came from. */
 export function post(path, body, name) {
@@ -33,6 +54,7 @@ export async function ask(call, signal) {
   const response = await answered(call, signal);
   const document = await response.json().catch((error) => {
     if (error.name === "AbortError") throw error;
+    if (!(error instanceof SyntaxError) || NOBODY.includes(response.status)) throw new Gone(error.message);
     throw new Problem({ title: response.statusText || `HTTP ${response.status}` }, response.status);
   });
   if (!response.ok) throw new Problem(document, response.status);
@@ -42,12 +64,17 @@ export async function ask(call, signal) {
 /** A file of the page. Throws Gone, or AbortError. */
 export async function file(path, name, signal) {
   const response = await answered(get(`page/${path}`), signal);
-  return new File([await response.blob()], name, { type: response.headers.get("Content-Type") });
+  if (!response.ok) throw new Gone(`HTTP ${response.status}`);
+  const content = await response.blob().catch((error) => {
+    throw error.name === "AbortError" ? error : new Gone(error.message);
+  });
+  return new File([content], name, { type: response.headers.get("Content-Type") });
 }
 
 async function answered({ method, path, headers, body }, signal) {
+  const patience = AbortSignal.timeout(PATIENCE_MS + (body?.size ?? 0) / BYTES_PER_MS);
   try {
-    return await fetch(new URL(path, ROOT), { method, headers, body, signal });
+    return await fetch(new URL(path, ROOT), { method, headers, body, signal: AbortSignal.any([signal, patience]) });
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new Gone(error.message);
@@ -64,7 +91,8 @@ function stages(header) {
 export async function back(signal) {
   while (!signal.aborted) {
     await new Promise((resolve) => setTimeout(resolve, 1_000));
-    const response = await fetch(new URL("health/live", ROOT), { signal }).catch(() => undefined);
+    const either = AbortSignal.any([signal, AbortSignal.timeout(PATIENCE_MS)]);
+    const response = await fetch(new URL("health/live", ROOT), { signal: either }).catch(() => undefined);
     if (response?.ok) return;
   }
 }

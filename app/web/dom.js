@@ -25,3 +25,24 @@ export function icon(path) {
   svg.append(line);
   return svg;
 }
+
+// What takes less is not worth a word.
+const SLOW_MS = 400;
+
+/** A line that says `text` and, where one can, offers to `stop`, from a while after `begin()` until `end()`. */
+export function waitingLine(text, stopping, stop) {
+  const button = stop && element("button", { type: "button", class: "quiet", onclick: stop }, stopping);
+  const root = element("p", { class: "waiting", hidden: true }, text, button);
+  let timer;
+  return {
+    root,
+    begin() {
+      clearTimeout(timer);
+      timer = setTimeout(() => (root.hidden = false), SLOW_MS);
+    },
+    end() {
+      clearTimeout(timer);
+      root.hidden = true;
+    },
+  };
+}

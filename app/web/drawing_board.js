@@ -8,6 +8,8 @@ const SIDE_SENT = 64;
 // Places nearer to the last one than this tell nothing of a stroke.
 const NEAR = FINEST / 100;
 const DIGITS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+// A link may be so long wherever it is sent; a drawing beyond that stays out of it.
+const LONGEST_LINK = 6_000;
 export const BRUSHES = { least: 4, usual: 8, most: 16 };
 
 export class DrawingBoard {
@@ -61,14 +63,19 @@ export class DrawingBoard {
     this.changed(done);
   }
 
+  /** Takes the last stroke back, even while it is drawn; false if there is none. */
   undo() {
-    if (this.strokes.pop()) this.drawn(true);
+    this.pointer = undefined;
+    if (!this.strokes.pop()) return false;
+    this.drawn(true);
+    return true;
   }
 
-  clear() {
+  /** Other strokes, or none, in place of all; a stroke under way ends. Tells nobody. */
+  put(strokes) {
     this.pointer = undefined;
-    this.strokes = [];
-    this.drawn(true);
+    this.strokes = strokes;
+    this.paint();
   }
 
   /** On the screen, in the colour of the text there. */
@@ -114,10 +121,12 @@ function ink(context, side, strokes, colour) {
   }
 }
 
-/** Strokes as a piece of a link: a digit for the brush, four for each place, a dot between strokes. */
-export function written(strokes) {
+/** Strokes as a piece of a link: a digit for the brush, four for each place, a dot between strokes. Undefined if there
+ * are none, or too many. */
+export function written(strokes = []) {
   const number = (value) => DIGITS[value >> 6] + DIGITS[value & 63];
-  return strokes.map(({ brush, points }) => DIGITS[brush] + points.flat().map(number).join("")).join(".");
+  const text = strokes.map(({ brush, points }) => DIGITS[brush] + points.flat().map(number).join("")).join(".");
+  return text && text.length <= LONGEST_LINK ? text : undefined;
 }
 
 /** The strokes of `written`; none of what nobody here has written. */

@@ -1,9 +1,9 @@
 // The panel "Inside": what each layer of a model makes of a picture, what it has learned, where it errs. Knows no
 // drawing board.
 
-import { Gone, Problem, ask, back, get, post } from "./api.js";
+import { Problem, ask, back, get, load, passing, post } from "./api.js";
 import { callView } from "./call.js";
-import { element } from "./dom.js";
+import { element, waitingLine } from "./dom.js";
 import { pictureOf, written } from "./drawing_board.js";
 import { USUAL, grouped, initial, targetsOf } from "./models.js";
 import { kept, sample, samplesOf, samplesView } from "./pictures.js";
@@ -22,9 +22,12 @@ export function inside({ words, state, remember, memory }) {
   const samples = samplesView(words, (name) => sampled(name));
   const seen = element("img", { alt: words("seen.alt"), width: "28", height: "28", hidden: true });
   const answer = element("p", { class: "sure" });
-  const layers = layersView(words, mapped);
-  const figures = element("div", { class: "figures" });
   const total = element("p", { class: "hint" });
+  const layers = layersView(words, mapped, (count) => counted(count));
+  const figures = element("div", { class: "figures" });
+  const refusal = element("p", { class: "refusal", role: "alert", hidden: true });
+  const loading = waitingLine(words("models.waiting"));
+  const waiting = waitingLine(words("inside.waiting"), words("stop"), () => stop());
   const call = callView(words);
   const elsewhere = element("a", {}, words("inside.draw"));
   const root = element(
@@ -43,16 +46,23 @@ export function inside({ words, state, remember, memory }) {
       element("figure", { class: "frame" }, seen),
       element("div", {}, answer, total, elsewhere, samples.root),
     ),
+    element("div", { class: "foot" }, loading.root, waiting.root),
+    refusal,
+  );
+  // They come when there is something in them.
+  const sections = [
     element("section", {}, element("h2", {}, words("inside.layers")), layers.root, call.root),
     element("section", {}, element("h2", {}, words("inside.figures")), figures),
-  );
+  ];
   let targets = new Map();
   let source = kept(state, memory);
   let looking = new AbortController();
+  let parameters = 0;
   let latest; // what was looked at: the model, the picture, and what each layer is computed from
   begin();
 
   async function begin() {
+    loading.begin();
     await untilAnswered(async () => {
       targets = targetsOf((await ask(get("models"), signal)).document);
       for (const { name, input } of targets.values()) if (input !== "image") targets.delete(name);
@@ -60,10 +70,26 @@ export function inside({ words, state, remember, memory }) {
       choice.value = initial(targets, state.model);
       choice.disabled = !targets.size;
     });
-    if (signal.aborted || !gone.hidden) return;
+    loading.end();
+    if (signal.aborted || !refusal.hidden) return;
     if (targets.size) return look();
-    gone.textContent = words("models.nothing");
-    gone.hidden = false;
+    refuse(words("models.nothing"));
+  }
+
+  /** In the place of what would stand there. */
+  function refuse(...told) {
+    for (const section of sections) section.remove();
+    for (const line of [answer, total]) line.textContent = "";
+    seen.hidden = true;
+    refusal.replaceChildren(...told);
+    refusal.hidden = false;
+  }
+
+  function stop() {
+    looking.abort();
+    waiting.end();
+    root.removeAttribute("aria-busy");
+    if (!sections[0].isConnected) refuse(words("inside.stopped"));
   }
 
   function sampled(name) {
@@ -83,6 +109,7 @@ export function inside({ words, state, remember, memory }) {
     if (!source.file && !source.strokes && !source.name) source = { name: names[0] };
     write(target);
     root.setAttribute("aria-busy", "true");
+    waiting.begin();
     await untilAnswered(async () => {
       const { blob, name } = await picture(given);
       const asked = post(`explain/${encodeURIComponent(target.name)}?${QUERY}`, blob, name);
@@ -92,7 +119,9 @@ export function inside({ words, state, remember, memory }) {
       show(told.document, page.document);
       call.show(asked);
     }, given);
-    if (!given.aborted) root.removeAttribute("aria-busy");
+    if (given.aborted) return;
+    root.removeAttribute("aria-busy");
+    waiting.end();
   }
 
   async function picture(given) {
@@ -107,25 +136,38 @@ export function inside({ words, state, remember, memory }) {
     seen.hidden = false;
     answer.textContent = words("inside.answer", { label: words.label(prediction.label) });
     const learned = new Map((graph?.layers ?? []).map((layer) => [layer.name, layer.parameters]));
-    total.textContent = words("inside.total", {
-      layers: card.layers.length,
-      parameters: card.parameters.toLocaleString(document.documentElement.lang),
-    });
+    parameters = card.parameters;
     layers.show(given, learned);
     figures.replaceChildren(...addresses.map(figure));
+    refusal.hidden = true;
+    root.append(sections[0], ...(addresses.length ? [sections[1]] : []));
+    if (!addresses.length) sections[1].remove();
   }
 
-  /** One map of a layer, in the place that is given for it. */
-  async function mapped(layer, place, number) {
-    const given = AbortSignal.any([signal, looking.signal]);
+  function counted(count) {
+    total.textContent = words("inside.total", {
+      layers: count,
+      parameters: parameters.toLocaleString(document.documentElement.lang),
+    });
+  }
+
+  /** One map of a layer, in the place that is given for it, unless it is closed before. */
+  async function mapped(layer, place, closed) {
+    const given = AbortSignal.any([signal, looking.signal, closed]);
     const { model, body, name, inputs } = latest;
     const numbersOf = (each) =>
       post(`explain/${encodeURIComponent(model)}?layer=${encodeURIComponent(each)}&gradients=false&occlusion=false`, body, name);
-    await untilAnswered(async () => {
-      const { mapView } = await import("./map.js");
-      const view = await mapView(words, { model, layer, input: inputs.get(layer.name), numbersOf, number }, given);
-      place(view);
-    }, given);
+    const linked = (name) => `#inside?${new URLSearchParams({ ...Object.fromEntries(new URLSearchParams(location.hash.split("?")[1])), model: name })}`;
+    const told = (problem) => place({ root: element("p", { role: "status" }, problem.message), choose() {} });
+    await untilAnswered(
+      async () => {
+        const { mapView } = await load("map.js");
+        const view = await mapView(words, { model, layer, input: inputs.get(layer.name), numbersOf, linked }, given);
+        if (!given.aborted) place(view);
+      },
+      given,
+      told,
+    );
   }
 
   function figure(address) {
@@ -141,13 +183,16 @@ export function inside({ words, state, remember, memory }) {
   }
 
   function write({ name }) {
-    const ink = source.strokes ? written(source.strokes) : undefined;
-    remember({ ...state, model: name === USUAL ? undefined : name, sample: source.name, ink });
+    remember({ ...state, model: name === USUAL ? undefined : name, sample: source.name, ink: written(source.strokes) });
     elsewhere.href = `#recognise?${location.hash.split("?")[1] ?? ""}`;
   }
 
+  function told(problem) {
+    refuse(element("strong", {}, words.problem(problem)), " ", problem.message);
+  }
+
   /** Does it, again and again while nobody answers. What is refused is told. */
-  async function untilAnswered(work, given = signal) {
+  async function untilAnswered(work, given = signal, refused = told) {
     while (!given.aborted) {
       try {
         await work();
@@ -155,22 +200,31 @@ export function inside({ words, state, remember, memory }) {
         return;
       } catch (error) {
         if (given.aborted) return;
-        if (!(error instanceof Problem || error instanceof Gone)) throw error;
-        const refused = error instanceof Problem;
-        gone.replaceChildren(element("strong", {}, refused ? words.problem(error) : words("gone.title")), " ", refused ? error.message : words("gone.detail"));
+        if (!passing(error)) {
+          gone.hidden = true;
+          if (error instanceof Problem) return refused(error);
+          throw error;
+        }
+        gone.replaceChildren(element("strong", {}, words("gone.title")), " ", words("gone.detail"));
         gone.hidden = false;
-        if (refused) return;
         await back(given);
       }
     }
   }
 
-  return { root, close: () => leaving.abort() };
+  function close() {
+    leaving.abort();
+    loading.end();
+    waiting.end();
+  }
+
+  return { root, close };
 }
 
 /** A row for each layer: its maps small, its figures, and larger maps when one asks for them, to choose one of.
- * `mapped(layer, place, number)` calls `place` with the view of one. */
-function layersView(words, mapped) {
+ * `mapped(layer, place, closed)` calls `place` with the view of one unless the signal `closed` is aborted; `counted` is
+ * told how many rows there are. */
+function layersView(words, mapped, counted) {
   const body = element("tbody");
   const every = element("input", { type: "checkbox", onchange: () => fill() });
   const heads = ["maps", "layer", "shape", "parameters", "range", "zeros"];
@@ -181,12 +235,16 @@ function layersView(words, mapped) {
     body,
   );
   const root = element("div", { class: "layers" }, table, element("label", { class: "hint" }, every, words("inside.all")));
-  let shown = [];
+  let shown = []; // {plain, row, close()} of each layer
   let learned = new Map();
 
+  /** What is open stays open. */
   function fill() {
-    const wanted = shown.filter(({ operation }) => every.checked || !PLAIN.has(operation));
-    body.replaceChildren(...wanted.flatMap(rows));
+    for (const { plain, row, close } of shown) {
+      row.hidden = plain && !every.checked;
+      if (row.hidden) close();
+    }
+    counted(shown.filter(({ row }) => !row.hidden).length);
   }
 
   function rows(layer) {
@@ -199,41 +257,49 @@ function layersView(words, mapped) {
           element("img", { src: picture, alt: "" }),
         )
       : "";
+    let opened = new AbortController();
+    function close() {
+      opened.abort();
+      large.hidden = true;
+      if (thumb) thumb.setAttribute("aria-expanded", "false");
+    }
     function enlarge() {
-      large.hidden = !large.hidden;
-      thumb.setAttribute("aria-expanded", String(!large.hidden));
+      if (!large.hidden) return close();
+      opened = new AbortController();
+      large.hidden = false;
+      thumb.setAttribute("aria-expanded", "true");
       const several = shape?.length === 3 && shape[1] > 1;
       const sheet = element("img", { src: picture, alt: words("inside.maps.of", { layer: name }) });
       large.firstChild.replaceChildren(sheet);
-      if (!several || large.hidden) return;
+      if (!several) return;
       let view;
       const place = (made) => large.firstChild.append((view = made).root);
       sheet.addEventListener("click", (event) => view?.choose(mapAt(event, shape)));
-      mapped(layer, place, 0);
+      mapped(layer, place, opened.signal);
     }
     const cells = {
-      layer: [element("strong", {}, operation), element("span", { class: "hint" }, name)],
+      layer: [element("strong", {}, parted(operation)), element("span", { class: "hint" }, name)],
       shape: [shape?.join(" × ") ?? ""],
       parameters: [learned.get(name)?.toLocaleString(document.documentElement.lang).replace(/^0$/, "") ?? ""],
       range: [min === null ? "" : `${short(min)} … ${short(max)}`],
       zeros: [zeros ? `${Math.round(100 * zeros)}%` : ""],
     };
-    return [
-      element(
-        "tr",
-        {},
-        element("td", { class: "maps" }, thumb),
-        Object.entries(cells).map(([kind, content]) => element(kind === "layer" ? "th" : "td", { class: kind, scope: kind === "layer" && "row" }, content)),
-      ),
-      large,
-    ];
+    const row = element(
+      "tr",
+      {},
+      element("td", { class: "maps" }, thumb),
+      Object.entries(cells).map(([kind, content]) => element(kind === "layer" ? "th" : "td", { class: kind, scope: kind === "layer" && "row" }, content)),
+    );
+    return { plain: PLAIN.has(operation), row, large, close };
   }
 
   return {
     root,
     show(layers, parameters) {
-      shown = layers;
+      for (const { close } of shown) close();
       learned = parameters;
+      shown = layers.map(rows);
+      body.replaceChildren(...shown.flatMap(({ row, large }) => [row, large]));
       fill();
     },
   };
@@ -247,5 +313,8 @@ function mapAt({ offsetX, offsetY, target }, [count, height, width]) {
   const row = Math.floor((offsetY / target.clientHeight) * Math.ceil(count / columns));
   return Math.min(count - 1, row * columns + column);
 }
+
+/** A name as ONNX writes it, which may be broken where a new word begins. */
+const parted = (name) => name.split(/(?<=[a-z])(?=[A-Z])/).flatMap((part, n) => (n ? [element("wbr"), part] : [part]));
 
 const short = (number) => Number(number.toPrecision(3)).toString();

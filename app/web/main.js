@@ -1,5 +1,6 @@
 // The frame of the page: words, theme, and the panel that the link names. A panel is a function in PANELS.
 
+import { Gone, back, load } from "./api.js";
 import { element, icon } from "./dom.js";
 
 /**
@@ -7,8 +8,8 @@ import { element, icon } from "./dom.js";
  * `{words, state, remember, memory}`, `{root, close()}`.
  */
 const PANELS = {
-  recognise: () => import("./recognise.js"),
-  inside: () => import("./inside.js"),
+  recognise: () => load("recognise.js"),
+  inside: () => load("inside.js"),
 };
 const FIRST = "recognise";
 const SUN = "M12 8a4 4 0 1 0 .01 0M12 2v2M12 20v2M2 12h2M20 12h2M5 5l1.500 1.500M17.500 17.500 19 19M5 19l1.500-1.500M17.500 6.500 19 5";
@@ -17,23 +18,28 @@ const root = document.documentElement;
 let memory = {}; // the picture, for as long as the page is open: a file has no place in a link
 let query = ""; // as it was last written down
 let panel;
+let shown; // the panel's name
+let words;
+let showing = new AbortController();
 
 /** `#recognise?model=mnist-cnn` → the panel's name and what it is to show. */
 function linked() {
   const [name, query] = location.hash.slice(1).split("?", 2);
-  return { name: name in PANELS ? name : FIRST, state: Object.fromEntries(new URLSearchParams(query)) };
+  return { name: Object.hasOwn(PANELS, name) ? name : FIRST, state: Object.fromEntries(new URLSearchParams(query)) };
 }
 
 function remember(name, state) {
   query = String(new URLSearchParams(Object.entries(state).filter(([, value]) => value !== undefined)));
   history.replaceState(null, "", name === FIRST && !query ? "#" : address(name));
   for (const link of document.querySelectorAll("#panels a")) link.href = address(link.dataset.panel);
+  // To the first panel, with what there is.
+  document.querySelector(".wordmark").href = address(FIRST);
 }
 
 const address = (name) => `#${name}${query && `?${query}`}`;
 
-async function speak() {
-  const { default: texts } = await import(`./words.${root.lang}.js`);
+async function speak(language) {
+  const { default: texts } = await load(`words.${language}.js`);
   const words = (key, values = {}) => texts[key].replace(/\{(\w+)\}/g, (_, name) => values[name]);
   words.subject = (subject) => texts[`subject.${subject}`] ?? subject;
   words.figure = (name) => texts[`figure.${name}`] ?? name;
@@ -44,15 +50,26 @@ async function speak() {
   return words;
 }
 
-async function show() {
-  const { name, state } = linked();
-  const [words, module] = await Promise.all([speak(), PANELS[name]()]);
-  if (linked().name !== name) return; // left before it was there
+/** What the link names, in a language; true when it is there, false if something else was wanted meanwhile. */
+async function show(language = root.lang) {
+  showing.abort();
+  const { signal } = (showing = new AbortController());
+  const { name } = linked();
+  const loaded = await patiently(() => Promise.all([speak(language), PANELS[name]()]), signal);
+  if (signal.aborted) return false;
+  const { state } = linked();
+  const module = loaded[1];
+  words = loaded[0];
+  document.querySelector("#away").hidden = true;
+  root.lang = language;
   panel?.close();
   document.title = `Percept – ${words(`panel.${name}`)}`;
   panel = module[name]({ words, state, memory, remember: (state) => remember(name, state) });
   document.querySelector("#panel").replaceChildren(panel.root);
   document.querySelector("#switches").replaceChildren(...switches(words));
+  // Who came by the keyboard goes on from here; at first a browser knows best.
+  if (shown && shown !== name) document.querySelector("#panel").focus({ preventScroll: true });
+  shown = name;
   const links = Object.keys(PANELS).map((each) =>
     element(
       "a",
@@ -63,6 +80,25 @@ async function show() {
   const nav = document.querySelector("#panels");
   nav.replaceChildren(...links);
   nav.hidden = links.length < 2;
+  return true;
+}
+
+/** Does it, again and again while nobody answers, and says so as soon as there are words. */
+async function patiently(work, signal) {
+  const away = document.querySelector("#away");
+  for (;;) {
+    try {
+      return await work();
+    } catch (error) {
+      if (!(error instanceof Gone)) throw error;
+      if (signal.aborted) return undefined;
+      away.textContent = words ? `${words("gone.title")} ${words("gone.detail")}` : "";
+      away.hidden = !words;
+      await back(signal);
+      if (signal.aborted) return undefined;
+      away.hidden = true;
+    }
+  }
 }
 
 function switches(words) {
@@ -79,9 +115,8 @@ function relight() {
 }
 
 async function translate() {
-  root.lang = root.lang === "ko" ? "en" : "ko";
+  if (!(await show(root.lang === "ko" ? "en" : "ko"))) return;
   keep({ language: root.lang });
-  await show();
   document.querySelector("#switches button").focus();
 }
 
@@ -95,8 +130,9 @@ function keep(chosen) {
 
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => dispatchEvent(new Event("relight")));
 addEventListener("hashchange", () => {
-  // Another panel goes on with the picture; another link has its own.
-  if ((location.hash.split("?")[1] ?? "") !== query) memory = {};
+  // Another panel goes on with the picture; a link with another one has its own.
+  const [now, before] = [location.hash.split("?")[1], query].map((each) => new URLSearchParams(each));
+  if (["sample", "ink"].some((key) => now.get(key) !== before.get(key))) memory = { brush: memory.brush };
   show();
 });
 show();

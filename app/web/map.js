@@ -4,20 +4,26 @@
 import { ask, get } from "./api.js";
 import { element } from "./dom.js";
 
+// Of each side: at so many places the arithmetic is tried before it is shown, and has to be right to so much.
+const PLACES = 5;
+const EXACT = 1e-4;
+
 /**
  * `layer` is as an explanation tells it, `input` the name of what it is computed from, `numbersOf(name)` the call that
- * gives a layer's numbers, `model` the name of the model. Resolves when there is something to see.
+ * gives a layer's numbers, `model` the name of the model, `linked(model)` the link to another one. Resolves when there
+ * is something to see.
  */
-export async function mapView(words, { model, layer, input, numbersOf, number }, signal) {
+export async function mapView(words, { model, layer, input, numbersOf, linked }, signal) {
   const numbers = async (name) => (await ask(numbersOf(name), signal)).document.layers[0].numbers;
   const maps = await numbers(layer.name);
+  if (!maps) return { root: element("p", { role: "status" }, words("map.many")), choose() {} };
   const convolved = layer.operation === "Conv" && input ? await first(model, input, numbers, signal) : undefined;
   const [height, width] = [maps[0].length, maps[0][0].length];
   const canvas = element("canvas", { width, height, role: "img", onclick: (event) => pointed(event) });
   const mark = element("span", { class: "mark", "aria-hidden": "true" });
   const inputs = ["map", "row", "column"].map((name, n) => {
     const most = [maps.length, height, width][n] - 1;
-    const field = element("input", { type: "number", min: 0, max: most, value: 0, oninput: () => show() });
+    const field = element("input", { type: "number", min: 0, max: most, value: 0, oninput: () => show(), onchange: () => clamp() });
     return { field, most, root: element("label", { class: "hint" }, words(`map.${name}`), field) };
   });
   const arithmetic = element("div", { class: "arithmetic" });
@@ -28,15 +34,22 @@ export async function mapView(words, { model, layer, input, numbersOf, number },
     element("div", { class: "row" }, inputs.map((each) => each.root)),
     element("div", { class: "row" }, element("div", { class: "frame" }, canvas, mark), arithmetic),
     told,
+    convolved?.elsewhere && element("p", { class: "hint" }, words("map.elsewhere"), convolved.elsewhere.map((name) => [" ", element("a", { href: linked(name) }, name)]).flat()),
   );
 
   /** What the fields say, as far as it is there. */
   const chosen = () => inputs.map(({ field, most }) => Math.min(most, Math.max(0, Math.trunc(Number(field.value)) || 0)));
 
+  /** So that the fields say what is shown. */
+  function clamp() {
+    chosen().forEach((value, n) => (inputs[n].field.value = value));
+  }
+
   function pointed({ clientX, clientY }) {
     const box = canvas.getBoundingClientRect();
     inputs[1].field.value = Math.floor(((clientY - box.top) / box.height) * height);
     inputs[2].field.value = Math.floor(((clientX - box.left) / box.width) * width);
+    clamp();
     show();
   }
 
@@ -54,37 +67,57 @@ export async function mapView(words, { model, layer, input, numbersOf, number },
       mark.style.setProperty(side, `${100 * share}%`),
     );
     const value = maps[map][row][column];
-    const filter = convolved?.filters.get(`${model}/${map}`);
-    if (!filter) {
+    const filter = convolved?.filters?.get(`${model}/${map}`);
+    const bias = filter && biasOf(maps[map], convolved.picture, filter);
+    if (bias === undefined) {
       told.textContent = words("map.value", { row, column, value: short(value) });
       arithmetic.replaceChildren();
       return;
     }
     const window = under(convolved.picture, filter, row, column, height);
-    const products = filter.map((line, y) => line.map((weight, x) => weight * window[y][x]));
-    const sum = products.flat().reduce((one, other) => one + other, 0);
+    const products = multiplied(window, filter);
+    // A sign never stands at the end of a line, away from what comes after it.
+    const term = (sign, numbers) => element("div", { class: "term" }, element("span", { class: "sign" }, sign), numbers);
     arithmetic.replaceChildren(
       grid(words("map.window"), window),
-      element("span", { class: "sign" }, "×"),
-      grid(words("map.filter"), filter),
-      element("span", { class: "sign" }, "="),
-      grid(words("map.products"), products),
+      term("×", grid(words("map.filter"), filter)),
+      term("=", grid(words("map.products"), products)),
     );
-    told.textContent = words("map.sum", { sum: short(sum), bias: short(value - sum), value: short(value) });
+    told.textContent = words("map.sum", { sum: short(total(products)), bias: short(bias), value: short(value) });
   }
 
-  choose(number);
+  choose(0);
   return { root, choose };
 }
 
-/** The picture that a first convolution goes over, and the filters of it that have a name; nothing of a later one. */
+/** The picture that a first convolution goes over, and the filters of it that have a name, or where there are none, the
+ * models whose filters have; nothing of a later one. */
 async function first(model, input, numbers, signal) {
+  const given = await numbers(input);
+  const picture = typeof given?.[0][0] === "number" ? given : given?.length === 1 ? given[0] : undefined;
+  if (!picture) return undefined;
   const kernels = (await ask(get("convolution"), signal)).document.kernels;
   const filters = new Map(kernels.filter(({ name }) => name.startsWith(`${model}/`)).map(({ name, values }) => [name, values]));
-  if (!filters.size) return undefined;
-  const given = await numbers(input);
-  const picture = typeof given[0][0] === "number" ? given : given.length === 1 ? given[0] : undefined;
-  return picture && { picture, filters };
+  if (filters.size) return { picture, filters };
+  return { elsewhere: [...new Set(kernels.map(({ name }) => name.split("/")).filter((parts) => parts[1]).map(([name]) => name))] };
+}
+
+const multiplied = (window, filter) => filter.map((line, y) => line.map((weight, x) => weight * window[y][x]));
+const total = (rows) => rows.flat().reduce((one, other) => one + other, 0);
+
+/** What is missing from the sums of products: the bias, if it is the same wherever the window lies. Undefined if it is
+ * not: then the window does not go one step at a time over a picture with zeros around it, and no sum is shown. */
+function biasOf(map, picture, filter) {
+  const [height, width] = [map.length, map[0].length];
+  const missing = [];
+  for (let step = 0; step < PLACES; step++)
+    for (let other = 0; other < PLACES; other++) {
+      const [row, column] = [height, width].map((side, n) => Math.round(((n ? other : step) / (PLACES - 1)) * (side - 1)));
+      missing.push(map[row][column] - total(multiplied(under(picture, filter, row, column, height), filter)));
+    }
+  missing.sort((one, other) => one - other);
+  const scale = Math.max(1, ...map.flat().map(Math.abs));
+  return missing.at(-1) - missing[0] <= EXACT * scale ? missing[missing.length >> 1] : undefined;
 }
 
 /** What lies under the window where its output is at a row and a column: zeros outside, as many as make the output fit. */

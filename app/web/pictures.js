@@ -17,6 +17,12 @@ export function samplesOf(subject) {
 /** A sample as if somebody had chosen the file. Throws Gone, or AbortError. */
 export const sample = (name, signal) => file(`samples/${name}`, name, signal);
 
+/** What a file has now: it may change where it lies, or go. Undefined if it cannot be read, as a folder. */
+export async function copied(given) {
+  const content = await given.arrayBuffer().catch(() => undefined);
+  return content && new File([content], given.name || "picture.png", { type: given.type });
+}
+
 /** Samples to click on; `chosen(name)` is called. */
 export function samplesView(words, chosen) {
   const root = element("div", { class: "samples", role: "group", "aria-label": words("samples.title") });

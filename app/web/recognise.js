@@ -1,18 +1,15 @@
 // The panel "Recognise": a picture is drawn or brought, one model or two say what it is. Knows no routing.
 
-import { Gone, Problem, ask, back, get } from "./api.js";
+import { Problem, ask, back, get, passing } from "./api.js";
 import { answerView } from "./answer.js";
 import { BRUSHES, DrawingBoard, pictureOf, written } from "./drawing_board.js";
-import { element, icon } from "./dom.js";
+import { element, icon, waitingLine } from "./dom.js";
 import { USUAL, grouped, initial, targetsOf } from "./models.js";
-import { kept, sample, samplesOf, samplesView, takePictures } from "./pictures.js";
-
-// A link may be so long wherever it is sent; a drawing beyond that stays out of it.
-const LONGEST_LINK = 6_000;
+import { copied, kept, sample, samplesOf, samplesView, takePictures } from "./pictures.js";
 
 /**
  * `page` is `{words, state, remember(state), memory}`: what the link says, how to write it down, and what survives a
- * change of language. Returns `{root, title, close()}`.
+ * change of language. Returns `{root, close()}`.
  */
 export function recognise({ words, state, remember, memory }) {
   const leaving = new AbortController();
@@ -23,9 +20,11 @@ export function recognise({ words, state, remember, memory }) {
   const answers = element("div", { class: "answers" });
   const samples = samplesView(words, sampled);
   const choice = modelChoice(words, chosen);
-  const sheet = sheetView(words, taken);
+  const sheet = sheetView(words, drawnOver);
   const board = new DrawingBoard(sheet.canvas, (done) => drawn(done));
-  const tools = toolsView(words, board, { clear: () => clear(), taken });
+  board.brush = memory.brush ?? board.brush;
+  const tools = toolsView(words, board, { undo, clear, taken, brushed: (brush) => (memory.brush = brush) });
+  const loading = waitingLine(words("models.waiting"));
   const root = element(
     "div",
     { class: "recognise" },
@@ -35,12 +34,17 @@ export function recognise({ words, state, remember, memory }) {
     said,
   );
   let views = [];
-  let source = {}; // {strokes}, {sample} or {file}
+  let source = {}; // {strokes} or {file}, and the name of a sample
+  let before = {}; // what was cleared away: it can be had back
   let picture; // {blob, name}: what was asked last
+  let bringing = new AbortController(); // of what is on its way: what comes later wins
+  let returning; // while nobody answers: resolves when somebody does
 
   takePictures(taken, (over) => sheet.root.classList.toggle("over", over), signal);
   addEventListener("keydown", keyed, { signal });
   addEventListener("relight", () => board.paint(), { signal });
+  answers.append(loading.root);
+  loading.begin();
   begin();
 
   async function begin() {
@@ -48,12 +52,14 @@ export function recognise({ words, state, remember, memory }) {
       choice.offer((await ask(get("models"), signal)).document, state);
     } catch (error) {
       if (signal.aborted) return;
-      if (error instanceof Gone) {
+      if (passing(error)) {
         await away();
         return begin();
       }
       if (!(error instanceof Problem)) throw error;
       return tell(error.message);
+    } finally {
+      loading.end();
     }
     if (!choice.targets().length) return tell(words("models.nothing"));
     chosen();
@@ -66,13 +72,16 @@ export function recognise({ words, state, remember, memory }) {
   }
 
   async function restore() {
+    if (picture) return; // somebody was quicker
     const { file, name, strokes } = kept(state, memory);
-    if (file) taken(file);
+    if (file) show(file);
     else if (name) await sampled(name);
-    else if (strokes) {
-      board.strokes = strokes;
-      board.drawn(true);
-    }
+    else if (strokes) redraw(strokes);
+  }
+
+  function redraw(strokes) {
+    board.put(strokes);
+    board.drawn(true);
   }
 
   /** The models were chosen, or have just come. */
@@ -81,20 +90,40 @@ export function recognise({ words, state, remember, memory }) {
     const subject = choice.subject();
     title.textContent = words(`recognise.title.${subject}`);
     sheet.invite(words(`board.empty.${subject}`));
-    for (const view of views) view.close();
-    views = targets.map((target) => answerView(words, target, { gone: away, said: (text) => (said.textContent = text) }));
+    const former = new Set(views);
+    views = targets.map((target) => {
+      const stays = [...former].find((view) => view.name === target.name);
+      former.delete(stays);
+      return stays ?? answerView(words, target, { gone: away, said: speak });
+    });
+    for (const view of former) view.close();
     answers.replaceChildren(...views.map((view) => view.root));
     answers.classList.toggle("two", views.length > 1);
     samples.offer(samplesOf(subject));
-    if (picture) askAll(true);
+    // What has answered this very picture already goes on standing there.
+    if (picture) for (const view of views) if (!view.asked(picture)) view.ask(picture, true);
     write();
   }
 
+  /** When all have answered: who listens hears each of two by its name. */
+  function speak() {
+    const texts = views.map(({ name, spoken }) => (views.length > 1 ? `${name}: ${spoken()}` : spoken()));
+    if (views.every((view) => view.spoken())) said.textContent = texts.join(" ");
+  }
+
+  /** Ends what is on its way. The signal of what comes now. */
+  function instead() {
+    bringing.abort();
+    bringing = new AbortController();
+    return AbortSignal.any([signal, bringing.signal]);
+  }
+
   async function drawn(done) {
-    tools.drawn(board.strokes.length > 0 || Boolean(source.file || source.sample));
+    instead();
     sheet.drawn(board.strokes.length > 0, words("board.drawn", { strokes: board.strokes.length }));
     if (!board.strokes.length) return empty();
     source = { strokes: board.strokes };
+    tools.can(true, true);
     Object.assign(memory, { file: undefined, strokes: board.strokes });
     if (done) write();
     const blob = await pictureOf(board.strokes);
@@ -103,36 +132,70 @@ export function recognise({ words, state, remember, memory }) {
     askAll(done);
   }
 
-  async function sampled(name) {
+  async function sampled(name, given = instead()) {
     try {
-      taken(await sample(name, signal), name);
+      const file = await sample(name, given);
+      if (!given.aborted) show(file, name);
     } catch (error) {
-      if (signal.aborted) return;
-      if (!(error instanceof Gone)) throw error;
-      away();
+      if (given.aborted) return;
+      if (!passing(error)) throw error;
+      await away();
+      if (!given.aborted) await sampled(name, given);
     }
   }
 
-  /** A file that somebody brought, or a sample. */
-  function taken(file, sample) {
-    const name = typeof sample === "string" ? sample : undefined;
-    board.strokes = [];
-    board.paint();
-    source = name ? { sample: name } : { file };
-    Object.assign(memory, { file: name ? undefined : file, strokes: undefined });
+  /** What somebody brought. */
+  async function taken(file) {
+    const given = instead();
+    const copy = await copied(file);
+    if (given.aborted) return;
+    if (copy) return show(copy);
+    clear();
+    for (const view of views) view.refuse(words("picture.unreadable"), words("picture.unreadable.detail", { name: file.name }));
+  }
+
+  /** A file, or the sample of that name. */
+  function show(file, sample) {
+    if (source.strokes) before = source;
+    board.put([]);
+    source = { file, sample };
+    Object.assign(memory, { file: sample ? undefined : file, strokes: undefined });
     sheet.show(file, words("board.picture", { name: file.name }));
-    tools.drawn(true);
-    picture = { blob: file, name: file.name || "picture.png" };
+    tools.can(Boolean(before.strokes || before.file), true);
+    picture = { blob: file, name: file.name };
     askAll(true);
     write();
   }
 
-  function clear() {
+  /** Pressed where a picture lies: it makes place for a stroke. */
+  function drawnOver(event) {
+    if (event.button !== 0) return;
+    before = source;
     sheet.show(undefined);
-    board.clear();
+    board.begin(event);
+  }
+
+  function clear() {
+    if (source.strokes || source.file) before = source;
+    sheet.show(undefined);
+    board.put([]);
+    board.drawn(true);
+  }
+
+  /** The last stroke, or where there is none, what was cleared away. */
+  function undo() {
+    if (board.undo()) return;
+    const { strokes, file, sample } = before;
+    before = {};
+    if (strokes) redraw(strokes);
+    else if (file) {
+      instead();
+      show(file, sample);
+    }
   }
 
   function empty() {
+    tools.can(Boolean(before.strokes || before.file), false);
     picture = undefined;
     source = {};
     Object.assign(memory, { file: undefined, strokes: undefined });
@@ -142,23 +205,27 @@ export function recognise({ words, state, remember, memory }) {
   }
 
   function askAll(final) {
+    for (const view of views) view.hush();
     for (const view of views) view.ask(picture, final);
   }
 
   function write() {
     const [model, other] = choice.targets();
-    const ink = source.strokes ? written(source.strokes) : "";
     remember({
       model: model?.name === USUAL ? undefined : model?.name,
       with: other?.name,
       sample: source.sample,
-      ink: ink.length <= LONGEST_LINK ? ink || undefined : undefined,
+      ink: written(source.strokes),
     });
   }
 
   /** Nobody answers: what there is stays, and is asked again when somebody does. */
-  async function away() {
-    if (!gone.hidden) return;
+  function away() {
+    returning ??= comeBack().finally(() => (returning = undefined));
+    return returning;
+  }
+
+  async function comeBack() {
     tell(`${words("gone.title")} ${words("gone.detail")}`);
     root.classList.add("alone");
     await back(signal);
@@ -170,10 +237,11 @@ export function recognise({ words, state, remember, memory }) {
 
   function keyed(event) {
     if (event.target.closest?.("input:not([type=range]), select, textarea")) return;
-    if (event.key === "Escape") clear();
+    // Whoever is in the midst of something else means that by Escape.
+    if (event.key === "Escape") event.target.closest?.("details, button, a") || clear();
     else if (event.key.toLowerCase() === "z" && (event.ctrlKey || event.metaKey) && !event.shiftKey) {
       event.preventDefault();
-      board.undo();
+      undo();
     }
   }
 
@@ -181,6 +249,8 @@ export function recognise({ words, state, remember, memory }) {
     root,
     close() {
       leaving.abort();
+      loading.end();
+      sheet.close();
       board.close();
       for (const view of views) view.close();
     },
@@ -188,12 +258,13 @@ export function recognise({ words, state, remember, memory }) {
 }
 
 /** Where pictures lie: the canvas, and in its place what was brought. */
-function sheetView(words) {
+function sheetView(words, drawnOver) {
   const canvas = element("canvas", { role: "img", "aria-label": words("board.blank") });
   const invitation = element("p", { class: "invitation", "aria-hidden": "true" });
-  const shown = element("img", { class: "brought", alt: "", hidden: true, onerror: () => broken() });
+  const shown = element("img", { class: "brought", alt: "", hidden: true, draggable: "false", onerror: () => broken() });
   const name = element("p", { class: "filename", hidden: true });
-  const root = element("div", { class: "sheet" }, canvas, invitation, shown, name);
+  const pressed = (event) => canvas.hidden && drawnOver(event);
+  const root = element("div", { class: "sheet", onpointerdown: pressed }, canvas, invitation, shown, name);
   let address;
 
   // Browsers do not show all that the service reads: HEIC, TIFF.
@@ -219,6 +290,7 @@ function sheetView(words) {
     root,
     canvas,
     show,
+    close: () => show(undefined),
     invite: (text) => invitation.replaceChildren(text, element("small", {}, words("board.drop"))),
     drawn(any, described) {
       if (any && canvas.hidden) show(undefined);
@@ -228,17 +300,23 @@ function sheetView(words) {
   };
 }
 
-function toolsView(words, board, { clear, taken }) {
-  const button = (word, path, onclick) =>
-    element("button", { type: "button", disabled: true, onclick }, icon(path), element("span", { class: "text" }, words(word)));
-  const undo = button("board.undo", "M8 5 4 9l4 4M4 9h10a5 5 0 0 1 0 10h-4", () => board.undo());
+function toolsView(words, board, { undo, clear, taken, brushed }) {
+  // Disabled in name alone: a button that was just pressed keeps the focus.
+  const off = (button) => button.getAttribute("aria-disabled") === "true";
+  const button = (word, path, act) => {
+    const onclick = () => off(made) || act();
+    const text = element("span", { class: "text" }, words(word));
+    const made = element("button", { type: "button", "aria-disabled": "true", onclick }, icon(path), text);
+    return made;
+  };
+  const back = button("board.undo", "M8 5 4 9l4 4M4 9h10a5 5 0 0 1 0 10h-4", undo);
   const wipe = button("board.clear", "M6 6l12 12M18 6 6 18", clear);
   const brush = element("input", {
     type: "range",
     min: BRUSHES.least,
     max: BRUSHES.most,
     value: board.brush,
-    oninput: () => (board.brush = Number(brush.value)),
+    oninput: () => brushed((board.brush = Number(brush.value))),
   });
   const chosen = ({ target }) => {
     if (target.files[0]) taken(target.files[0]);
@@ -255,7 +333,7 @@ function toolsView(words, board, { clear, taken }) {
   const root = element(
     "div",
     { class: "tools" },
-    element("div", { class: "row" }, undo, wipe, element("label", { class: "brush" }, element("span", { class: "text" }, words("board.brush")), brush)),
+    element("div", { class: "row" }, back, wipe, element("label", { class: "brush" }, element("span", { class: "text" }, words("board.brush")), brush)),
     element(
       "div",
       { class: "row" },
@@ -265,9 +343,10 @@ function toolsView(words, board, { clear, taken }) {
   );
   return {
     root,
-    drawn(any) {
-      undo.disabled = !board.strokes.length;
-      wipe.disabled = !any;
+    /** Whether there is something to take back, and to clear. */
+    can(undone, cleared) {
+      back.setAttribute("aria-disabled", String(!undone));
+      wipe.setAttribute("aria-disabled", String(!cleared));
     },
   };
 }

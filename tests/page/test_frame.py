@@ -98,8 +98,11 @@ def test_reduced_motion_is_respected(visit: Visit) -> None:
     page = visit.open()
     page.emulate_media(reduced_motion="reduce")
 
-    still = "getComputedStyle(document.querySelector('.sheet')).transitionDuration"
-    assert page.evaluate(still) in ("0s", "0ms")
+    for moving in ("'.sheet'", "'.bar'), '::after'", "'button'"):
+        still = (
+            f"getComputedStyle(document.querySelector({moving if ')' in moving else moving + ')'}).transitionDuration"
+        )
+        assert set(page.evaluate(still).split(", ")) == {"0s"}, moving
 
 
 def test_the_page_stays_within_its_budget(visit: Visit) -> None:

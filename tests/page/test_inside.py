@@ -7,7 +7,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx.numpy_helper import to_array
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from tests.conftest import ROOT, SAMPLES
 from tests.page.conftest import PHONE, Visit
@@ -21,13 +21,14 @@ def test_every_layer_shows_its_maps_and_figures_as_the_service_tells_them(visit:
 
     expect(rows).to_have_count(10)
     expect(page.get_by_text("It answers 2.")).to_be_visible()
-    expect(page.get_by_text("11 layers, 118,346 learned numbers")).to_be_visible()
+    expect(page.get_by_text("10 layers below, 118,346 learned numbers")).to_be_visible()
     first = rows.first.locator("th, td")
     expect(first.nth(1)).to_have_text("Convconv2d")
     expect(first.nth(2)).to_have_text("32 × 24 × 24")
     expect(first.nth(3)).to_have_text("832")
     page.get_by_label("Scaling and reshaping, too").check()
     expect(rows).to_have_count(16)
+    expect(page.get_by_text("16 layers below")).to_be_visible()
 
 
 def test_maps_are_shown_larger(visit: Visit) -> None:
@@ -60,6 +61,73 @@ def test_the_arithmetic_at_one_place_is_that_of_the_model(visit: Visit) -> None:
     assert bias == pytest.approx(float(biases[3]), abs=1e-4)
     assert total == pytest.approx(float((window * filters[3, 0]).sum()), abs=0.05)
     assert value == pytest.approx(total + bias, abs=1.5e-4)
+
+
+def test_the_first_convolution_of_the_best_model_is_shown_and_its_arithmetic_found_elsewhere(visit: Visit) -> None:
+    page = visit.open("#inside?sample=two.png")
+    page.get_by_role("button", name="Show the maps of conv2d larger", exact=True).click()
+
+    expect(page.get_by_role("img", name="Map 0 of conv2d")).to_be_visible()
+    expect(page.locator(".map [role=status]")).to_contain_text("at row")
+    page.get_by_role("link", name="mnist-lenet").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Inside mnist-lenet")
+    assert page.url.endswith("#inside?sample=two.png&model=mnist-lenet")
+
+
+def test_a_layer_of_too_many_numbers_says_so(visit: Visit) -> None:
+    page = visit.open("#inside?model=mnist-cnn")
+
+    def without_numbers(route: Route) -> None:
+        told = route.fetch().json()
+        told["layers"][0]["numbers"] = None
+        route.fulfill(json=told)
+
+    page.route("**/explain/*?layer=*", without_numbers)
+    page.get_by_role("button", name="Show the maps of conv2d larger", exact=True).click()
+
+    expect(page.get_by_text("This layer has more numbers than are told one by one")).to_be_visible()
+
+
+def test_maps_open_once_stay_open_beside_other_rows_and_take_numbers_that_are_there(visit: Visit) -> None:
+    page = visit.open("#inside?model=mnist-cnn")
+    larger = page.get_by_role("button", name="Show the maps of conv2d larger", exact=True)
+    for _ in range(3):
+        larger.click()
+    expect(page.locator(".map")).to_have_count(1)
+    page.get_by_label("Scaling and reshaping, too").check()
+    expect(page.locator(".map")).to_be_visible()
+    page.get_by_label("Row").fill("99")
+    page.get_by_label("Row").press("Tab")
+
+    expect(page.get_by_label("Row")).to_have_value("23")
+    page.wait_for_load_state("networkidle")
+    expect(page.locator(".map")).to_have_count(1)
+
+
+def test_no_sum_is_shown_that_does_not_reproduce_the_value(visit: Visit) -> None:
+    page = visit.open("#inside?model=mnist-cnn")
+
+    def other_filters(route: Route) -> None:
+        told = route.fetch().json()
+        for kernel in told["kernels"]:
+            kernel["values"] = kernel["values"][::-1]
+        route.fulfill(json=told)
+
+    page.route("**/convolution", other_filters)
+    page.get_by_role("button", name="Show the maps of conv2d larger", exact=True).click()
+
+    expect(page.locator(".map [role=status]")).to_contain_text("at row")
+    expect(page.locator(".grid")).to_have_count(0)
+
+
+def test_a_long_drawing_stays_out_of_the_link(visit: Visit) -> None:
+    page = visit.open()
+    places = [(0.1 + 0.8 * (n * 37 % 100) / 100, 0.1 + 0.8 * (n * 61 % 100) / 100) for n in range(140)]
+    draw(page, places)
+    page.get_by_role("link", name="Inside").click()
+    expect(page.get_by_text("It answers")).to_be_visible()
+
+    assert len(page.url) < 1_000
 
 
 def test_a_map_is_chosen_where_it_is_pointed_at(visit: Visit) -> None:

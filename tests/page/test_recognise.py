@@ -54,7 +54,7 @@ def test_a_finger_draws_too(visit: Visit) -> None:
     expect_label(page, "7")
 
 
-def test_undo_takes_a_stroke_back_and_clear_all(visit: Visit) -> None:
+def test_undo_takes_a_stroke_back_clear_all_and_undo_brings_that_back(visit: Visit) -> None:
     page = visit.open()
     draw(page)
     draw(page, ONE)
@@ -65,8 +65,15 @@ def test_undo_takes_a_stroke_back_and_clear_all(visit: Visit) -> None:
     expect(page.get_by_role("img", name="A drawing of 1 strokes")).to_be_visible()
     page.get_by_role("button", name="Clear").click()
     expect(answer(page).locator(".sure")).to_have_text("The answer comes while you draw.")
-    expect(page.get_by_role("button", name="Undo")).to_be_disabled()
+    clear = page.get_by_role("button", name="Clear")
+    expect(clear).to_be_disabled()
+    expect(clear).to_be_focused()
     assert page.url.endswith("/#")
+    page.get_by_role("button", name="Undo").click()
+    expect(page.get_by_role("img", name="A drawing of 1 strokes")).to_be_visible()
+    expect_label(page, "7")
+    page.get_by_role("button", name="Undo").click()
+    expect(page.get_by_role("button", name="Undo")).to_be_disabled()
 
 
 def test_keys_take_back_and_clear(visit: Visit) -> None:
@@ -119,7 +126,7 @@ def test_what_is_no_picture_is_refused_in_words(visit: Visit) -> None:
     bring(page, "drop", b"just text", "notes.txt", "text/plain")
 
     expect(answer(page).locator(".sure")).to_have_text("This cannot be answered")
-    expect(answer(page).locator(".notices")).to_contain_text("not an image that can be decoded: PNG, JPEG")
+    expect(answer(page).locator(".reason")).to_contain_text("not an image that can be decoded: PNG, JPEG")
     page.get_by_role("button", name="Sample: a seven").click()
     expect_label(page, "7")
 
@@ -219,13 +226,24 @@ def test_a_link_opens_the_same_drawing_and_models(visit: Visit) -> None:
 
 
 @pytest.mark.parametrize(
-    "link", ["#nothing?at=all", "#recognise?model=no&with=no&sample=../../x", "#recognise?ink=A", "#recognise?ink=%3C"]
+    "link",
+    [
+        "#nothing?at=all",
+        "#constructor",
+        "#toString",
+        "#recognise?model=no&with=no&sample=../../x",
+        "#recognise?ink=A",
+        "#recognise?ink=%3C",
+    ],
 )
 def test_a_link_that_means_nothing_opens_an_empty_board(visit: Visit, link: str) -> None:
     page = visit.open(link)
+    page.wait_for_load_state("networkidle")
 
     expect(page.get_by_role("img", name="An empty drawing board")).to_be_visible()
     expect(page.get_by_label("Model", exact=True)).to_have_value("digits")
+    expect(answer(page).locator(".sure")).to_have_text("The answer comes while you draw.")
+    assert not [url for url in visit.requests if "/predict/" in url]
 
 
 def test_a_service_that_goes_away_is_told_and_found_again(visit: Visit, tmp_path: Path) -> None:
@@ -243,7 +261,10 @@ def test_a_service_that_goes_away_is_told_and_found_again(visit: Visit, tmp_path
         expect_label(page, "7")  # what there was stays, and where it was
         assert page.locator(".sheet").bounding_box() == board
         server = Server(tmp_path / "log", server.port, PERCEPT_WORKERS="1")
-        expect(page.get_by_role("alert")).to_be_hidden(timeout=15_000)
+        with page.expect_request_finished(lambda request: "/predict/" in request.url, timeout=15_000):
+            pass
+        expect(page.get_by_role("alert")).to_be_hidden()
+        expect(answer(page).locator(".timing")).to_contain_text("ms in the model")
         expect(answer(page).locator(".label")).to_have_text("7")
     finally:
         server.stop()

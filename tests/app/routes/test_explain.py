@@ -705,16 +705,16 @@ def test_numbers_of_all_layers_are_bounded_together(client: TestClient, others: 
     answer = client.post("/explain/mnist-cnn?numbers=true", files={"file": SEVEN})
     numbers = sum(np.prod(layer["shape"], dtype=int) for layer in explained(client, "mnist-cnn")["layers"])
     one = client.post("/explain/mnist-cnn?numbers=true&layer=logits", files={"file": SEVEN})
-    entries = [{"name": "n", "datatype": "INT64", "shape": [1], "data": [size]} for size in (19_999, 20_000)]
+    entries = [{"name": "n", "datatype": "INT64", "shape": [1], "data": [size]} for size in (25_999, 26_000)]
     most, more = (others.post("/explain/spread?numbers=true", json={"inputs": [entry]}) for entry in entries)
 
     assert assert_problem(answer, 422) == (
-        f"the layers of model 'mnist-cnn' give {numbers:,} numbers or more for this; with ?numbers=true at most 20,000 "
+        f"the layers of model 'mnist-cnn' give {numbers:,} numbers or more for this; with ?numbers=true at most 26,000 "
         "are told: send fewer rows, or ask for one layer by ?layer="
     )
     assert len(one.json()["layers"][0]["numbers"]) == 10
-    assert sum(np.size(layer["numbers"]) for layer in most.json()["layers"]) == 20_000
-    assert "give 20,001 numbers or more" in assert_problem(more, 422)
+    assert sum(np.size(layer["numbers"]) for layer in most.json()["layers"]) == 26_000
+    assert "give 26,001 numbers or more" in assert_problem(more, 422)
 
 
 @pytest.mark.parametrize(("rows", "status"), [(64, 200), (65, 413)])
