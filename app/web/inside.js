@@ -88,6 +88,7 @@ export function inside({ words, state, remember, memory }) {
   function stop() {
     looking.abort();
     waiting.end();
+    gone.hidden = true;
     root.removeAttribute("aria-busy");
     if (!sections[0].isConnected) refuse(words("inside.stopped"));
   }

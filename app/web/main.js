@@ -65,10 +65,12 @@ async function show(language = root.lang) {
   panel?.close();
   document.title = `Percept – ${words(`panel.${name}`)}`;
   panel = module[name]({ words, state, memory, remember: (state) => remember(name, state) });
-  document.querySelector("#panel").replaceChildren(panel.root);
+  const place = document.querySelector("#panel");
+  const within = place.contains(document.activeElement);
+  place.replaceChildren(panel.root);
   document.querySelector("#switches").replaceChildren(...switches(words));
   // Who came by the keyboard goes on from here; at first a browser knows best.
-  if (shown && shown !== name) document.querySelector("#panel").focus({ preventScroll: true });
+  if (within || (shown && shown !== name)) place.focus({ preventScroll: true });
   shown = name;
   const links = Object.keys(PANELS).map((each) =>
     element(
