@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from shutil import copytree
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import onnx
@@ -15,6 +15,7 @@ from fastapi.testclient import TestClient
 from app.errors import CallerGone, InvalidRequest
 from app.explanation import drawing, explaining
 from app.explanation_request import Picture, Wishes
+from app.gradient_saliency import PICTURES_FOR
 from app.inside import Insides, numbers_of
 from app.main import create_app
 from app.model import Model, load_model
@@ -105,7 +106,10 @@ def test_picture_that_is_drawn_alone_takes_no_layers() -> None:
     seen = seconds("input")
     assert seen == pytest.approx(0.0005 + model.profile.estimate(1))
     assert seconds("occlusion") - seen == pytest.approx(model.profile.estimate(60) + 169 * 6e-6)
-    assert seconds("smoothgrad") - seen == pytest.approx(4.5 * model.profile.estimate(50))
+    for picture, gradients in PICTURES_FOR.items():
+        expected = 4.5 * model.profile.estimate(gradients)
+        assert seconds(cast(Picture, picture)) - seen == pytest.approx(expected)
+    assert PICTURES_FOR["gradient"] == 2
     assert insides.known_table(model) is None
 
 

@@ -106,7 +106,7 @@ def test_only_the_most_probable_classes_are_told_of_objects_too(client: TestClie
         assert "probabilities" not in found
 
 
-@pytest.mark.parametrize("path", ["/predict/digits?as_seen=true", "/predict/clothing?as_seen=true"])
+@pytest.mark.parametrize("path", ["/predict/digits?as_seen=true", "/predict/fashion-cnn?as_seen=true"])
 def test_what_the_model_saw_is_told(client: TestClient, path: str) -> None:
     levels = drawn(5, 200)
     [prediction] = client.post(path, files={"file": encode(levels)}).json()["predictions"]
