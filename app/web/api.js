@@ -44,6 +44,12 @@ export function post(path, body, name) {
   return { method: "POST", path, headers: { "Content-Type": body.type.startsWith("image/") ? body.type : "image/*" }, body, name };
 }
 
+/** The same of what is written as JSON. */
+export function postJson(path, value) {
+  const [type, text] = ["application/json", JSON.stringify(value)];
+  return { method: "POST", path, headers: { "Content-Type": type }, body: new Blob([text], { type }), text };
+}
+
 export function get(path) {
   return { method: "GET", path, headers: {} };
 }
@@ -148,25 +154,27 @@ export class Latest {
 }
 
 /** The call for a shell. */
-export async function asCurl({ path, headers, body, name }) {
+export async function asCurl({ path, headers, body, name, text }) {
   const address = quoted(new URL(path, ROOT).href);
   if (!body) return `curl ${address}`;
   const options = Object.entries(headers).map(([header, value]) => `-H ${quoted(`${header}: ${value}`)}`);
+  if (text) return ["curl", ...options, "-d", quoted(text), address].join(" ");
   if (body.size > MOST_BYTES_WRITTEN) return ["curl", ...options, "--data-binary", quoted(`@${name}`), address].join(" ");
   return `printf %s ${await base64(body)} | base64 -d | \\\n  curl ${options.join(" ")} --data-binary @- ${address}`;
 }
 
 /** The same for Python, with nothing but its standard library. */
-export async function asPython({ path, headers, body, name }) {
+export async function asPython({ path, headers, body, name, text }) {
   const address = JSON.stringify(new URL(path, ROOT).href);
   if (!body) return `import json, urllib.request\n\nprint(json.load(urllib.request.urlopen(${address})))`;
-  const written = body.size <= MOST_BYTES_WRITTEN;
+  const written = !text && body.size <= MOST_BYTES_WRITTEN;
+  // A JSON text in a JSON string: what Python reads alike.
   const picture = written ? `base64.b64decode("${await base64(body)}")` : `open(${JSON.stringify(name)}, "rb").read()`;
   return [
     `import ${written ? "base64, " : ""}json, urllib.request`,
     "",
-    `picture = ${picture}`,
-    `request = urllib.request.Request(${address}, picture, ${JSON.stringify(headers)})`,
+    text ? `asked = ${JSON.stringify(text)}.encode()` : `picture = ${picture}`,
+    `request = urllib.request.Request(${address}, ${text ? "asked" : "picture"}, ${JSON.stringify(headers)})`,
     "print(json.load(urllib.request.urlopen(request)))",
   ].join("\n");
 }

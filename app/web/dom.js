@@ -4,8 +4,13 @@
  * An element with attributes and children. A function is a listener (`onclick`), `false` and `undefined` leave an
  * attribute out, `true` is one without a value.
  */
-export function element(tag, attributes = {}, ...children) {
-  const made = document.createElement(tag);
+export const element = (tag, attributes, ...children) => filled(document.createElement(tag), attributes, children);
+
+/** The same of a drawing. */
+export const drawing = (tag, attributes, ...children) =>
+  filled(document.createElementNS("http://www.w3.org/2000/svg", tag), attributes, children);
+
+function filled(made, attributes = {}, children) {
   for (const [name, value] of Object.entries(attributes)) {
     if (typeof value === "function") made.addEventListener(name.slice(2), value);
     else if (value === true) made.setAttribute(name, "");
@@ -16,15 +21,7 @@ export function element(tag, attributes = {}, ...children) {
 }
 
 /** A line drawing of 24 × 24 in the colour of the text; `path` as SVG has it. */
-export function icon(path) {
-  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-  svg.setAttribute("viewBox", "0 0 24 24");
-  svg.setAttribute("aria-hidden", "true");
-  const line = document.createElementNS(svg.namespaceURI, "path");
-  line.setAttribute("d", path);
-  svg.append(line);
-  return svg;
-}
+export const icon = (path) => drawing("svg", { class: "icon", viewBox: "0 0 24 24", "aria-hidden": "true" }, drawing("path", { d: path }));
 
 // What takes less is not worth a word.
 const SLOW_MS = 400;

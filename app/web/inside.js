@@ -1,11 +1,12 @@
 // The panel "Inside": what each layer of a model makes of a picture, what it has learned, where it errs. Knows no
 // drawing board.
 
-import { Problem, ask, back, get, load, passing, post } from "./api.js";
+import { ask, get, load, post } from "./api.js";
 import { callView } from "./call.js";
 import { element, waitingLine } from "./dom.js";
 import { pictureOf, written } from "./drawing_board.js";
 import { USUAL, grouped, initial, targetsOf } from "./models.js";
+import { patience } from "./patience.js";
 import { kept, sample, samplesOf, samplesView } from "./pictures.js";
 
 // What only makes a picture fit, or numbers stand otherwise: of no interest at first.
@@ -18,7 +19,7 @@ export function inside({ words, state, remember, memory }) {
   const { signal } = leaving;
   const title = element("h1", {}, words("panel.inside"));
   const choice = element("select", { id: "first", disabled: true, onchange: () => look() }, element("option", {}, words("models.loading")));
-  const gone = element("p", { class: "gone", role: "alert", hidden: true });
+  const patient = patience(words, signal, told);
   const samples = samplesView(words, (name) => sampled(name));
   const seen = element("img", { alt: words("seen.alt"), width: "28", height: "28", hidden: true });
   const answer = element("p", { class: "sure" });
@@ -39,7 +40,7 @@ export function inside({ words, state, remember, memory }) {
       title,
       element("div", { class: "choice" }, element("div", {}, element("label", { for: "first" }, words("models.first")), choice)),
     ),
-    gone,
+    patient.root,
     element(
       "div",
       { class: "subject" },
@@ -63,7 +64,7 @@ export function inside({ words, state, remember, memory }) {
 
   async function begin() {
     loading.begin();
-    await untilAnswered(async () => {
+    await patient.until(async () => {
       targets = targetsOf((await ask(get("models"), signal)).document);
       for (const { name, input } of targets.values()) if (input !== "image") targets.delete(name);
       choice.replaceChildren(...grouped(targets, words));
@@ -88,7 +89,7 @@ export function inside({ words, state, remember, memory }) {
   function stop() {
     looking.abort();
     waiting.end();
-    gone.hidden = true;
+    patient.hide();
     root.removeAttribute("aria-busy");
     if (!sections[0].isConnected) refuse(words("inside.stopped"));
   }
@@ -111,7 +112,7 @@ export function inside({ words, state, remember, memory }) {
     write(target);
     root.setAttribute("aria-busy", "true");
     waiting.begin();
-    await untilAnswered(async () => {
+    await patient.until(async () => {
       const { blob, name } = await picture(given);
       const asked = post(`explain/${encodeURIComponent(target.name)}?${QUERY}`, blob, name);
       const [told, page] = await Promise.all([ask(asked, given), ask(get(`models/${encodeURIComponent(target.name)}`), given)]);
@@ -160,7 +161,7 @@ export function inside({ words, state, remember, memory }) {
       post(`explain/${encodeURIComponent(model)}?layer=${encodeURIComponent(each)}&gradients=false&occlusion=false`, body, name);
     const linked = (name) => `#inside?${new URLSearchParams({ ...Object.fromEntries(new URLSearchParams(location.hash.split("?")[1])), model: name })}`;
     const told = (problem) => place({ root: element("p", { role: "status" }, problem.message), choose() {} });
-    await untilAnswered(
+    await patient.until(
       async () => {
         const { mapView } = await load("map.js");
         const view = await mapView(words, { model, layer, input: inputs.get(layer.name), numbersOf, linked }, given);
@@ -190,27 +191,6 @@ export function inside({ words, state, remember, memory }) {
 
   function told(problem) {
     refuse(element("strong", {}, words.problem(problem)), " ", problem.message);
-  }
-
-  /** Does it, again and again while nobody answers. What is refused is told. */
-  async function untilAnswered(work, given = signal, refused = told) {
-    while (!given.aborted) {
-      try {
-        await work();
-        gone.hidden = true;
-        return;
-      } catch (error) {
-        if (given.aborted) return;
-        if (!passing(error)) {
-          gone.hidden = true;
-          if (error instanceof Problem) return refused(error);
-          throw error;
-        }
-        gone.replaceChildren(element("strong", {}, words("gone.title")), " ", words("gone.detail"));
-        gone.hidden = false;
-        await back(given);
-      }
-    }
   }
 
   function close() {

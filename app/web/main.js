@@ -12,11 +12,13 @@ const PANELS = {
   inside: () => load("inside.js"),
 };
 const FIRST = "recognise";
+// They go on with the same picture: what the link says of one holds for the other.
+const PICTURED = new Set(["recognise", "inside"]);
 const SUN = "M12 8a4 4 0 1 0 .01 0M12 2v2M12 20v2M2 12h2M20 12h2M5 5l1.500 1.500M17.500 17.500 19 19M5 19l1.500-1.500M17.500 6.500 19 5";
 
 const root = document.documentElement;
 let memory = {}; // the picture, for as long as the page is open: a file has no place in a link
-let query = ""; // as it was last written down
+const queries = new Map(); // as they were last written down, by what they are about
 let panel;
 let shown; // the panel's name
 let words;
@@ -29,14 +31,20 @@ function linked() {
 }
 
 function remember(name, state) {
-  query = String(new URLSearchParams(Object.entries(state).filter(([, value]) => value !== undefined)));
+  const query = String(new URLSearchParams(Object.entries(state).filter(([, value]) => value !== undefined)));
+  queries.set(about(name), query);
   history.replaceState(null, "", name === FIRST && !query ? "#" : address(name));
   for (const link of document.querySelectorAll("#panels a")) link.href = address(link.dataset.panel);
   // To the first panel, with what there is.
   document.querySelector(".wordmark").href = address(FIRST);
 }
 
-const address = (name) => `#${name}${query && `?${query}`}`;
+const about = (name) => (PICTURED.has(name) ? "picture" : name);
+
+function address(name) {
+  const query = queries.get(about(name));
+  return `#${name}${query ? `?${query}` : ""}`;
+}
 
 async function speak(language) {
   const { default: texts } = await load(`words.${language}.js`);
@@ -133,8 +141,8 @@ function keep(chosen) {
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => dispatchEvent(new Event("relight")));
 addEventListener("hashchange", () => {
   // Another panel goes on with the picture; a link with another one has its own.
-  const [now, before] = [location.hash.split("?")[1], query].map((each) => new URLSearchParams(each));
-  if (["sample", "ink"].some((key) => now.get(key) !== before.get(key))) memory = { brush: memory.brush };
+  const [now, before] = [location.hash.split("?")[1], queries.get("picture")].map((each) => new URLSearchParams(each));
+  if (PICTURED.has(linked().name) && ["sample", "ink"].some((key) => now.get(key) !== before.get(key))) memory = { brush: memory.brush };
   show();
 });
 show();

@@ -59,14 +59,15 @@ class Visit:
         theme: str = "light",
         language: str = "en-GB",
         touch: bool = False,
+        ready: str = "select:enabled",
     ) -> Page:
-        """The page when its models are there to be chosen."""
+        """The page when there is what `ready` selects: of panels with models, when those can be chosen."""
         context = self.browser.new_context(viewport=viewport, locale=language, has_touch=touch, is_mobile=touch)
         page = context.new_page()
         page.emulate_media(color_scheme="dark" if theme == "dark" else "light")
         self.watch(page)
         page.goto(f"{self.server.url}/{link}")
-        page.wait_for_selector("select:enabled")
+        page.wait_for_selector(ready)
         return page
 
     def watch(self, page: Page) -> None:
