@@ -5,12 +5,13 @@ Knows no sockets; `connection.py` asks it directly, the middleware here is for w
 """
 
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from functools import lru_cache
 from typing import NamedTuple
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.envelope import first_by_name
 from app.open_inference import LENGTH_HEADER, Reply
 from app.problems import is_expected, rendered
 from app.protocol import Body, infer
@@ -112,11 +113,6 @@ class HotPath:
                 await self.app(scope, _again(message, receive), send)
             else:
                 await _send(reply, send)
-
-
-def first_by_name(headers: Sequence[tuple[bytes, bytes]]) -> Headers:
-    """Of several headers with one name the first counts."""
-    return dict(reversed(headers))
 
 
 def _body(content: bytes, headers: Headers) -> Body:

@@ -24,7 +24,6 @@ HEADERS = {
     # service answers pictures as, `blob:` what somebody drops.
     "Content-Security-Policy": "default-src 'self'; img-src 'self' data: blob:; object-src 'none'; base-uri 'none'; "
     "form-action 'none'; frame-ancestors 'none'",
-    "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     # Asked again each time and answered by 304: a new version of the service never meets files of an old one.
     "Cache-Control": "no-cache",
