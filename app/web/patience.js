@@ -1,7 +1,8 @@
 // What is asked until somebody answers, with a line that says so meanwhile. Knows no panels.
 
-import { Problem, back, passing } from "./api.js";
-import { element } from "./dom.js";
+import { Problem, ask, back, passing, postJson } from "./api.js";
+import { callView } from "./call.js";
+import { element, waitingLine } from "./dom.js";
 
 /**
  * `root` is the line; `until(work)` does the work, again and again while nobody answers, and hands a Problem to `told`.
@@ -30,6 +31,48 @@ export function patience(words, signal, told) {
           await back(given);
         }
       }
+    },
+  };
+}
+
+/**
+ * Where a panel asks by JSON: `lines` say what goes on, `call` shows the last call. `ask(path, value, given)` gives the
+ * answer, or undefined if it was given up or refused.
+ */
+export function desk(words) {
+  const leaving = new AbortController();
+  const refusal = element("p", { class: "refusal", role: "alert", hidden: true });
+  const waiting = waitingLine(words("answer.waiting"));
+  const call = callView(words);
+  const patient = patience(words, leaving.signal, (problem) => {
+    refusal.replaceChildren(element("strong", {}, words.problem(problem)), " ", problem.message);
+    refusal.hidden = false;
+  });
+  function rest() {
+    waiting.end();
+    patient.hide();
+    refusal.hidden = true;
+  }
+  return {
+    lines: [patient.root, refusal, waiting.root],
+    call: call.root,
+    rest,
+    async ask(path, value, given = leaving.signal) {
+      const signal = AbortSignal.any([leaving.signal, given]);
+      const asked = postJson(path, value);
+      let told;
+      waiting.begin();
+      await patient.until(async () => {
+        told = (await ask(asked, signal)).document;
+        rest();
+        call.show(asked);
+      }, signal);
+      if (!signal.aborted) waiting.end();
+      return signal.aborted ? undefined : told;
+    },
+    close() {
+      leaving.abort();
+      waiting.end();
     },
   };
 }
