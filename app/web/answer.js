@@ -96,9 +96,8 @@ export function answerView(words, target, { gone, said }) {
 
   /** What is said in the place of a probability. */
   function without({ outputs }) {
-    if (outputs?.reconstruction_error === undefined) return words("answer.margin");
-    const [error, most] = [outputs.reconstruction_error, target.threshold].map((value) => value?.toPrecision(3) ?? "?");
-    return words("answer.rebuilt", { error, most });
+    const [error, most] = [outputs?.reconstruction_error, target.threshold].map((value) => value?.toPrecision(3) ?? "?");
+    return words(error === "?" ? "answer.margin" : "answer.rebuilt", { error, most });
   }
 
   function tell(final) {

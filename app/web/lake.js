@@ -6,8 +6,10 @@ import { desk } from "./patience.js";
 
 const TILES = "SFFFFHFHFFFHHFFG"; // row by row: start, ice, holes, goal
 const SIGNS = { H: "●", G: "★" };
+// Ways in gymnasium's order.
+const ARROWS = "←↓→↑";
+const KEYS = ["ArrowLeft", "ArrowDown", "ArrowRight", "ArrowUp"];
 const MODELS = ["frozenlake-dqn", "frozenlake-slippery-dqn"];
-const ARROWS = "←↓→↑"; // ways are in gymnasium's order
 const [MOST_STEPS, PACE_MS] = [100, 700];
 
 /** Where a move ends; the edge holds. */
@@ -36,35 +38,27 @@ export function walk(best, from, slippery, seed) {
 /** `page` as of recognise.js. */
 export function lake({ words, state, remember }) {
   const number = (text, most) => (/^\d+$/.test(text) ? Math.min(most, text) : 0);
-  const chosen = { slippery: Number(state.model === MODELS[1]), from: number(state.from, 15), seed: number(state.seed, 9_999), step: number(state.step, MOST_STEPS) };
-  const tables = []; // of either model, the predictions for all states
-  let playing;
-  const { lines, call, ask, close } = desk(words);
+  const chosen = { slippery: Number(state.model === MODELS[1]), from: number(state.from, 15), seed: number(state.seed, 9_999), step: number(state.step, 100) };
   const ways = words("lake.ways").split(" ");
+  const { lines, call, answer, close } = desk(words);
+  let [table, of, playing] = []; // the predictions for all states, and whether of slippery ice
   const button = (word, onclick) => element("button", { type: "button", onclick }, words(word));
-  const models = MODELS.map((_, slippery) => button(`lake.${slippery}`, () => show({ slippery, step: 0 }) || stop()));
-  const back = button("lake.back", () => show({ step: chosen.step - 1 }));
-  const next = button("lake.step", () => show({ step: chosen.step + 1 }));
+  const models = MODELS.map((_, slippery) => button(`lake.${slippery}`, () => show({ slippery, step: 0 })));
+  const place = element("input", { type: "range", max: 0, "aria-label": words("lake.step"), oninput: () => stop() || show({ step: Number(place.value) }) });
   const play = button("lake.play", () => (playing ? stop() : begin()));
   const other = button("lake.other", () => show({ seed: chosen.seed + 1, step: 0 }));
   const said = element("p", { class: "sure", role: "status" });
   const bars = element("ul", { class: "bars" });
   const cells = Array.from(TILES, (tile, from) => {
     const named = words("lake.cell", { row: (from >> 2) + 1, column: (from % 4) + 1, on: words(`lake.${tile}`) });
-    return element("input", { type: "radio", name: "from", "aria-label": named, onchange: () => show({ from, step: 0 }) });
+    const onkeydown = (event) => keyed(event, from);
+    return element("input", { type: "radio", name: "from", "aria-label": named, onkeydown, onchange: () => show({ from, step: 0 }) });
   });
-  const root = element(
-    "div",
-    { class: "lake" },
-    element("div", { class: "top" }, element("h1", {}, words("lake.title")), element("div", { class: "segments", role: "group" }, models)),
-    lines,
-    element(
-      "div",
-      { class: "work" },
-      element("div", { class: "ice", role: "radiogroup", "aria-label": words("lake.map") }, cells),
-      element("div", { class: "input" }, said, element("div", { class: "row" }, back, next, play, other), bars, element("p", { class: "hint" }, words("lake.legend")), call),
-    ),
-  );
+  const ice = element("div", { class: "ice", role: "radiogroup", "aria-label": words("lake.map") }, cells);
+  const tools = element("div", { class: "row brush" }, place, play, other);
+  const top = element("div", { class: "top" }, element("h1", {}, words("lake.title")), element("div", { class: "segments" }, models));
+  const beside = element("div", { class: "input" }, said, tools, bars, element("p", { class: "hint" }, words("lake.legend")), call);
+  const root = element("div", { class: "lake" }, top, lines, element("div", { class: "work" }, ice, beside));
   show({});
 
   /** Another walk, or another place on it. */
@@ -72,37 +66,51 @@ export function lake({ words, state, remember }) {
     const { slippery } = Object.assign(chosen, change);
     models.forEach((each, n) => each.setAttribute("aria-pressed", String(n === slippery)));
     other.hidden = !slippery;
-    tables[slippery] ??= (await ask(`predict/${MODELS[slippery]}`, { rows: cells.map((_, n) => [n]) }))?.predictions;
-    if (tables[slippery] && chosen.slippery === slippery) tell(tables[slippery], chosen);
+    if (of !== slippery) {
+      of = undefined;
+      const told = await answer(`predict/${MODELS[slippery]}`, { rows: cells.map((_, n) => [n]) });
+      if (!told || chosen.slippery !== slippery) return;
+      [table, of] = [told.predictions, slippery];
+    }
+    tell(chosen);
   }
 
-  function tell(table, { slippery, from, seed }) {
+  function tell({ slippery, from, seed }) {
     const steps = walk(table.map(({ index }) => index), from, slippery, seed);
-    const step = (chosen.step = Math.max(0, Math.min(chosen.step, steps.length)));
+    const step = (chosen.step = Math.min(chosen.step, steps.length));
     if (step === steps.length) stop();
     const states = [from, ...steps.slice(0, step).map((each) => each.state)];
     const here = states.at(-1);
-    cells.forEach((cell, n) => paint(cell, n, table[n], n === here ? "here" : states.includes(n) && "been"));
+    cells.forEach((cell, n) => paint(cell, n, table[n], n === here ? "here" : states.includes(n) ? "been" : ""));
     cells[from].checked = true;
+    place.max = steps.length;
+    place.value = step;
     const { wanted, way } = steps[step - 1] ?? {};
     const went = here === states.at(-2) ? words("lake.held") : ways[way];
     said.textContent = words(step ? "lake.went" : "lake.from", { step, steps: steps.length, wanted: ways[wanted], went, on: words(`lake.${TILES[here]}`) });
     const { index, outputs } = table[here];
-    bars.replaceChildren(...outputs.q_values.map((q, n) => bar(ways[n], Math.max(0, q), q.toFixed(4), n === index && "best")));
-    for (const [each, able] of [[back, step], [next, step < steps.length], [play, steps.length]]) each.setAttribute("aria-disabled", String(!able));
+    bars.replaceChildren(...outputs.q_values.map((q, n) => bar(ways[n], Math.max(0, q), q.toFixed(4).replace("-0.0000", "0.0000"), n === index && "best")));
     const written = { model: slippery && MODELS[1], from, seed: slippery && seed, step };
     remember(Object.fromEntries(Object.entries(written).filter(([, value]) => value)));
   }
 
+  function keyed(event, state) {
+    const way = KEYS.indexOf(event.key);
+    if (way < 0) return;
+    event.preventDefault();
+    const from = moved(state, way);
+    cells[from].focus();
+    show({ from, step: 0 });
+  }
+
   function begin() {
-    playing = setInterval(() => show({ step: chosen.step + 1 }), PACE_MS);
     play.textContent = words("stop");
-    if (next.getAttribute("aria-disabled") === "true") show({ step: 0 });
+    playing = setInterval(() => show({ step: chosen.step + 1 }), PACE_MS);
+    if (place.value === place.max) show({ step: 0 });
   }
 
   function stop() {
-    clearInterval(playing);
-    playing = undefined;
+    playing = clearInterval(playing);
     play.textContent = words("lake.play");
   }
 
@@ -111,9 +119,9 @@ export function lake({ words, state, remember }) {
 
 /** A quarter of a cell is the denser the better its way is, squared, so that what is nearly the best can be told from it. */
 function paint(cell, state, { index, outputs }, visited) {
-  const dense = (way) => `color-mix(in srgb, var(--accent) ${60 * Math.max(0, outputs.q_values[way]) ** 2}%, var(--sheet))`;
+  const dense = (way) => `color-mix(in srgb, var(--accent) ${70 * Math.max(0, outputs.q_values[way]) ** 2}%, var(--sheet))`;
   const quarters = [3, 2, 1, 0].map((way, n) => `${dense(way)} 0 ${25 * (n + 1)}%`); // clockwise, from the upper one
   cell.style.setProperty("background", `conic-gradient(from -45deg, ${quarters})`);
   cell.dataset.sign = SIGNS[TILES[state]] ?? `${state ? "" : "S"}${ARROWS[index]}`;
-  cell.className = visited || "";
+  cell.className = visited;
 }

@@ -19,23 +19,19 @@ const [PACE_MS, PAUSE_MS, MOST_WORDS, LEAST_FALL] = [300, 600, 8, 1e-6];
 
 /** `page` as of recognise.js. */
 export function news({ words, state, remember, memory }) {
-  const { lines, call, ask, rest, close } = desk(words);
-  const area = element("textarea", { id: "text", rows: "5", spellcheck: "false", oninput: () => typed() });
+  const { lines, call, answer, close } = desk(words);
+  const area = element("textarea", { rows: 5, placeholder: words("news.text"), "aria-label": words("news.text"), oninput: () => typed() });
   const behind = element("div", { "aria-hidden": "true" });
   const [label, sure, note, why] = ["label long", "sure", "hint", "hint"].map((name) => element("p", { class: name }));
   const topics = barsView(Object.keys(EXAMPLES), words);
   const deciding = element("ul", { class: "bars" });
   const examples = Object.entries(EXAMPLES).map(([topic, text]) => element("button", { type: "button", onclick: () => put(text) }, words.label(topic)));
-  const input = [element("label", { class: "hint", for: "text" }, words("news.text")), element("div", { class: "paper" }, behind, area), element("div", { class: "row" }, examples)];
-  const answer = [element("div", { class: "head", role: "status" }, label, sure, note), topics.root, element("div", { class: "deciding" }, why, deciding), call];
-  const root = element(
-    "div",
-    { class: "news" },
-    element("div", { class: "top" }, element("h1", {}, words("news.title"))),
-    element("div", { class: "work" }, element("div", { class: "input" }, input), element("div", { class: "answers" }, lines, element("section", { class: "answer" }, answer))),
-  );
-  const answering = new Latest(topicOf, PACE_MS);
-  const explaining = new Latest(wordsOf);
+  const input = element("div", { class: "input" }, element("div", { class: "paper" }, behind, area), element("div", { class: "row" }, examples));
+  const head = element("div", { class: "head", role: "status" }, label, sure, note);
+  const answers = element("div", { class: "answers" }, lines, head, topics.root, element("div", { class: "deciding" }, why, deciding), call);
+  const top = element("div", { class: "top" }, element("h1", {}, words("news.title")));
+  const root = element("div", { class: "news" }, top, element("div", { class: "work" }, input, answers));
+  const latest = new Latest(topicOf, PACE_MS);
   let pause;
   put(state.text ?? memory.text ?? EXAMPLES.sport);
 
@@ -45,43 +41,29 @@ export function news({ words, state, remember, memory }) {
   }
 
   function typed() {
-    const text = (memory.text = area.value);
-    halt();
-    mark(text, []);
-    if (text.trim()) return answering.ask(text);
-    answering.stop();
-    rest();
-    write(text);
-    topics.clear();
-    label.textContent = note.textContent = "";
-    sure.textContent = words("news.text");
-  }
-
-  function halt() {
     clearTimeout(pause);
-    explaining.stop();
+    mark((memory.text = area.value), []);
+    latest.ask(area.value);
   }
 
-  function write(text) {
-    remember({ text: String(new URLSearchParams({ text })).length > LONGEST_LINK ? undefined : text });
-  }
-
-  async function topicOf(text, given) {
-    write(text);
-    const told = await ask("predict/news-mlp", { texts: [text] }, given);
+  async function topicOf(text) {
+    const told = await answer("predict/news-mlp", { texts: [text] });
     if (!told) return;
     const [prediction] = told.predictions;
     label.textContent = words.label(prediction.label);
     sure.textContent = words("answer.sure", { percent: percentage(prediction.probability) });
     note.textContent = [prediction.outputs.words[0] ? "" : words("news.unknown"), ...prediction.warnings.map(words.notice)].join(" ");
     topics.show(prediction);
+    remember({ text: String(new URLSearchParams({ text })).length > LONGEST_LINK ? undefined : text });
     // Each word left out in turn is a hundred times the work: only after a pause.
-    if (text === area.value) pause = setTimeout(() => explaining.ask(text), PAUSE_MS);
+    clearTimeout(pause);
+    pause = setTimeout(() => wordsOf(text), PAUSE_MS);
   }
 
-  async function wordsOf(text, given) {
-    const told = await ask("explain/news-mlp", { texts: [text] }, given);
-    if (told) mark(text, told.methods.words.parts.filter(({ fall }) => Math.abs(fall) > LEAST_FALL), words.label(told.explained.label));
+  async function wordsOf(text) {
+    const told = await answer("explain/news-mlp", { texts: [text] });
+    if (!told || text !== area.value) return;
+    mark(text, told.methods.words.parts.filter(({ fall }) => Math.abs(fall) > LEAST_FALL), words.label(told.explained.label));
   }
 
   /** Tints behind the text, and a list of what weighs most. Places count whole characters, not a string's halves of them. */
@@ -90,21 +72,20 @@ export function news({ words, state, remember, memory }) {
     const kind = (fall) => (fall > 0 ? "pro" : "contra");
     const characters = Array.from(text);
     const between = (from, to) => characters.slice(from, to).join("");
+    const places = parts.flatMap(({ fall, places }) => places.map(([from, to]) => ({ from, to, fall })));
     let end = 0;
-    const places = parts.flatMap(({ fall, places }) => places.map(([from, to]) => [from, to, fall])).sort(([one], [other]) => one - other);
-    const nodes = places.flatMap(([from, to, fall]) => {
+    behind.replaceChildren();
+    for (const { from, to, fall } of places.sort((one, other) => one.from - other.from)) {
       const marked = element("mark", { class: kind(fall) }, between(from, to));
       marked.style.setProperty("--share", Math.abs(fall) / most);
-      const before = between(end, from);
+      behind.append(between(end, from), marked);
       end = to;
-      return [before, marked];
-    });
-    // A line that has just begun has its height, too.
-    behind.replaceChildren(...nodes, `${between(end)} `);
-    why.textContent = parts.length ? words("news.why", { topic }) : "";
+    }
+    behind.append(between(end), " "); // a line that has just begun has its height, too
+    why.textContent = topic ? words("news.why", { topic }) : "";
     const points = (fall) => `${fall > 0 ? "+" : "−"}${Number(Math.abs(100 * fall).toPrecision(2))}`;
     deciding.replaceChildren(...parts.slice(0, MOST_WORDS).map(({ name, fall }) => bar(name, Math.abs(fall) / most, points(fall), kind(fall))));
   }
 
-  return { root, close: () => (halt(), answering.stop(), close()) };
+  return { root, close };
 }

@@ -35,44 +35,28 @@ export function patience(words, signal, told) {
   };
 }
 
-/**
- * Where a panel asks by JSON: `lines` say what goes on, `call` shows the last call. `ask(path, value, given)` gives the
- * answer, or undefined if it was given up or refused.
- */
+/** Where a panel asks by JSON: `lines` say how it goes, `call` shows the last call. `answer` is undefined if it is refused. */
 export function desk(words) {
   const leaving = new AbortController();
+  const { signal } = leaving;
   const refusal = element("p", { class: "refusal", role: "alert", hidden: true });
   const waiting = waitingLine(words("answer.waiting"));
   const call = callView(words);
-  const patient = patience(words, leaving.signal, (problem) => {
+  const patient = patience(words, signal, (problem) => {
     refusal.replaceChildren(element("strong", {}, words.problem(problem)), " ", problem.message);
     refusal.hidden = false;
   });
-  function rest() {
+  async function answer(path, value) {
+    const asked = postJson(path, value);
+    let told;
+    waiting.begin();
+    await patient.until(async () => {
+      told = (await ask(asked, signal)).document;
+      refusal.hidden = true;
+      call.show(asked);
+    });
     waiting.end();
-    patient.hide();
-    refusal.hidden = true;
+    return signal.aborted ? undefined : told;
   }
-  return {
-    lines: [patient.root, refusal, waiting.root],
-    call: call.root,
-    rest,
-    async ask(path, value, given = leaving.signal) {
-      const signal = AbortSignal.any([leaving.signal, given]);
-      const asked = postJson(path, value);
-      let told;
-      waiting.begin();
-      await patient.until(async () => {
-        told = (await ask(asked, signal)).document;
-        rest();
-        call.show(asked);
-      }, signal);
-      if (!signal.aborted) waiting.end();
-      return signal.aborted ? undefined : told;
-    },
-    close() {
-      leaving.abort();
-      waiting.end();
-    },
-  };
+  return { lines: [patient.root, waiting.root, refusal], call: call.root, answer, close: () => leaving.abort() };
 }
