@@ -18,6 +18,7 @@ from app.routes.callers import TIMEOUT, deadline_of, gone
 from app.service import Service
 from app.settings import Settings
 from app.sheets import PLAIN
+from app.store import Answering
 from app.uploads import IMAGES, LENGTH_DIGITS, Upload, split_form
 
 # Names in other letters, and whatever a query asks for besides, are the routes' business.
@@ -69,7 +70,8 @@ async def answer(
     """The reply; None, before anything is waited for, if the body is not so simple. `left` returns when the caller has
     gone. Raises an AppError, or CallerGone."""
     store = service.store
-    model = store.find_text(asked.model, asked.version)
+    plain = Answering(store.find_text(asked.model, asked.version), None) if asked.infers else None
+    model, photographs = plain or store.find_answering(asked.model)
     service.require_room(model)
     deadline = deadline_of(headers.get(TIMEOUT, b"").decode("latin-1"))
     if asked.infers:
@@ -77,7 +79,6 @@ async def answer(
     files = _files(headers.get(b"content-type", b""), body)
     if files is None or len(files) > service.settings.max_files:
         return None
-    photographs = store.of_photographs.get(asked.model)
     answer = await service.predict(model, Upload(files), PLAIN, deadline, left, photographs)
     return Reply(answer.body, {"Content-Type": JSON, "Server-Timing": answer.timings.header()})
 
