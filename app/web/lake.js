@@ -38,7 +38,8 @@ export function walk(best, from, slippery, seed) {
 /** `page` as of recognise.js. */
 export function lake({ words, state, remember }) {
   const number = (text, most) => (/^\d+$/.test(text) ? Math.min(most, text) : 0);
-  const chosen = { slippery: Number(state.model === MODELS[1]), from: number(state.from, 15), seed: number(state.seed, 9_999), step: number(state.step, 100) };
+  const [from, seed, step] = [number(state.from, 15), number(state.seed, 9_999), number(state.step, MOST_STEPS)];
+  const chosen = { slippery: Number(state.model === MODELS[1]), from, seed, step };
   const ways = words("lake.ways").split(" ");
   const { lines, call, answer, close } = desk(words);
   let [table, of, playing] = []; // the predictions for all states, and whether of slippery ice

@@ -33,7 +33,8 @@ export function news({ words, state, remember, memory }) {
   const root = element("div", { class: "news" }, top, element("div", { class: "work" }, input, answers));
   const latest = new Latest(topicOf, PACE_MS);
   let pause;
-  put(state.text ?? memory.text ?? EXAMPLES.sport);
+  // What was written since the link was, or is too long for it.
+  put((state.text === memory.linked ? memory.text : undefined) ?? state.text ?? EXAMPLES.sport);
 
   function put(text) {
     area.value = text;
@@ -54,7 +55,8 @@ export function news({ words, state, remember, memory }) {
     sure.textContent = words("answer.sure", { percent: percentage(prediction.probability) });
     note.textContent = [prediction.outputs.words[0] ? "" : words("news.unknown"), ...prediction.warnings.map(words.notice)].join(" ");
     topics.show(prediction);
-    remember({ text: String(new URLSearchParams({ text })).length > LONGEST_LINK ? undefined : text });
+    memory.linked = String(new URLSearchParams({ text })).length > LONGEST_LINK ? undefined : text;
+    remember({ text: memory.linked });
     // Each word left out in turn is a hundred times the work: only after a pause.
     clearTimeout(pause);
     pause = setTimeout(() => wordsOf(text), PAUSE_MS);

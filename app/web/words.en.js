@@ -115,7 +115,7 @@ export default {
   "lake.H": "hole",
   "lake.G": "goal",
   "lake.cell": "Row {row}, column {column}, {on}",
-  "lake.legend": "The denser, the more the network expects of a way; it takes the arrow. Begin at any cell.",
+  "lake.legend": "The denser, the more the network expects of a way; it takes the arrow. ● is a hole, ★ the goal. Begin at any cell.",
   "lake.from": "Begins here: {on}. Takes {steps} steps.",
   "lake.went": "Step {step} of {steps}: wanted {wanted}, went {went}. Now: {on}.",
   "lake.held": "nowhere",
@@ -126,7 +126,7 @@ export default {
   "news.title": "What is the news about?",
   "news.text": "A news text in English",
   "news.unknown": "It knows none of these words.",
-  "news.why": "Points of probability that {topic} loses without a word; dotted, blue: wins.",
+  "news.why": "Points of probability that {topic} loses without a word, or gains (dotted, blue).",
 
   "call.title": "This very call",
   "call.copy": "Copy",

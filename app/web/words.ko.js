@@ -115,7 +115,7 @@ export default {
   "lake.H": "구멍",
   "lake.G": "목표",
   "lake.cell": "{row}행 {column}열, {on}",
-  "lake.legend": "진할수록 기대가 큰 방향이고, 화살표대로 갑니다. 어느 칸에서든 출발할 수 있습니다.",
+  "lake.legend": "진할수록 기대가 큰 방향이고, 화살표대로 갑니다. ●은 구멍, ★은 목표입니다. 어느 칸에서든 출발할 수 있습니다.",
   "lake.from": "출발: {on}. {steps}걸음 걸립니다.",
   "lake.went": "{steps}걸음 중 {step}: 가려던 쪽 {wanted}, 간 쪽 {went}, 지금 {on}.",
   "lake.held": "제자리",
@@ -126,7 +126,7 @@ export default {
   "news.title": "무엇에 관한 뉴스일까요?",
   "news.text": "영어 뉴스 글",
   "news.unknown": "아는 단어가 없습니다.",
-  "news.why": "단어를 빼면 줄어드는 ‘{topic}’ 확률(%p). 파란 점선은 늘어납니다.",
+  "news.why": "단어를 빼면 ‘{topic}’ 확률이 줄어드는 폭(%p). 파란 점선 단어를 빼면 늘어납니다.",
 
   "call.title": "바로 이 호출",
   "call.copy": "복사",

@@ -128,6 +128,16 @@ def test_a_long_text_stays_out_of_the_link_and_is_there_when_one_comes_back(visi
     expect(page.get_by_role("textbox")).to_have_value(long)
 
 
+def test_what_is_not_answered_yet_is_kept_by_a_change_of_language(visit: Visit) -> None:
+    page = visit.open("#news?text=The+actress+won+the+award.", ready=READY)
+    page.route("**/predict/**", lambda route: None)
+    page.get_by_role("textbox").fill("The minister")
+    page.get_by_role("button", name="한국어").click()
+
+    expect(page.get_by_role("button", name="English")).to_be_visible()
+    expect(page.get_by_role("textbox")).to_have_value("The minister")
+
+
 def test_without_a_text_there_is_no_answer(visit: Visit) -> None:
     page = visit.open("#news", ready=READY)
     page.get_by_role("textbox").fill("")

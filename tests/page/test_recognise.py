@@ -92,7 +92,7 @@ def test_keys_take_back_and_clear(visit: Visit) -> None:
 def test_everything_can_be_reached_and_a_sample_taken_by_keyboard(visit: Visit) -> None:
     page = visit.open()
     reached = []
-    for _ in range(14):
+    for _ in range(20):
         page.keyboard.press("Tab")
         reached.append(page.evaluate("document.activeElement.ariaLabel ?? document.activeElement.textContent"))
         if reached[-1] == "Sample: a two":
