@@ -82,7 +82,8 @@ export function lake({ words, state, remember }) {
     if (step === steps.length) stop();
     const states = [from, ...steps.slice(0, step).map((each) => each.state)];
     const here = states.at(-1);
-    cells.forEach((cell, n) => paint(cell, n, table[n], n === here ? "here" : states.includes(n) ? "been" : ""));
+    const order = [...new Set(table.flatMap(({ outputs }) => outputs.q_values.map(rounded)))].sort((one, other) => one - other);
+    cells.forEach((cell, n) => paint(cell, n, table[n], order, n === here ? "here" : states.includes(n) ? "been" : ""));
     cells[from].checked = true;
     place.max = steps.length;
     place.value = step;
@@ -118,9 +119,12 @@ export function lake({ words, state, remember }) {
   return { root, close: () => (stop(), close()) };
 }
 
-/** A quarter of a cell is the denser the better its way is, squared, so that what is nearly the best can be told from it. */
-function paint(cell, state, { index, outputs }, visited) {
-  const dense = (way) => `color-mix(in srgb, var(--accent) ${70 * Math.max(0, outputs.q_values[way]) ** 2}%, var(--sheet))`;
+const rounded = (q) => Math.max(0, Number(q.toFixed(3)));
+
+/** A quarter of a cell is the denser the more ways of the lake are worse: on firm ice all but those into holes are nearly as good. */
+function paint(cell, state, { index, outputs }, order, visited) {
+  const better = (way) => order.indexOf(rounded(outputs.q_values[way])) / (order.length - 1 || 1);
+  const dense = (way) => `color-mix(in srgb, var(--accent) ${65 * better(way)}%, var(--sheet))`;
   const quarters = [3, 2, 1, 0].map((way, n) => `${dense(way)} 0 ${25 * (n + 1)}%`); // clockwise, from the upper one
   cell.style.setProperty("background", `conic-gradient(from -45deg, ${quarters})`);
   cell.dataset.sign = SIGNS[TILES[state]] ?? `${state ? "" : "S"}${ARROWS[index]}`;
