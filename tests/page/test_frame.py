@@ -107,6 +107,7 @@ def test_reduced_motion_is_respected(visit: Visit) -> None:
         assert set(page.evaluate(still).split(", ")) == {"0s"}, moving
 
 
+@pytest.mark.alone
 def test_the_page_stays_within_its_budget(visit: Visit) -> None:
     visit.open()  # so that the service has read its files and the browser has begun
     context = visit.browser.new_context(viewport=DESKTOP)

@@ -382,6 +382,7 @@ def measured_after_strokes(page: Page, count: int) -> list[float]:
     return sorted(took)
 
 
+@pytest.mark.alone
 def test_the_answer_is_painted_within_300_ms_of_the_strokes_end(visit: Visit) -> None:
     took = measured_after_strokes(visit.open(), 5)
 
