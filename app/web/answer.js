@@ -170,7 +170,7 @@ function percentage(share) {
 }
 
 /** A row for each class, always in the same place: its bar alone moves. */
-function barsView(labels, words) {
+export function barsView(labels, words) {
   const rows = labels.slice(0, MOST_BARS).map(() => {
     const [name, value] = ["name", "value"].map((part) => element("span", { class: part }));
     const bar = element("span", { class: "bar", "aria-hidden": "true" });

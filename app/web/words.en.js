@@ -6,6 +6,7 @@ export default {
   theme: "Light or dark",
   "panel.recognise": "Recognise",
   "panel.inside": "Inside",
+  "panel.points": "Points",
 
   "recognise.title.digits": "Draw a digit",
   "recognise.title.clothing": "Show a piece of clothing",
@@ -100,6 +101,17 @@ export default {
   "map.many": "This layer has more numbers than are told one by one; its maps are above.",
   "map.elsewhere": "The arithmetic of a first convolution can be followed here:",
   "map.sum": "The products add up to {sum}; with the bias {bias} that is {value}.",
+
+  "points.plane": "A plane: arrow keys move a cross, Enter clicks there, Delete takes the nearest point away",
+  "points.hint": "Click to place a point, drag to move it, click it to take it away.",
+  "points.few": "Place {k} points or more.",
+  "points.place": "Click where {k} centres start.",
+  "points.blobs": "Three groups",
+  "points.given": "by hand",
+  "points.round": "Round {round} of {rounds}, inertia {inertia}",
+  "points.margin": "Class {label}, margin {margin}",
+  "points.distance": "Class {label}, margin {margin}, {distance} from the line",
+  "points.support": "{count} support vectors have a rim; thin lines are the margins −1 and 1. The colours are {rows} more rows, asked alike.",
 
   "call.title": "This very call",
   "call.copy": "Copy",

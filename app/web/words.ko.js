@@ -6,6 +6,7 @@ export default {
   theme: "밝게 또는 어둡게",
   "panel.recognise": "인식",
   "panel.inside": "내부",
+  "panel.points": "점",
 
   "recognise.title.digits": "숫자를 그려 보세요",
   "recognise.title.clothing": "옷 사진을 보여 주세요",
@@ -100,6 +101,17 @@ export default {
   "map.many": "이 층은 수가 너무 많아 하나씩 보여 주지 않습니다. 특징 맵은 위에 있습니다.",
   "map.elsewhere": "첫 합성곱의 계산은 여기에서 따라가 볼 수 있습니다:",
   "map.sum": "곱을 모두 더하면 {sum}, 여기에 편향 {bias}을(를) 더하면 {value}입니다.",
+
+  "points.plane": "평면: 화살표 키로 십자를 옮기고, Enter로 누르고, Delete로 가장 가까운 점을 지웁니다",
+  "points.hint": "눌러서 점을 놓고, 끌어서 옮기고, 점을 눌러 지웁니다.",
+  "points.few": "점을 {k}개 이상 놓으세요.",
+  "points.place": "중심 {k}개의 시작 위치를 누르세요.",
+  "points.blobs": "세 무리",
+  "points.given": "직접",
+  "points.round": "{rounds}단계 중 {round}단계, 관성 {inertia}",
+  "points.margin": "클래스 {label}, 마진 {margin}",
+  "points.distance": "클래스 {label}, 마진 {margin}, 직선까지 {distance}",
+  "points.support": "테두리가 있는 점은 서포트 벡터 {count}개, 가는 선은 마진 −1과 1입니다. 색은 같은 방법으로 물은 {rows}행의 답입니다.",
 
   "call.title": "바로 이 호출",
   "call.copy": "복사",
