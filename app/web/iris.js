@@ -12,7 +12,7 @@ export function iris({ words, state, write, answer }) {
   const sliders = element("div", { class: "told" });
   const told = element("div", { class: "told" });
   const label = element("p", { class: "label long", role: "status" });
-  let mm = state.mm?.split(".").map(Number);
+  let mm = /^\d+(\.\d+){3}$/.test(state.mm) ? state.mm.split(".").map(Number) : undefined;
   let bars;
   look();
 

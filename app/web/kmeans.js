@@ -35,9 +35,9 @@ export function kmeans({ words, state, write, answer }) {
   function change(values) {
     Object.assign(now, values, { points: points.flat().join("."), centres: centres.flat().join(".") || undefined });
     write(now);
-    if (points.length >= now.k && !placing()) return answer(fit);
-    answer();
-    show([]);
+    const enough = !(points.length < now.k || placing());
+    show(enough ? rounds : []);
+    answer(enough && fit);
   }
 
   async function fit(signal) {

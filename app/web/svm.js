@@ -24,18 +24,16 @@ export function svm({ words, state, write, answer }) {
     const { model } = now;
     write(Object.assign(now, { at: at?.join("_") }));
     answer(async (signal) => {
-      if (board?.model !== model) board = await draw(model, signal);
-      const row = at ?? board.example;
-      const asked = call(model, [row]);
+      if (board?.model !== model) board = await draw(model, at, signal);
+      const asked = call(model, [at ?? board.example]);
       const [{ label, outputs }] = (await ask(asked, signal)).document.predictions;
       const [margin, distance] = [outputs.margin, outputs.distance].map((value) => value?.toFixed(3));
-      board.tell("", row);
       told.textContent = words(distance ? "points.distance" : "points.margin", { label, margin, distance });
       return asked;
     });
   }
 
-  async function draw(model, signal) {
+  async function draw(model, at, signal) {
     const { points, classes, features } = (await ask(get(`models/${model}`), signal)).document.card.input;
     const [x, y] = features.map((_, n) => points.map((each) => each[n])).map((all) => [Math.min(...all) - ROOM, Math.max(...all) + ROOM]);
     const along = ([low, high], share) => low + share * (high - low);
@@ -55,7 +53,9 @@ export function svm({ words, state, write, answer }) {
     );
     support.textContent = words("points.support", { count: supporting.filter(Boolean).length, rows: grid.length });
     place.replaceChildren(made.root);
-    return { ...made, model, example: features.map(({ example }) => example) };
+    const example = features.map((each) => each.example);
+    made.tell("", at ?? example);
+    return { model, example };
   }
 
   const choice = segments(MODELS, now.model, (model) => {
