@@ -17,12 +17,32 @@ export function kmeans({ words, state, write, answer }) {
   let centres = read(state.centres); // where they start, if by hand
   let rounds = [];
   let held; // the number of the point under the hand, and whether letting go takes it away
-  const board = pointed({ x: X, y: Y, digits: 0, height: HEIGHT, label: words("points.plane") }, { press, drag, release, remove });
+  const acts = {
+    press(place) {
+      if (placing()) centres.push(place);
+      else if ((held = near(place)).still) return;
+      else held.n = points.push(place) - 1;
+      change();
+    },
+    drag(place) {
+      if (!held || String(points[held.n]) === String(place)) return;
+      points[held.n] = place;
+      held.still = false;
+      change();
+    },
+    release(place) {
+      if (held?.still) acts.remove(place);
+      held = undefined;
+    },
+    remove: (place) => take(points.toSpliced(near(place).n, 1)),
+  };
+  const board = pointed({ x: X, y: Y, digits: 0, height: HEIGHT, label: words("points.plane") }, acts);
   const told = element("p", { class: "sure", id: "told", role: "status" });
-  const chart = element("div");
+  const chart = element("div", { class: "chart" });
   const button = (text, act) => element("button", { type: "button", onclick: act }, text);
   const range = element("input", { type: "range", min: 1, "aria-labelledby": "told", oninput: () => turn(Number(range.value)) });
-  const steps = element("div", { class: "brush" }, button("−1", () => turn(shown() - 1)), range, button("+1", () => turn(shown() + 1)));
+  const row = (...children) => element("div", { class: "row" }, children);
+  const steps = row(button("−1", () => turn(shown() - 1)), range, button("+1", () => turn(shown() + 1)));
   const fields = ["k", "seed"].map((name) => {
     const oninput = ({ target }) => change({ [name]: Number(target.value) });
     return element("label", { class: "hint" }, name, " ", element("input", { type: "number", min: 0, value: now[name], oninput }));
@@ -84,32 +104,6 @@ export function kmeans({ words, state, write, answer }) {
     return { n, still: far[n] <= NEAR };
   }
 
-  function press(place) {
-    if (placing()) centres.push(place);
-    else {
-      held = near(place);
-      if (held.still) return;
-      held.n = points.push(place) - 1;
-    }
-    change();
-  }
-
-  function drag(place) {
-    if (!held || String(points[held.n]) === String(place)) return;
-    points[held.n] = place;
-    held.still = false;
-    change();
-  }
-
-  function release(place) {
-    if (held?.still) remove(place);
-    held = undefined;
-  }
-
-  function remove(place) {
-    take(points.toSpliced(near(place).n, 1));
-  }
-
   function take(others) {
     points = others;
     change();
@@ -120,12 +114,12 @@ export function kmeans({ words, state, write, answer }) {
     change({ start, round: undefined });
   }
 
+  const examples = row(button(words("points.blobs"), () => take(blobs(now.seed))), button(words("board.clear"), () => take([])));
+  const starts = segments(["random", "k-means++", BY_HAND], now.start, begin, (start) => (start === BY_HAND ? words("points.given") : start));
   change();
   return [
-    element("div", { class: "told" }, board.root, element("p", { class: "hint" }, words("points.hint")),
-      element("div", { class: "row" }, button(words("points.blobs"), () => take(blobs(now.seed))), button(words("board.clear"), () => take([])))),
-    element("div", { class: "told" }, told, steps, chart,
-      segments(["random", "k-means++", BY_HAND], now.start, begin, (start) => (start === BY_HAND ? words("points.given") : start)), element("div", { class: "row" }, fields)),
+    element("div", { class: "told" }, board.root, element("p", { class: "hint" }, words("points.hint")), examples),
+    element("div", { class: "told" }, told, steps, chart, starts, row(...fields)),
   ];
 }
 

@@ -8,7 +8,7 @@ const KEYS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDow
 
 /** A mark of a class or cluster, by colour and shape; where it has none yet, a plain one. */
 export function spot(place, kind = NaN, name = "", d = SHAPES[(kind || 0) % SHAPES.length]) {
-  const made = drawing("path", { class: `spot ${name}`, d, transform: `translate(${place})` });
+  const made = drawing("path", { class: `spot ${name}`, d, transform: `translate(${place})${name === "centre" ? " scale(1.6)" : ""}` });
   made.style.setProperty("--kind", kind);
   return made;
 }

@@ -49,7 +49,7 @@ export function svm({ words, state, write, answer }) {
     made.layer.append(
       ...[-1, 1].map((sign, kind) => spot([0, 0], kind, "side", outlined(0, sign).area)),
       ...[-1, 0, 1].map((level) => drawing("path", { class: level ? "curve edge" : "curve", d: outlined(level).line })),
-      ...points.map((each, n) => spot(made.at(...each), classes[n], supporting[n] ? "centre" : "")),
+      ...points.map((each, n) => spot(made.at(...each), classes[n], supporting[n] ? "rim" : "")),
     );
     support.textContent = words("points.support", { count: supporting.filter(Boolean).length, rows: grid.length });
     place.replaceChildren(made.root);

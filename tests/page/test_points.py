@@ -50,7 +50,7 @@ def click(page: Page, place: Place) -> None:
 def marks(page: Page, kind: str = ".spot:not(.centre):not(.side)") -> list[Place]:
     """Where marks are, in units of the drawing."""
     transforms = board(page).locator(kind).evaluate_all("all => all.map(each => each.getAttribute('transform'))")
-    return [tuple(float(each) for each in re.findall(r"-?[\d.]+", text)) for text in transforms]
+    return [tuple(float(each) for each in re.findall(r"-?[\d.]+", text)[:2]) for text in transforms]
 
 
 def shown(page: Page) -> NDArray[np.float64]:
@@ -333,7 +333,7 @@ def test_lines_and_support_vectors_are_those_of_scikit_learn(
     for level, path in zip((-1, 0, 1), paths, strict=True):
         assert np.abs(oracle.decision_function(in_the_plane(page, points, path)) - level).max() < near
     expect(board(page).locator(".spot:not(.side)")).to_have_count(len(points))
-    expect(board(page).locator(".centre")).to_have_count(len(oracle.support_))
+    expect(board(page).locator(".rim")).to_have_count(len(oracle.support_))
     expect(page.locator(".hint")).to_contain_text(f"{len(oracle.support_)} support vectors")
 
 
@@ -373,7 +373,7 @@ def test_the_plane_is_drawn_when_the_service_is_back(visit: Visit, restart: Call
     expect(page.get_by_text("The service does not answer.")).to_be_visible()
     restart()
 
-    expect(board(page).locator(".centre")).to_have_count(3, timeout=15_000)
+    expect(board(page).locator(".rim")).to_have_count(3, timeout=15_000)
 
 
 # --- Iris ------------------------------------------------------------------------------------------------------------
