@@ -7,7 +7,7 @@ const SHAPES = ["M-4 0a4 4 0 1 0 8 0a4 4 0 1 0-8 0", "M-4-4h8v8h-8z", "M0-5 5 4h
 const KEYS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] };
 
 /** A mark of a class or cluster, by colour and shape; where it has none yet, a plain one. */
-export function spot(place, kind = NaN, name = "", d = SHAPES[(kind || 0) % SHAPES.length]) {
+export function spot(place, kind = "none", name = "", d = SHAPES[kind % SHAPES.length] ?? SHAPES[0]) {
   const made = drawing("path", { class: `spot ${name}`, d, transform: `translate(${place})${name === "centre" ? " scale(1.6)" : ""}` });
   made.style.setProperty("--kind", kind);
   return made;

@@ -11,7 +11,7 @@ from urllib.parse import parse_qs
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 from sklearn.cluster import KMeans
 from sklearn.datasets import make_blobs, make_moons
 from sklearn.svm import SVC
@@ -157,6 +157,9 @@ def test_points_are_placed_moved_and_taken_away(visit: Visit) -> None:
 
     expect(board(page).locator(".spot")).to_have_count(0)
     expect(told(page)).to_have_text("Place 2 points or more.")
+    click(page, (30, 40))
+    fill = board(page).locator(".spot").evaluate("each => getComputedStyle(each).fill")
+    assert fill == page.locator(".hint").first.evaluate("each => getComputedStyle(each).color")  # of no cluster yet
     page.get_by_role("button", name="Three groups").click()
     expect(board(page).locator(".spot:not(.centre)")).to_have_count(36)
 
@@ -281,6 +284,22 @@ def test_a_service_that_goes_away_is_told_and_found_again(visit: Visit, restart:
 
     expect(told(page)).to_contain_text("inertia 50", timeout=15_000)
     expect(page.get_by_text("The service does not answer.")).to_be_hidden()
+
+
+def test_nothing_below_moves_when_the_plane_comes_late(visit: Visit) -> None:
+    page = visit.open("#points?of=SVM", ready="details")
+    held: list[Route] = []
+    page.route("**/models/moons-svm", lambda route: held.append(route))
+    expect(board(page)).to_be_visible()
+    page.get_by_role("button", name="k-means", exact=True).click()
+    before = page.locator("details").bounding_box()
+    page.get_by_role("button", name="SVM", exact=True).click()
+    page.get_by_role("button", name="moons-svm").click()
+    expect(page.get_by_text("Waiting for the answer…")).to_be_visible()
+
+    assert page.locator("details").bounding_box() == before
+    held[0].continue_()
+    expect(board(page).locator(".rim")).to_have_count(27)
 
 
 def test_waiting_can_be_stopped(visit: Visit) -> None:
