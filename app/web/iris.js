@@ -33,7 +33,7 @@ export function iris({ words, state, write, answer }) {
     bars = barsView(labels, words);
     told.replaceChildren(label, bars.root);
     sliders.replaceChildren(...features.map(({ name, unit }, n) => {
-      const written = () => `${name}: ${(mm[n] / 10).toFixed(1)} ${unit}`;
+      const written = () => `${words(`iris.${name}`)}: ${(mm[n] / 10).toFixed(1)} ${unit}`;
       const text = element("span", {}, written());
       const oninput = ({ target }) => {
         mm[n] = Number(target.value);

@@ -1,6 +1,6 @@
 // k-means on points that somebody places, round by round as the service tells it. Knows no panels.
 
-import { ask, passing, postJson } from "./api.js";
+import { ask, get, passing, postJson } from "./api.js";
 import { element, segments } from "./dom.js";
 import { pointed, spot } from "./places.js";
 import { curve, plane } from "./plot.js";
@@ -109,12 +109,24 @@ export function kmeans({ words, state, write, answer }) {
     change();
   }
 
+  /** The course's 40; goals are spread, so that they count beside passes. */
+  async function players(signal) {
+    const page = get("models/players-kmeans");
+    const { input } = (await ask(page, signal)).document.card;
+    take(input.points.map(([passes, goals]) => [passes, 28 + 8 * goals]));
+    return page;
+  }
+
   function begin(start) {
     centres = [];
     change({ start, round: undefined });
   }
 
-  const examples = row(button(words("points.blobs"), () => take(blobs(now.seed))), button(words("board.clear"), () => take([])));
+  const examples = row(
+    button(words("points.blobs"), () => take(blobs(now.seed))),
+    button(words("points.players"), () => answer(players)),
+    button(words("board.clear"), () => take([])),
+  );
   const starts = segments(["random", "k-means++", BY_HAND], now.start, begin, (start) => (start === BY_HAND ? words("points.given") : start));
   change();
   return [

@@ -19,6 +19,7 @@ from sklearn.svm import SVC
 from tests.page.conftest import PHONE, Visit
 from tests.page.hand import violations
 from tests.served import Server
+from training.clusters import PLAYERS
 
 Place = tuple[float, float]
 X, Y = (0, 120), (0, 80)
@@ -162,6 +163,18 @@ def test_points_are_placed_moved_and_taken_away(visit: Visit) -> None:
     assert fill == page.locator(".hint").first.evaluate("each => getComputedStyle(each).color")  # of no cluster yet
     page.get_by_role("button", name="Three groups").click()
     expect(board(page).locator(".spot:not(.centre)")).to_have_count(36)
+
+
+def test_the_players_of_the_course_are_there(visit: Visit) -> None:
+    page = visit.open("#points?k=2", ready=".centre")
+    page.get_by_role("button", name="Players").click()
+    expect(board(page).locator(".spot:not(.centre)")).to_have_count(40)
+    expect(told(page)).to_contain_text("Round")
+    page.wait_for_load_state("networkidle")
+    points = np.array(re.findall(r"(\d+)\.(\d+)", kept(page)["points"]), float)
+
+    assert np.array_equal(points, PLAYERS.numpy() * [1, 8] + [0, 28])
+    assert number(page)[2] == round(KMeans(2, n_init=10, tol=0, random_state=0).fit(points).inertia_)
 
 
 def test_a_hand_that_drags_is_answered_meanwhile(visit: Visit) -> None:
@@ -401,7 +414,7 @@ def test_the_plane_is_drawn_when_the_service_is_back(visit: Visit, restart: Call
 def test_a_flower_is_answered_while_one_slides(visit: Visit) -> None:
     page = visit.open("#points?of=Iris", ready="input[type=range]")
     expect(page.locator(".label")).to_have_text("versicolor")
-    for name, value in (("sepal length", "5"), ("petal length", "1.5"), ("petal width", "0.2")):
+    for name, value in (("Sepal length", "5"), ("Petal length", "1.5"), ("Petal width", "0.2")):
         page.get_by_label(name).fill(str(round(10 * float(value))))
     expect(page.locator(".label")).to_have_text("setosa")
     page.wait_for_load_state("networkidle")
@@ -411,14 +424,14 @@ def test_a_flower_is_answered_while_one_slides(visit: Visit) -> None:
     assert bars == [f"{100 * share:.1f}%" if share >= 0.0005 else "" for share in prediction["probabilities"]]
     assert kept(page) == {"of": "Iris", "mm": "50.30.15.2"}
     again = visit.open(page.url.split("/")[-1], ready="input[type=range]")
-    expect(again.get_by_text("petal length: 1.5 cm")).to_be_visible()
+    expect(again.get_by_text("Petal length: 1.5 cm")).to_be_visible()
     expect(again.locator(".label")).to_have_text("setosa")
 
 
 def test_a_link_without_a_flower_begins_with_the_cards(visit: Visit) -> None:
     page = visit.open("#points?of=Iris&mm=nonsense", ready="input[type=range]")
 
-    expect(page.get_by_text("sepal length: 5.9 cm")).to_be_visible()
+    expect(page.get_by_text("Sepal length: 5.9 cm")).to_be_visible()
 
 
 # --- all of them -----------------------------------------------------------------------------------------------------
@@ -455,5 +468,7 @@ def test_a_phone_in_korean_needs_no_sideways_scroll(visit: Visit, screenshots: P
     expect(page.get_by_role("heading", level=1)).to_have_text("점")
     if of == "k-means":
         expect(told(page)).to_contain_text("관성")
+    if of == "Iris":
+        expect(page.get_by_label("꽃잎 길이")).to_have_value("42")
     assert page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
     page.screenshot(path=screenshots / f"points-{of}-phone.png", full_page=True)
