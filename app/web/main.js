@@ -12,6 +12,7 @@ const PANELS = {
   inside: () => load("inside.js"),
   lake: () => load("lake.js"),
   news: () => load("news.js"),
+  points: () => load("points.js"),
 };
 const FIRST = "recognise";
 // They go on with the same picture: what the link says of one holds for the other.

@@ -52,4 +52,5 @@ function ticks(low, high) {
   return Array.from({ length: Math.floor(high / step + 1e-9) - first + 1 }, (_, n) => (first + n) * step);
 }
 
-const written = (value) => String(Number(value.toPrecision(6)));
+// 20000 as 20K: there is no room for more. There is no −0.
+const written = (value) => (value + 0).toLocaleString("en", { notation: "compact", maximumSignificantDigits: 6 });
