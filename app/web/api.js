@@ -9,6 +9,14 @@ const [PATIENCE_MS, BYTES_PER_MS] = [20_000, 50];
 // What a proxy says while nobody is behind it.
 const NOBODY = [502, 503, 504];
 
+// The key that the service may want: for as long as the tab is open.
+const STORED = "percept-key";
+
+/** `want(refused)` lets a person say a key, and resolves with it; `refused` if there was one already. */
+export const door = { want: undefined };
+let key = stored();
+let wanted; // by all who wait for it, at once
+
 /** What the service refused, as its problem document says it. */
 export class Problem extends Error {
   constructor({ type = "", title = "", detail = "" }, status) {
@@ -77,7 +85,45 @@ export async function file(path, name, signal) {
   return new File([content], name, { type: response.headers.get("Content-Type") });
 }
 
-async function answered({ method, path, headers, body }, signal) {
+/** The response. Who is asked for a key asks a person, and then again. */
+async function answered(call, signal) {
+  for (;;) {
+    const tried = key;
+    const response = await fetched(call, signal);
+    if (response.status !== 401) return response;
+    if (tried === key) {
+      wanted ??= door.want(Boolean(key)).finally(() => (wanted = undefined));
+      keep(await wanted);
+    }
+    signal.throwIfAborted();
+  }
+}
+
+/** An address for a picture of the service: its own, or where it needs a key, one of what it holds. */
+export async function pictureAt(path, signal) {
+  if (!key) return path;
+  return URL.createObjectURL(await (await answered(get(path), signal)).blob());
+}
+
+function stored() {
+  try {
+    return sessionStorage.getItem(STORED) ?? "";
+  } catch {
+    return "";
+  }
+}
+
+function keep(given) {
+  key = given;
+  try {
+    sessionStorage.setItem(STORED, key);
+  } catch {
+    // Where storage is forbidden, until the page is closed.
+  }
+}
+
+async function fetched({ method, path, headers: given, body }, signal) {
+  const headers = key ? { ...given, Authorization: `Bearer ${key}` } : given;
   const patience = AbortSignal.timeout(PATIENCE_MS + (body?.size ?? 0) / BYTES_PER_MS);
   try {
     return await fetch(new URL(path, ROOT), { method, headers, body, signal: AbortSignal.any([signal, patience]) });
@@ -156,8 +202,9 @@ export class Latest {
 /** The call for a shell. */
 export async function asCurl({ path, headers, body, name, text }) {
   const address = quoted(new URL(path, ROOT).href);
-  if (!body) return `curl ${address}`;
   const options = Object.entries(headers).map(([header, value]) => `-H ${quoted(`${header}: ${value}`)}`);
+  if (key) options.push('-H "Authorization: Bearer $PERCEPT_KEY"');
+  if (!body) return ["curl", ...options, address].join(" ");
   if (text) return ["curl", ...options, "-d", quoted(text), address].join(" ");
   if (body.size > MOST_BYTES_WRITTEN) return ["curl", ...options, "--data-binary", quoted(`@${name}`), address].join(" ");
   return `printf %s ${await base64(body)} | base64 -d | \\\n  curl ${options.join(" ")} --data-binary @- ${address}`;
@@ -166,15 +213,18 @@ export async function asCurl({ path, headers, body, name, text }) {
 /** The same for Python, with nothing but its standard library. */
 export async function asPython({ path, headers, body, name, text }) {
   const address = JSON.stringify(new URL(path, ROOT).href);
-  if (!body) return `import json, urllib.request\n\nprint(json.load(urllib.request.urlopen(${address})))`;
+  const sent = `${JSON.stringify(headers)}${key && ' | {"Authorization": "Bearer " + os.environ["PERCEPT_KEY"]}'}`;
+  const os = key && "os, ";
+  const request = `urllib.request.Request(${address}, ${body ? (text ? "asked" : "picture") + ", " : "headers="}${sent})`;
+  if (!body) return `import json, ${os}urllib.request\n\nprint(json.load(urllib.request.urlopen(${key ? request : address})))`;
   const written = !text && body.size <= MOST_BYTES_WRITTEN;
   // A JSON text in a JSON string: what Python reads alike.
   const picture = written ? `base64.b64decode("${await base64(body)}")` : `open(${JSON.stringify(name)}, "rb").read()`;
   return [
-    `import ${written ? "base64, " : ""}json, urllib.request`,
+    `import ${written ? "base64, " : ""}json, ${os}urllib.request`,
     "",
     text ? `asked = ${JSON.stringify(text)}.encode()` : `picture = ${picture}`,
-    `request = urllib.request.Request(${address}, ${text ? "asked" : "picture"}, ${JSON.stringify(headers)})`,
+    `request = ${request}`,
     "print(json.load(urllib.request.urlopen(request)))",
   ].join("\n");
 }

@@ -1,7 +1,7 @@
 // The panel "Inside": what each layer of a model makes of a picture, what it has learned, where it errs. Knows no
 // drawing board.
 
-import { ask, get, load, post } from "./api.js";
+import { ask, get, load, pictureAt, post } from "./api.js";
 import { callView } from "./call.js";
 import { element, waitingLine } from "./dom.js";
 import { pictureOf, written } from "./drawing_board.js";
@@ -176,12 +176,10 @@ export function inside({ words, state, remember, memory }) {
     const name = address.split("/").at(-1).split("?")[0];
     const said = words.figure(name);
     const { pathname, search } = new URL(address);
-    return element(
-      "figure",
-      {},
-      element("figcaption", {}, said),
-      element("a", { href: pathname + search }, element("img", { src: pathname + search, alt: said, loading: "lazy" })),
-    );
+    const picture = element("img", { alt: said, loading: "lazy" });
+    const link = element("a", {}, picture);
+    pictureAt(pathname + search, signal).then((found) => ([picture.src, link.href] = [found, found]), () => undefined);
+    return element("figure", {}, element("figcaption", {}, said), link);
   }
 
   function write({ name }) {

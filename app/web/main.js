@@ -1,6 +1,6 @@
 // The frame of the page: words, theme, and the panel that the link names. A panel is a function in PANELS.
 
-import { Gone, back, load } from "./api.js";
+import { Gone, back, door, load } from "./api.js";
 import { element, icon } from "./dom.js";
 
 /**
@@ -140,6 +140,25 @@ function keep(chosen) {
     // Where storage is forbidden, the choice holds until the page is closed.
   }
 }
+
+/** Who has given a wrong key is asked again. */
+door.want = (refused) =>
+  new Promise((resolve) => {
+    const form = document.querySelector("#key");
+    const input = element("input", { type: "password", id: "secret", required: true, autocomplete: "current-password" });
+    form.replaceChildren(
+      element("label", { for: "secret" }, words(refused ? "key.wrong" : "key.wanted")),
+      input,
+      element("button", { type: "submit" }, words("key.use")),
+    );
+    form.onsubmit = (event) => {
+      event.preventDefault();
+      form.hidden = true;
+      resolve(input.value.trim());
+    };
+    form.hidden = false;
+    input.focus();
+  });
 
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => dispatchEvent(new Event("relight")));
 addEventListener("hashchange", () => {

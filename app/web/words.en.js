@@ -150,10 +150,16 @@ export default {
   "call.copied": "Copied",
   "call.marked": "Marked: copy it",
 
+  "key.wanted": "This service wants an API key.",
+  "key.wrong": "It does not know this key.",
+  "key.use": "Use it",
+
   stop: "Stop",
   "gone.title": "The service does not answer.",
   "gone.detail": "What you have here is kept, and asked again as soon as it does.",
 
+  "problem.forbidden": "This key has no right to that",
+  "problem.too-many-requests": "Too many requests in a short time",
   "problem.invalid-request": "This cannot be answered",
   "problem.content-too-large": "This is too large",
   "problem.unsupported-media-type": "This is no picture",

@@ -150,10 +150,16 @@ export default {
   "call.copied": "복사했습니다",
   "call.marked": "선택했으니 복사하세요",
 
+  "key.wanted": "이 서비스에는 API 키가 필요합니다.",
+  "key.wrong": "서비스가 모르는 키입니다.",
+  "key.use": "사용",
+
   stop: "멈추기",
   "gone.title": "서비스가 응답하지 않습니다.",
   "gone.detail": "지금 내용은 그대로 두었다가, 응답이 돌아오면 다시 묻습니다.",
 
+  "problem.forbidden": "이 키에는 그럴 권한이 없습니다",
+  "problem.too-many-requests": "짧은 시간에 요청이 너무 많습니다",
   "problem.invalid-request": "답할 수 없는 요청입니다",
   "problem.content-too-large": "너무 큽니다",
   "problem.unsupported-media-type": "그림이 아닙니다",
