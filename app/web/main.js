@@ -10,6 +10,7 @@ import { element, icon } from "./dom.js";
 const PANELS = {
   recognise: () => load("recognise.js"),
   inside: () => load("inside.js"),
+  gradients: () => load("gradients.js"),
 };
 const FIRST = "recognise";
 // They go on with the same picture: what the link says of one holds for the other.

@@ -5,14 +5,16 @@ import { drawing } from "./dom.js";
 const [WIDTH, HEIGHT, LEFT, BOTTOM, GAP] = [480, 320, 44, 28, 10];
 
 /**
- * From `x[0]` to `x[1]`, and upwards from `y[0]` to `y[1]`; `label` says what is drawn, for who does not see it. In `layer`
- * things are drawn at `at(x, y)`, in units of the drawing; `from(event)` is where somebody points, as `[x, y]`.
+ * From `x[0]` to `x[1]`, and upwards from `y[0]` to `y[1]`; `label` says what is drawn, for who does not see it. In `layer`,
+ * or `inside`, which cuts off what is beyond the axes, things are drawn at `at(x, y)`, in units of the drawing; `from(event)` is where somebody points, as `[x, y]`.
  */
 export function plane({ x, y, label, height = HEIGHT }) {
   const bottom = height - BOTTOM;
   const across = (value) => LEFT + ((value - x[0]) / (x[1] - x[0])) * (WIDTH - LEFT - GAP);
   const up = (value) => bottom - ((value - y[0]) / (y[1] - y[0])) * (bottom - GAP);
   const layer = drawing("g");
+  const [width, high] = [WIDTH - LEFT - GAP, bottom - GAP];
+  const inside = drawing("svg", { x: LEFT, y: GAP, width, height: high, viewBox: [LEFT, GAP, width, high].join(" ") });
   const root = drawing(
     "svg",
     { class: "plane", viewBox: `0 0 ${WIDTH} ${height}`, role: "img", "aria-label": label },
@@ -24,11 +26,13 @@ export function plane({ x, y, label, height = HEIGHT }) {
       drawing("line", { class: "gridline", x1: LEFT, x2: WIDTH - GAP, y1: up(value), y2: up(value) }),
       drawing("text", { x: LEFT - GAP / 2, y: up(value), "text-anchor": "end", "dominant-baseline": "central" }, written(value)),
     ]).flat(),
+    inside,
     layer,
   );
   return {
     root,
     layer,
+    inside,
     at: (one, other) => [across(one), up(other)],
     from(event) {
       const place = new DOMPoint(event.clientX, event.clientY).matrixTransform(root.getScreenCTM().inverse());
