@@ -1,83 +1,66 @@
 // The view "Activations": a function, its slope, and the tangent at a place that one moves.
 
-import { Latest, ask, postJson } from "./api.js";
-import { field, select, slider } from "./controls.js";
+import { postJson } from "./api.js";
+import { field, select } from "./controls.js";
 import { drawing, element } from "./dom.js";
 import { curve, plane } from "./plot.js";
 
-/** Which take a parameter, from 0 to what. */
-const FUNCTIONS = { step: {}, sigmoid: { alpha: 5 }, tanh: { alpha: 5 }, softplus: {}, relu: {}, "leaky-relu": { slope: 1 } };
-const USUAL = { alpha: 1, slope: 0.01 };
-// The service's range, so that each place of the slider is one of its x.
-const [FROM, TO, POINTS] = [-6, 6, 241];
+/** Each with what it takes. */
+const [ALPHA, SLOPE] = [{ alpha: { value: 1, max: 5 } }, { slope: { value: 0.01, max: 1 } }];
+const FUNCTIONS = { sigmoid: ALPHA, tanh: ALPHA, relu: {}, "leaky-relu": SLOPE, softplus: {}, step: {} };
+const [FROM, TO, STEP] = [-6, 6, 0.05];
 
-export function view({ words, state, keep, until, refusal, signal }) {
-  const figure = element("figure", { onpointermove: point, onpointerdown: point });
-  const told = element("p", { class: "sure", role: "status" });
-  const note = element("p", { class: "hint" });
-  const at = slider("x", { min: FROM, max: TO, step: (TO - FROM) / (POINTS - 1), value: state.at ?? 1 }, moved);
-  const parameters = element("div", { class: "row" });
-  const latest = new Latest((call, given) => until((either) => answer(call, either), AbortSignal.any([given, signal])), 50);
+export function view({ words, state, keep, refusal, asked }) {
+  const figure = element("figure", { onpointermove: pointed, onpointerdown: pointed });
+  const said = element("p", { class: "sure", role: "status" });
+  const at = field("x", { type: "range", min: FROM, max: TO, step: STEP, value: state.at ?? 1 }, move);
+  const [, slider] = at.children;
+  const taken = element("div");
   let [known, drawn] = [];
-  signal.addEventListener("abort", () => latest.stop());
-  choose(state.function in FUNCTIONS ? state.function : "sigmoid");
+  state.function = state.function in FUNCTIONS ? state.function : "sigmoid";
+  choose();
 
-  function choose(name) {
-    const sliders = Object.entries(FUNCTIONS[name]).map(([parameter, max]) => {
-      const value = (state[parameter] ??= USUAL[parameter]);
-      return slider(parameter, { min: 0, max, step: 0.01, value }, (value) => (keep({ [parameter]: value }), look(name)));
-    });
-    parameters.replaceChildren(...sliders);
-    look(name);
+  function choose() {
+    const parameters = Object.entries(FUNCTIONS[state.function]);
+    for (const [key, { value }] of parameters) state[key] ??= value;
+    const sliders = parameters.map(([key, { max }]) => field(key, { type: "range", min: 0, max, step: 0.01, value: state[key] }, (value) => (keep({ [key]: value }), look())));
+    taken.replaceChildren(...sliders);
+    look();
   }
 
-  function look(name) {
-    const given = Object.keys(FUNCTIONS[name]).map((each) => [each, Number(state[each])]);
-    keep({ function: name });
-    latest.ask(postJson("gradients/activations", { function: name, from: FROM, to: TO, points: POINTS, ...Object.fromEntries(given) }));
+  function look() {
+    const { function: name } = state;
+    const parameters = Object.fromEntries(Object.keys(FUNCTIONS[name]).map((key) => [key, Number(state[key])]));
+    asked([postJson("gradients/activations", { function: name, ...parameters, from: FROM, to: TO, points: (TO - FROM) / STEP + 1 })], show);
   }
 
-  async function answer(call, given) {
-    const { document } = await ask(call, given);
-    if (given.aborted) return;
-    known = document;
-    show();
-    return call;
-  }
-
-  function moved(x) {
+  function move(x) {
     keep({ at: x });
-    if (known) show();
+    if (known) show(known);
   }
 
-  function point(event) {
-    if (!drawn || (event.type === "pointermove" && event.pointerType !== "mouse")) return;
-    const [x] = drawn.from(event);
-    at.lastChild.value = x;
-    moved(Number(at.lastChild.value));
+  function pointed(event) {
+    slider.value = drawn.from(event)[0];
+    slider.dispatchEvent(new Event("input"));
   }
 
-  function show() {
-    const { x, values, derivatives, saturated, kink } = known;
-    const n = Math.round(((Number(at.lastChild.value) - FROM) / (TO - FROM)) * (POINTS - 1));
-    const all = [...values, ...derivatives];
-    const tangent = (each) => [each, values[n] + derivatives[n] * (each - x[n])];
-    drawn = plane({ x: [FROM, TO], y: [Math.min(-1, ...all), Math.max(1.25, ...all)], label: words("activations.plane", { name: known.function }) });
-    const flat = x.flatMap((each, n) => (saturated[n] ? [[each, 0]] : []));
-    const half = (TO - FROM) / (POINTS - 1) / 2;
-    drawn.inside.append(
-      ...flat.map(([each]) => drawing("rect", { class: "flat", x: drawn.at(each - half, 0)[0], width: drawn.at(half, 0)[0] - drawn.at(-half, 0)[0] + 0.5, height: "100%" })),
-      curve(drawn, x.map((each, n) => [each, values[n]])),
-      curve(drawn, x.map((each, n) => [each, derivatives[n]]), { class: "contra" }),
-      curve(drawn, [tangent(FROM), tangent(TO)], { class: "pro" }),
-      drawing("circle", { cx: drawn.at(x[n], 0)[0], cy: drawn.at(0, values[n])[1], r: 5 }),
-    );
+  function show(told) {
+    const { x, values, derivatives, saturated } = (known = told);
+    const n = Math.round((slider.valueAsNumber - FROM) / STEP);
+    const [here, value, slope] = [x, values, derivatives].map((each) => each[n]);
+    const all = [-1, 1.25, ...values, ...derivatives];
+    drawn = plane({ x: [FROM, TO], y: [Math.min(...all), Math.max(...all)], label: words("activations.legend") });
+    const line = (heights, kind) => curve(drawn, x.map((each, n) => [each, heights[n]]), { class: kind });
+    const width = drawn.at(STEP, 0)[0] - drawn.at(0, 0)[0];
+    const flat = x.filter((_, n) => saturated[n]).map((each) => drawing("rect", { class: "flat", x: drawn.at(each - STEP / 2, 0)[0], width: width + 0.1, height: "110%" }));
+    const [cx, cy] = drawn.at(here, value);
+    drawn.inside.append(...flat, line(values), line(derivatives, "contra"), line(x.map((each) => value + slope * (each - here)), "pro"), drawing("circle", { cx, cy, r: 6 }));
     figure.replaceChildren(drawn.root);
-    told.textContent = words("activations.at", { x: short(x[n]), value: short(values[n]), slope: short(derivatives[n]) });
-    note.textContent = kink && !x[n] ? words("activations.kink", { slope: kink.derivative }) : words("activations.legend");
+    const [X, VALUE, SLOPE] = [here, value, slope].map((each) => Number(each.toPrecision(4)));
+    said.textContent = words("activations.at", { x: X, value: VALUE, slope: SLOPE });
   }
 
-  return element("div", { class: "view" }, element("div", { class: "row" }, select(Object.keys(FUNCTIONS), state.function ?? "sigmoid", choose), parameters), refusal, figure, at, told, note);
+  const chosen = select(words("gradients.activations"), Object.keys(FUNCTIONS), state.function, (name) => (keep({ function: name, alpha: undefined, slope: undefined }), choose()));
+  const told = element("div", { class: "view" }, element("div", { class: "row" }, chosen, taken), refusal, at, said, element("p", { class: "hint" }, words("activations.legend")));
+  return element("div", { class: "sides" }, figure, told);
 }
-
-const short = (number) => Number(number.toPrecision(4));

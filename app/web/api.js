@@ -77,17 +77,16 @@ export async function* told(call, signal) {
   const response = await answered(call, signal);
   if (!response.ok) await read(response);
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
-  for (let kind, text = ""; kind !== "end"; ) {
-    const { value, done } = await reader.read().catch((error) => ({ done: error.message, error }));
-    if (signal.aborted) signal.throwIfAborted();
-    if (done) throw new Gone(done);
+  for (let [text, kind] = [""]; kind !== "end"; ) {
+    const { value, done } = await reader.read().catch(() => ({ done: true }));
+    if (done) throw new Gone(call.path);
     const events = (text + value).split("\n\n");
     text = events.pop();
     for (const event of events) {
-      const [, named, document] = event.match(/^event: (.*)\ndata: (.*)$/);
-      kind = named;
-      if (kind === "problem") throw new Problem(JSON.parse(document), JSON.parse(document).status);
-      yield [kind, JSON.parse(document)];
+      kind = event.match(/^event: (.*)/)[1];
+      const document = JSON.parse(event.match(/^data: (.*)/m)[1]);
+      if (kind === "problem") throw new Problem(document, document.status);
+      yield [kind, document];
     }
   }
 }

@@ -1,75 +1,75 @@
-// Things to choose by, and to go through steps with. Knows no panels.
+// Fields, and a way through steps. Knows no panels.
 
-import { element, icon } from "./dom.js";
+import { element } from "./dom.js";
 
-const SIGNS = { back: "M15 5l-7 7 7 7", play: "M7 5l12 7-12 7z", on: "M9 5l7 7-7 7", end: "M6 5l7 7-7 7M18 5v14" };
-const [PAUSE, STEPS_A_FRAME] = ["M8 5v14M16 5v14", 2];
+const SIGNS = { back: "←", play: "▷", on: "→", end: "⇥" };
+// So many steps need no haste.
+const [FEW, SLOW_MS] = [30, 700];
 
-export const field = (text, input) => element("label", { class: "field" }, element("span", {}, text), input);
-
-export function slider(text, attributes, changed) {
-  const range = element("input", { type: "range", ...attributes, oninput: () => changed(Number(range.value)) });
-  return field(text, range);
+/** An input with its name, and what it is `said` to be at where one slides; `changed(value)` gets a text. */
+export function field(text, attributes, changed, said = (value) => value) {
+  const output = attributes.type === "range" && element("output", {}, said(attributes.value));
+  const oninput = ({ target: { value } }) => {
+    if (output) output.value = said(value);
+    changed(value);
+  };
+  return element("label", {}, element("span", {}, text), element("input", { "aria-label": text, ...attributes, oninput }), output);
 }
 
-/** Of names; `choose(name)`. */
-export function select(names, chosen, choose) {
-  const made = element("select", { onchange: () => choose(made.value) }, names.map((name) => element("option", {}, name)));
-  made.value = chosen;
-  return made;
+export function select(text, names, chosen, choose) {
+  return element("select", { "aria-label": text, onchange: ({ target }) => choose(target.value) }, names.map((name) => element("option", { selected: name === chosen }, name)));
 }
 
-/** Through the steps that it was told to `reach`, one by one, or by itself until `signal` is aborted. `moved(step)` shows one;
- * `more()`, if there is one, may reach further when the last is passed. */
-export function stepper(words, signal, moved, more) {
-  const range = element("input", { type: "range", min: 0, "aria-label": words("step.step"), oninput: () => (pause(), put(at())) });
-  const place = element("output", { class: "hint" });
-  const acts = { back: () => put(at() - 1), play: () => run(), on: () => forwards(1), end: () => forwards(Infinity) };
+/** Through steps, one by one or by itself; `moved(step)` shows one. It begins at `state.step`, or at the last, or, where there
+ * is `more()` to have of them, at 0. */
+export function stepper({ words, state, keep }, moved, more) {
+  const range = element("input", { type: "range", min: 0, max: 0, "aria-label": words("step.step"), oninput: () => (turn(false), put(at())) });
+  const place = element("output");
+  const acts = { back: () => put(at() - 1), play: run, on: () => forwards(1), end: () => forwards(last()) };
+  const pressed = (act) => () => (act === run || turn(false), act());
   const buttons = Object.entries(acts).map(([name, act]) =>
-    element("button", { type: "button", "aria-label": words(`step.${name}`), onclick: () => (name !== "play" && pause(), act()) }, icon(SIGNS[name])),
+    element("button", { type: "button", "aria-label": words(`step.${name}`), onclick: pressed(act) }, SIGNS[name]),
   );
+  const [, play] = buttons;
   const [at, last] = [() => Number(range.value), () => Number(range.max)];
-  const play = buttons[1];
   let playing = false;
   play.hidden = matchMedia("(prefers-reduced-motion: reduce)").matches;
 
   function put(step) {
-    range.value = Math.min(step, last());
+    range.value = step;
     place.value = `${at()} / ${last()}`;
+    keep({ step: at() === (more ? 0 : last()) ? undefined : at() });
     moved(at());
   }
 
   async function forwards(steps) {
-    if (more && at() === last()) await more();
-    if (!signal.aborted) put(at() + steps);
+    if (at() === last()) await more?.();
+    if (at() === last()) turn(false);
+    else put(at() + steps);
   }
 
   async function run() {
-    if (playing) return pause();
-    show(true);
+    if (playing) return turn(false);
+    turn(true);
     if (!more && at() === last()) put(0);
-    while (playing && !signal.aborted && (more || at() < last())) {
-      await new Promise(requestAnimationFrame);
-      if (playing) await forwards(STEPS_A_FRAME);
+    while (playing && play.isConnected) {
+      await new Promise((done) => (last() < FEW ? setTimeout(done, SLOW_MS) : requestAnimationFrame(done)));
+      if (playing) await forwards(last() < FEW ? 1 : 2);
     }
-    pause();
   }
 
-  const pause = () => show(false);
-
-  function show(now) {
-    playing = now;
-    play.replaceChildren(icon(now ? PAUSE : SIGNS.play));
-    play.setAttribute("aria-label", words(now ? "stop" : "step.play"));
+  function turn(on) {
+    playing = on;
+    play.textContent = on ? "‖" : SIGNS.play;
+    play.setAttribute("aria-label", words(on ? "stop" : "step.play"));
   }
 
   return {
     root: element("div", { class: "row" }, buttons, range, place),
-    pause,
-    /** There are so many steps; the one is shown. */
-    reach(steps, step = at()) {
+    pause: () => turn(false),
+    reach(steps) {
       range.max = steps;
-      put(step);
+      put(state.step ?? (more ? 0 : steps));
     },
   };
 }

@@ -1,109 +1,79 @@
 // The view "Formula": the graph of somebody's formula, and its gradients on their way back, step by step.
 
-import { Latest, ask, postJson } from "./api.js";
+import { postJson } from "./api.js";
 import { field, stepper } from "./controls.js";
 import { drawing, element } from "./dom.js";
 
-const EXAMPLES = {
-  "mean(3*(x+2)**2)": { x: "[[1, 1], [1, 1]]" },
-  "sigmoid(w*x+b)": { w: "2", x: "-1", b: "0.5" },
-  "max(x*y, 0)": { x: "2", y: "3" },
-};
+const EXAMPLES = { "mean(3*(x+2)**2)": { in_x: "[[1, 1], [1, 1]]" }, "sigmoid(w*x+b)": { in_w: "2", in_x: "-1", in_b: "0.5" }, "max(x*y, 0)": { in_x: "2", in_y: "3" } };
 // Neither functions nor options nor exponents.
 const NAMES = /(?<![\w.])(?!pi\b|True\b|False\b)[A-Za-z]\w*\b(?!\s*(\(|=(?!=)))/g;
 const SIGNS = { add: "+", subtract: "−", multiply: "×", divide: "÷", negative: "−" };
+const PRODUCTS = { elementwise: "×", jacobian: "·" };
 const [TYPING_MS, LAYER_WIDTH, MOST_TOLD] = [250, 165, 60];
 
-export function view({ words, state, keep, until, refusal, signal }) {
-  const formula = element("input", { value: state.formula ?? Object.keys(EXAMPLES)[0], spellcheck: "false", autocapitalize: "off", oninput: typed });
+export function view({ words, state, keep, refusal, asked }) {
+  const figure = element("figure", { class: "graph" });
+  const steps = stepper({ words, state, keep }, draw);
+  const formula = field(words("gradients.formula"), { spellcheck: "false", autocapitalize: "off" }, typed);
   const fields = element("div", { class: "row" });
-  const result = element("p", { class: "sure", role: "status" });
-  const notes = element("div", { class: "hint" });
-  const graph = element("figure", { class: "graph" });
-  const rules = element("div", { class: "hint" });
-  const steps = stepper(words, signal, draw);
-  const texts = { ...EXAMPLES[formula.value] }; // of the inputs
-  const latest = new Latest((call, given) => until((either) => answer(call, either), AbortSignal.any([given, signal])));
+  const result = element("p", { class: "sure" });
+  const lines = element("div", { class: "hint", role: "status" });
+  const examples = Object.keys(EXAMPLES).map((each) => element("button", { type: "button", onclick: () => take(each, EXAMPLES[each]) }, each));
   let [timer, known] = [];
-  signal.addEventListener("abort", () => (clearTimeout(timer), latest.stop()));
-  addEventListener("resize", () => known && draw(known.step), { signal });
-  for (const [key, text] of Object.entries(state)) if (key.startsWith("in_")) texts[key.slice(3)] = text;
-  now();
+  // When it stands on the page, and has a width.
+  setTimeout(() => (state.formula ? take(state.formula, state) : examples[0].click()));
 
-  function take(example) {
-    formula.value = example;
-    Object.assign(texts, EXAMPLES[example]);
+  function take(text, inputs) {
+    formula.lastChild.value = text;
     fields.replaceChildren();
-    state.step = undefined;
-    now();
+    now(inputs);
   }
 
   function typed() {
+    steps.pause();
+    keep({ step: undefined });
     clearTimeout(timer);
-    state.step = undefined;
-    timer = setTimeout(now, TYPING_MS);
+    timer = setTimeout(now, TYPING_MS, {});
   }
 
-  /** A field for each name, one that is there stays; and the question. */
-  function now() {
-    const names = [...new Set(formula.value.match(NAMES))];
+  /** A field for each name, those that are there stay; and the question. */
+  function now(given) {
+    if (!fields.isConnected) return;
+    const text = formula.lastChild.value;
     const there = Object.fromEntries([...fields.children].map((each) => [each.textContent, each]));
-    const made = (name) => {
-      const changed = () => ((texts[name] = input.value), typed());
-      const input = element("input", { value: (texts[name] ??= "1"), size: Math.max(5, texts[name].length), oninput: changed });
-      return field(name, input);
-    };
-    fields.replaceChildren(...names.map((name) => there[name] ?? made(name)));
-    const kept = Object.keys(texts).map((name) => [`in_${name}`, names.includes(name) ? texts[name] : undefined]);
-    keep({ formula: formula.value, ...Object.fromEntries(kept) });
-    const inputs = Object.fromEntries(names.map((name) => [name, value(texts[name])]));
-    latest.ask(postJson("gradients/expression", { expression: formula.value, inputs }), true);
+    const made = (name) => field(name, { value: given[`in_${name}`] ?? "1" }, typed);
+    fields.replaceChildren(...[...new Set(text.match(NAMES))].map((name) => there[name] ?? made(name)));
+    const inputs = [...fields.children].map((each) => [each.textContent, each.lastChild.value]);
+    for (const key of Object.keys(state)) if (key.startsWith("in_")) delete state[key];
+    keep({ formula: text, ...Object.fromEntries(inputs.map(([name, each]) => [`in_${name}`, each])) });
+    asked([postJson("gradients/expression", { expression: text, inputs: Object.fromEntries(inputs.map(([name, each]) => [name, value(each)])) })], show);
   }
 
-  async function answer(call, given) {
-    const { document } = await ask(call, given);
-    if (given.aborted) return;
-    const { graph, gradients, check } = document;
+  function show(told) {
     // From these a gradient goes on.
-    const back = graph.filter((each) => each.arguments.some(flows)).reverse();
-    known = { ...document, back };
-    result.textContent = `${document.expression} = ${json(document.value)}`;
-    const lines = Object.entries(gradients).map(([name, each]) => `∂/∂${name} = ${json(each)}`);
-    lines.push(words(`formula.${check.agrees}`, { error: check.largest_error?.toExponential(0) }), ...document.notes.map(({ message }) => message));
-    notes.replaceChildren(...lines.map((line) => element("p", {}, line)));
-    steps.reach(back.length, Number(state.step ?? back.length));
-    return call;
+    known = { ...told, back: told.graph.filter((each) => each.arguments.some(flows)).reverse() };
+    result.textContent = `${told.expression} = ${json(told.value)}`;
+    steps.reach(known.back.length);
   }
 
   function draw(step) {
-    const { graph: nodes, back } = known;
+    const { graph, back, gradients, check, notes } = known;
     const now = back[step - 1];
-    const rule = ({ step: to, local, local_is: kind, downstream }) => `${nodes[to].text}: ${json(now.upstream)} ${SIGN[kind]} ${json(local)} = ${json(downstream)}`;
-    known.step = step;
-    keep({ step: step === back.length ? undefined : step });
-    paint(graph, known, now);
-    const lines = [words(now ? "formula.back" : "formula.forwards", { text: now?.text }), ...(now?.arguments.filter(flows).map(rule) ?? [])];
-    rules.replaceChildren(...lines.map((line) => element("p", {}, line)));
+    const rule = ({ step: to, local, local_is: kind, downstream }) => `${graph[to].text}: ${json(now.upstream)} ${PRODUCTS[kind]} ${json(local)} = ${json(downstream)}`;
+    const told = [
+      ...(now ? [words("formula.back", now), ...now.arguments.filter(flows).map(rule)] : []),
+      ...(step < back.length ? [] : Object.entries(gradients).map(([name, each]) => `∂/∂${name} = ${json(each)}`)),
+      words(`formula.${check.agrees}`, { error: check.largest_error?.toPrecision(1) }),
+      ...notes.map(({ message }) => message),
+    ];
+    paint(figure, graph, new Set(back.slice(0, step)), now);
+    lines.replaceChildren(...told.map((line) => element("p", {}, line)));
   }
 
-  const examples = Object.keys(EXAMPLES).map((each) => element("button", { type: "button", onclick: () => take(each) }, each));
-  return element(
-    "div",
-    { class: "view" },
-    element("div", { class: "row" }, element("span", { class: "hint" }, words("samples.title")), examples),
-    field(words("gradients.formula"), formula),
-    fields,
-    refusal,
-    result,
-    graph,
-    steps.root,
-    rules,
-    notes,
-  );
+  return element("div", { class: "view" }, element("div", { class: "row" }, examples), formula, fields, refusal, result, figure, steps.root, lines);
 }
 
-const SIGN = { elementwise: "×", jacobian: "·" };
-const flows = ({ local_is: kind }) => kind in SIGN;
+const flows = ({ local_is: kind }) => kind in PRODUCTS;
 
 /** What JSON reads; anything else as it is, for the service to say what is wrong with it. */
 function value(text) {
@@ -114,50 +84,45 @@ function value(text) {
   }
 }
 
-const short = (_, each) => (typeof each === "number" ? Number(each.toPrecision(4)) : each);
-const json = (value) => JSON.stringify(value, short).replaceAll(",", ", ");
+const json = (value) => JSON.stringify(value, (_, each) => (each?.toPrecision ? Number(each.toPrecision(4)) : each)).replaceAll(",", ", ");
 
-/** In a node: rows below each other, or the shape. */
+/** In a node: rows below each other, or the shape of what is too much. */
 function told(value, shape) {
   const text = json(value);
   return value === null || text.length > MOST_TOLD ? shape.join(" × ") : text.replaceAll("], [", "],\n[");
 }
 
-/** On an edge: the number that all are. */
+/** On an edge: the one number that all are. */
 function brief(value) {
-  const [first, ...more] = [value].flat(4);
-  return first !== null && more.every((each) => each === first) ? json(first) : "[…]";
+  const [first, ...others] = new Set([value].flat(4));
+  return others.length ? "[…]" : json(first);
 }
 
-/** In layers by the distance from the leaves, these right before they are used; edges to later layers keep a place in each that they pass. */
-function paint(figure, { graph, back, step }, now) {
-  const done = new Set(back.slice(0, step));
-  const depths = [];
-  const [layers, boxes, edges] = [[], [], []];
+/** In layers by the distance from the leaves, which stand right before they are used; an edge has a place in each that it passes. */
+function paint(figure, graph, done, now) {
+  const [depths, layers, boxes, edges] = [[], [], [], []];
   const put = (layer, box) => ((layers[layer] ??= element("div")).append(box), box);
   for (const { id, arguments: given } of graph) depths[id] = Math.max(-1, ...given.map((each) => depths[each.step])) + 1;
-  for (const { id, leaf, used_by: users } of graph) if (leaf && users.length) depths[id] = Math.min(...users.map((each) => depths[each])) - 1;
+  for (const { id, leaf, used_by: users } of graph) if (leaf && users[0]) depths[id] = Math.min(...users.map((each) => depths[each])) - 1;
   for (const each of graph) {
-    const { id, leaf, text, operation, shape, value, upstream, requires_gradient: active, used_by: users, arguments: given } = each;
-    const givers = users.map((user) => graph[user]).filter((user) => user.arguments.some((one) => one.step === id && flows(one)));
-    const reached = active && step > 0 && givers.every((giver) => done.has(giver));
-    const nabla = element("span", { class: "nabla" }, reached ? `∇ ${told(upstream, shape)}` : "");
-    boxes[id] = put(depths[id], element("div", { class: each === now ? "node now" : "node" }, element("strong", {}, leaf ? text : SIGNS[operation] ?? operation), (active || !leaf) && told(value, shape), nabla));
-    given.forEach((edge, n) => {
-      const way = [boxes[edge.step]];
-      for (let layer = depths[edge.step] + 1; layer < depths[id]; layer++) way.push(put(layer, element("i")));
-      const rule = each === now && flows(edge) && `${brief(upstream)} ${SIGN[edge.local_is]} ${brief(edge.local)} = ${brief(edge.downstream)}`;
-      edges.push({ way: [...way, boxes[id]], rule, n });
-    });
+    const { id, leaf, shape, upstream, requires_gradient: active, arguments: given } = each;
+    const givers = each.used_by.map((user) => graph[user]).filter((user) => user.arguments.some((one) => one.step === id && flows(one)));
+    const reached = done.size && givers.every((giver) => done.has(giver));
+    const nabla = active && element("span", { class: "nabla" }, reached ? `∇ ${told(upstream, shape)}` : "");
+    const title = element("strong", {}, leaf ? each.text : SIGNS[each.operation] ?? each.operation);
+    boxes[id] = put(depths[id], element("div", { class: each === now ? "node now" : "node" }, title, (active || !leaf) && told(each.value, shape), nabla));
+    for (const edge of given) {
+      const between = layers.slice(depths[edge.step] + 1, depths[id]).map((layer) => layer.appendChild(element("i")));
+      const rule = each === now && flows(edge) && `${brief(upstream)} ${PRODUCTS[edge.local_is]} ${brief(edge.local)} = ${brief(edge.downstream)}`;
+      edges.push([rule, boxes[edge.step], ...between, boxes[id]]);
+    }
   }
   const lines = drawing("svg", { "aria-hidden": "true" });
   figure.classList.toggle("down", layers.length * LAYER_WIDTH > figure.clientWidth);
   figure.replaceChildren(lines, ...layers);
-  const middle = ({ offsetLeft: x, offsetTop: y, offsetWidth: w, offsetHeight: h }) => [x + w / 2, y + h / 2];
-  for (const { way, rule, n } of edges) {
-    const points = way.map(middle);
+  for (const [rule, ...way] of edges) {
+    const points = way.map(({ offsetLeft: x, offsetTop: y, offsetWidth: w, offsetHeight: h }) => [x + w / 2, y + h / 2]);
     const [[x, y], [right, low]] = points.slice(-2);
-    lines.append(drawing("polyline", { points: points.join(" "), class: rule ? "now" : "" }));
-    if (rule) lines.append(drawing("text", { x: (x + right) / 2, y: (y + low) / 2 + 16 * n }, rule));
+    lines.append(drawing("polyline", { points, class: rule && "now" }), drawing("text", { x: (x + right) / 2, y: (y + low) / 2 - 5 }, rule));
   }
 }

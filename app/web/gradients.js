@@ -1,94 +1,98 @@
 // The panel "Gradients": a frame for four views, which asks until somebody answers. Knows nothing of what they show.
 
-import { load } from "./api.js";
+import { Latest, ask, load } from "./api.js";
 import { callView } from "./call.js";
 import { element, waitingLine } from "./dom.js";
 import { patience } from "./patience.js";
 
-/** Name in links → the module, whose `view` makes an element of `{words, state, keep(changed), until(work, given), refusal, signal}`. */
+/** Name in links → the module, loaded when it is first shown. Its `view` makes an element of `{words, state, keep(changed), refusal}`,
+ * `asked(calls, show)`, which gives `show` their documents, and `work(does)`, for what asks by itself. */
 const VIEWS = { formula: "formula_graph.js", activations: "activation_curves.js", descent: "descent.js", xor: "xor_folding.js" };
 const NAMES = Object.keys(VIEWS);
-// Browsers refuse to change a link many times in a second.
+// Browsers let a link change a few times in a second.
 const WRITTEN_MS = 250;
 
 /** `page` as of recognise.js. */
-export function gradients({ words, state: { view, ...state }, remember }) {
+export function gradients({ words, state: { view, ...given }, remember }) {
   const leaving = new AbortController();
   const refusal = element("p", { class: "refusal", role: "alert", hidden: true });
   const patient = patience(words, leaving.signal, refuse);
-  const waiting = waitingLine(words("gradients.waiting"), words("stop"), () => asking.abort());
+  const waiting = waitingLine(words("answer.waiting"), words("stop"), stop);
   const call = callView(words);
   const place = element("div");
-  const buttons = NAMES.map((name) => element("button", { type: "button", onclick: () => (show(name), write()) }, words(`gradients.${name}`)));
+  const buttons = NAMES.map((name) => element("button", { type: "button", onclick: () => (choose(name), write()) }, words(`gradients.${name}`)));
+  const latest = new Latest(answer, 50);
   const states = {};
-  let [showing, asking] = [new AbortController(), new AbortController()];
-  let [shown, written, timer] = [view in VIEWS ? view : NAMES[0], 0];
-  const root = element(
-    "div",
-    { class: "gradients" },
-    element("div", { class: "top" }, element("h1", {}, words("panel.gradients")), element("div", { class: "segments", role: "group" }, buttons)),
-    patient.root,
-    place,
-    element("div", { class: "foot" }, waiting.root),
-    call.root,
-  );
-  states[shown] = state;
-  show(shown);
+  let [shown, timer] = [view in VIEWS ? view : NAMES[0]];
+  states[shown] = given;
+  choose(shown);
 
-  function show(name) {
-    showing.abort();
-    showing = new AbortController();
-    const { signal } = showing;
+  function choose(name) {
+    stop();
+    refuse();
     shown = name;
     buttons.forEach((button, n) => button.setAttribute("aria-pressed", String(NAMES[n] === name)));
-    refuse();
-    until(async () => {
+    work(async (given) => {
       const { view } = await load(VIEWS[name]);
-      if (!signal.aborted) place.replaceChildren(view({ words, state: (states[name] ??= {}), keep, until, refusal, signal }));
-    }, signal);
+      if (!given.aborted) place.replaceChildren(view({ words, state: (states[name] ??= {}), keep, refusal, asked, work }));
+    });
   }
 
-  /** Until somebody answers, or it is refused or stopped. What `work(given)` gives is the call that it asked. */
-  async function until(work, given) {
-    asking = new AbortController();
-    const either = AbortSignal.any([given, asking.signal, leaving.signal]);
+  function asked(calls, show) {
+    work(async (given) => {
+      const told = await Promise.all(calls.map((call) => ask(call, given)));
+      if (!given.aborted) show(...told.map(({ document }) => document));
+      return calls[0];
+    });
+  }
+
+  /** Resolves when it is done, refused or stopped; `does(given)` may give the call that it asked. */
+  function work(does) {
+    return new Promise((resolve) => latest.ask({ does, resolve }));
+  }
+
+  async function answer({ does, resolve }, given) {
     waiting.begin();
     await patient.until(async () => {
-      const asked = await work(either);
-      if (either.aborted || !asked) return;
+      const asked = await does(given);
+      if (given.aborted || !asked) return;
       refuse();
       call.show(asked);
-    }, either);
+    }, given);
     if (!given.aborted) waiting.end();
-    if (asking.signal.aborted) patient.hide();
+    resolve();
+  }
+
+  function stop() {
+    latest.stop();
+    patient.hide();
+    waiting.end();
   }
 
   /** What stands there pales: it is of something else. */
   function refuse(problem) {
     refusal.hidden = !problem;
-    root.classList.toggle("alone", Boolean(problem));
+    place.classList.toggle("alone", Boolean(problem));
     if (problem) refusal.replaceChildren(element("strong", {}, words.problem(problem)), " ", problem.message);
   }
 
   function keep(changed) {
     Object.assign(states[shown], changed);
-    clearTimeout(timer);
-    timer = setTimeout(write, written + WRITTEN_MS - performance.now());
+    timer ??= setTimeout(write, WRITTEN_MS);
   }
 
   function write() {
     clearTimeout(timer);
-    written = performance.now();
+    timer = undefined;
     remember({ view: shown === NAMES[0] ? undefined : shown, ...states[shown] });
   }
 
-  return {
-    root,
-    close() {
-      leaving.abort();
-      showing.abort();
-      clearTimeout(timer);
-      waiting.end();
-    },
-  };
+  function close() {
+    leaving.abort();
+    stop();
+    clearTimeout(timer);
+  }
+
+  const top = element("div", { class: "top" }, element("h1", {}, words("panel.gradients")), element("div", { class: "segments", role: "group" }, buttons));
+  return { root: element("div", {}, top, patient.root, place, element("div", { class: "foot" }, waiting.root), call.root), close };
 }

@@ -6,15 +6,16 @@ const [WIDTH, HEIGHT, LEFT, BOTTOM, GAP] = [480, 320, 44, 28, 10];
 
 /**
  * From `x[0]` to `x[1]`, and upwards from `y[0]` to `y[1]`; `label` says what is drawn, for who does not see it. In `layer`,
- * or `inside`, which cuts off what is beyond the axes, things are drawn at `at(x, y)`, in units of the drawing; `from(event)` is where somebody points, as `[x, y]`.
+ * or `inside`, where the axes cut things off, they are drawn at `at(x, y)`, in units of the drawing; `from(event)` is where
+ * somebody points, as `[x, y]`; `upwards(y)` how a number beside the axis is written.
  */
-export function plane({ x, y, label, height = HEIGHT }) {
+export function plane({ x, y, label, height = HEIGHT, upwards = written }) {
   const bottom = height - BOTTOM;
   const across = (value) => LEFT + ((value - x[0]) / (x[1] - x[0])) * (WIDTH - LEFT - GAP);
   const up = (value) => bottom - ((value - y[0]) / (y[1] - y[0])) * (bottom - GAP);
   const layer = drawing("g");
-  const [width, high] = [WIDTH - LEFT - GAP, bottom - GAP];
-  const inside = drawing("svg", { x: LEFT, y: GAP, width, height: high, viewBox: [LEFT, GAP, width, high].join(" ") });
+  const frame = { x: LEFT, y: GAP, width: WIDTH - LEFT - GAP, height: bottom - GAP };
+  const inside = drawing("svg", { ...frame, viewBox: Object.values(frame).join(" ") });
   const root = drawing(
     "svg",
     { class: "plane", viewBox: `0 0 ${WIDTH} ${height}`, role: "img", "aria-label": label },
@@ -24,7 +25,7 @@ export function plane({ x, y, label, height = HEIGHT }) {
     ]).flat(),
     ticks(...y).map((value) => [
       drawing("line", { class: "gridline", x1: LEFT, x2: WIDTH - GAP, y1: up(value), y2: up(value) }),
-      drawing("text", { x: LEFT - GAP / 2, y: up(value), "text-anchor": "end", "dominant-baseline": "central" }, written(value)),
+      drawing("text", { x: LEFT - GAP / 2, y: up(value), "text-anchor": "end", "dominant-baseline": "central" }, upwards(value)),
     ]).flat(),
     inside,
     layer,
