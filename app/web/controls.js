@@ -67,9 +67,9 @@ export function stepper({ words, state, keep }, moved, more) {
   return {
     root: element("div", { class: "row" }, buttons, range, place),
     pause: () => turn(false),
-    reach(steps) {
+    reach(steps, step = state.step ?? (more ? 0 : steps)) {
       range.max = steps;
-      put(state.step ?? (more ? 0 : steps));
+      put(step);
     },
   };
 }

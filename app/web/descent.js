@@ -11,7 +11,7 @@ const LINES = { sgd: "", momentum: "pro", nesterov: "pro dashed", rmsprop: "cont
 const NAMES = Object.keys(LINES);
 
 export function view({ words, state, keep, refusal, asked }) {
-  const [surface, losses, legend, choice] = [element("figure", { onclick: pointed }), element("figure"), element("tbody"), element("span")];
+  const [surface, losses, legend, choice] = [element("figure", { onclick: pointed }), element("figure"), element("div"), element("span")];
   const axes = ["x", "y"].map((axis) => field(axis, { type: "number", step: "any" }, (value) => go({ [axis]: value })));
   const rates = { type: "range", min: -1, max: 1, step: 0.1, value: state.rates ?? 0 };
   const times = (power) => Number((10 ** power).toPrecision(2));
@@ -49,22 +49,22 @@ export function view({ words, state, keep, refusal, asked }) {
     asked([...settings.map((each) => postJson(`train/${name}`, { ...each, steps: STEPS, weights: { point } })), heights], (...told) => {
       paper = surfaced(far, told.pop().value, words("gradients.descent"));
       runs = told.map((each) => each.steps.filter(({ loss }) => loss !== null));
-      legend.replaceChildren(...settings.map(row));
+      legend.replaceChildren(...settings.map(entry));
       steps.reach(STEPS);
     });
   }
 
   const raced = (name) => !state.without?.split(".").includes(name);
 
-  function row({ optimiser: name, learning_rate: rate }) {
-    const boxes = () => [...legend.querySelectorAll("input")];
-    const change = () => {
-      keep({ without: NAMES.filter((_, n) => !boxes()[n].checked).join(".") || undefined });
-      draw(state.step ?? STEPS);
-    };
+  function entry({ optimiser: name, learning_rate: rate }) {
     const line = drawing("svg", { class: "plane sign", "aria-hidden": "true" }, drawing("path", { class: LINES[name], d: "M0 8H32" }));
-    const label = element("label", {}, element("input", { type: "checkbox", checked: raced(name), onchange: change }), line, name);
-    return element("tr", {}, element("th", { scope: "row" }, label), element("td", {}, rate), element("td"));
+    return element("label", {}, element("input", { type: "checkbox", checked: raced(name), onchange: left }), line, `${name}, η = ${rate}: `, element("output"));
+  }
+
+  function left() {
+    const boxes = [...legend.querySelectorAll("input")];
+    keep({ without: NAMES.filter((_, n) => !boxes[n].checked).join(".") || undefined });
+    draw(state.step ?? STEPS);
   }
 
   function draw(step) {
@@ -85,14 +85,12 @@ export function view({ words, state, keep, refusal, asked }) {
     }
     surface.replaceChildren(paper.root);
     losses.replaceChildren(element("figcaption", {}, words("descent.loss")), below.root);
-    runs.forEach((run, n) => (legend.rows[n].lastChild.textContent = run[step]?.loss.toPrecision(3) ?? "∞"));
+    runs.forEach((run, n) => (legend.children[n].lastChild.value = run[step]?.loss.toPrecision(3) ?? "∞"));
   }
 
-  const heads = ["gradients.descent", "descent.rates", "descent.loss"].map((each) => element("th", { scope: "col" }, words(each)));
   const top = element("div", { class: "row" }, choice, axes, field(words("descent.rates"), rates, (value) => go({ rates: value }), (power) => `× ${times(power)}`));
-  const left = element("div", { class: "view" }, surface, steps.root, element("p", { class: "hint" }, words("descent.hint")));
-  const right = element("div", {}, losses, element("table", {}, element("thead", {}, element("tr", {}, heads)), legend));
-  return element("div", { class: "view" }, top, refusal, element("div", { class: "sides" }, left, right));
+  const [one, other] = [[surface, element("p", { class: "hint" }, words("descent.hint"))], [losses, legend]].map((each) => element("div", {}, each));
+  return element("div", { class: "view" }, top, refusal, element("div", { class: "sides" }, one, other), steps.root);
 }
 
 /** A plane of rows of heights, with contours between which equally much of it lies; its `layer` is to be drawn in, too. */

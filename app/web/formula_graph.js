@@ -4,7 +4,7 @@ import { postJson } from "./api.js";
 import { field, stepper } from "./controls.js";
 import { drawing, element } from "./dom.js";
 
-const EXAMPLES = { "mean(3*(x+2)**2)": { in_x: "[[1, 1], [1, 1]]" }, "sigmoid(w*x+b)": { in_w: "2", in_x: "-1", in_b: "0.5" }, "max(x*y, 0)": { in_x: "2", in_y: "3" } };
+const EXAMPLES = { "mean(3*(x+2)**2)": "x=[[1, 1], [1, 1]]", "sigmoid(w*x+b)": "w=2;x=-1;b=0.5", "max(x*y, 0)": "x=2;y=3" };
 // Neither functions nor options nor exponents.
 const NAMES = /(?<![\w.])(?!pi\b|True\b|False\b)[A-Za-z]\w*\b(?!\s*(\(|=(?!=)))/g;
 const SIGNS = { add: "+", subtract: "−", multiply: "×", divide: "÷", negative: "−" };
@@ -21,32 +21,32 @@ export function view({ words, state, keep, refusal, asked }) {
   const examples = Object.keys(EXAMPLES).map((each) => element("button", { type: "button", onclick: () => take(each, EXAMPLES[each]) }, each));
   let [timer, known] = [];
   // When it stands on the page, and has a width.
-  setTimeout(() => (state.formula ? take(state.formula, state) : examples[0].click()));
+  setTimeout(() => (state.formula ? take(state.formula, state.inputs) : examples[0].click()));
 
-  function take(text, inputs) {
+  function take(text, inputs = "") {
     formula.lastChild.value = text;
-    fields.replaceChildren();
-    now(inputs);
+    fields.replaceChildren(...inputs.split(";").map((each) => input(...each.split("="))));
+    now();
   }
+
+  const input = (name, value = "1") => field(name, { value }, typed);
 
   function typed() {
     steps.pause();
     keep({ step: undefined });
     clearTimeout(timer);
-    timer = setTimeout(now, TYPING_MS, {});
+    timer = setTimeout(now, TYPING_MS);
   }
 
   /** A field for each name, those that are there stay; and the question. */
-  function now(given) {
+  function now() {
     if (!fields.isConnected) return;
-    const text = formula.lastChild.value;
+    const expression = formula.lastChild.value;
     const there = Object.fromEntries([...fields.children].map((each) => [each.textContent, each]));
-    const made = (name) => field(name, { value: given[`in_${name}`] ?? "1" }, typed);
-    fields.replaceChildren(...[...new Set(text.match(NAMES))].map((name) => there[name] ?? made(name)));
+    fields.replaceChildren(...[...new Set(expression.match(NAMES))].map((name) => there[name] ?? input(name)));
     const inputs = [...fields.children].map((each) => [each.textContent, each.lastChild.value]);
-    for (const key of Object.keys(state)) if (key.startsWith("in_")) delete state[key];
-    keep({ formula: text, ...Object.fromEntries(inputs.map(([name, each]) => [`in_${name}`, each])) });
-    asked([postJson("gradients/expression", { expression: text, inputs: Object.fromEntries(inputs.map(([name, each]) => [name, value(each)])) })], show);
+    keep({ formula: expression, inputs: inputs.map((each) => each.join("=")).join(";") || undefined });
+    asked([postJson("gradients/expression", { expression, inputs: Object.fromEntries(inputs.map(([name, text]) => [name, read(text)])) })], show);
   }
 
   function show(told) {
@@ -76,7 +76,7 @@ export function view({ words, state, keep, refusal, asked }) {
 const flows = ({ local_is: kind }) => kind in PRODUCTS;
 
 /** What JSON reads; anything else as it is, for the service to say what is wrong with it. */
-function value(text) {
+function read(text) {
   try {
     return JSON.parse(text);
   } catch {

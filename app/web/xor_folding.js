@@ -24,22 +24,20 @@ export function view({ words, state, keep, refusal, work }) {
   async function begin() {
     steps.pause();
     const mine = (seen = []);
-    const wanted = Math.min(state.step ?? 0, MOST);
+    const { step = 0 } = state;
     position = {};
     do await more();
-    while (mine === seen && mine.length && mine.length <= wanted && refusal.hidden);
-    if (mine !== seen || !wanted) return;
-    state.step = wanted;
-    steps.reach(mine.length - 1);
+    while (mine === seen && mine.length && mine.length <= Math.min(step, MOST) && refusal.hidden);
+    if (mine === seen && mine.length) steps.reach(mine.length - 1, step);
   }
 
   /** Another piece of the training, step by step as it is sent. */
-  function more() {
+  async function more() {
     const [mine, start] = [seen, seen.length];
-    if (start > MOST) return undefined;
     const call = postJson("train/xor", { optimiser: "adam", learning_rate: RATE, seed: Number(seed.lastChild.value), steps: PIECE, ...position });
     call.headers.Accept = "text/event-stream";
-    return work(async (given) => {
+    if (start > MOST) return;
+    await work(async (given) => {
       mine.length = start;
       let end;
       for await (const [kind, document] of told(call, given)) {
