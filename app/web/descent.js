@@ -75,7 +75,7 @@ export function view({ words, state, keep, refusal, asked }) {
     // What goes beyond four times the first has diverged.
     const far = 4 * Math.abs(runs[0][0].loss) + 1;
     const y = [Math.max(-far, Math.min(...every)), Math.min(far, Math.max(...every))].map(height);
-    const below = plane({ x: [0, STEPS], y: [y[0], y[1] + 0.1], label: words("descent.loss"), height: 240, upwards: powers ? (power) => Number((10 ** power).toPrecision(1)) : undefined });
+    const below = plane({ x: [0, STEPS], y: [y[0], y[1] + 0.1], label: words("descent.loss"), height: 240, upwards: powers ? (power) => (power < -2 ? `1e${power}` : Number((10 ** power).toPrecision(1))) : undefined });
     paper.layer.replaceChildren();
     for (const [kind, run] of shown) {
       const gone = run.slice(0, Number(step) + 1);

@@ -9,7 +9,7 @@ const EXAMPLES = { "mean(3*(x+2)**2)": "x=[[1, 1], [1, 1]]", "sigmoid(w*x+b)": "
 const NAMES = /(?<![\w.])(?!pi\b|True\b|False\b)[A-Za-z]\w*\b(?!\s*(\(|=(?!=)))/g;
 const SIGNS = { add: "+", subtract: "−", multiply: "×", divide: "÷", negative: "−" };
 const PRODUCTS = { elementwise: "×", jacobian: "·" };
-const [TYPING_MS, LAYER_WIDTH, MOST_TOLD] = [250, 165, 60];
+const [TYPING_MS, RULE_WIDTH, MOST_TOLD] = [250, 100, 60];
 
 export function view({ words, state, keep, refusal, asked }) {
   const figure = element("figure", { class: "graph" });
@@ -118,8 +118,10 @@ function paint(figure, graph, done, now) {
     }
   }
   const lines = drawing("svg", { "aria-hidden": "true" });
-  figure.classList.toggle("down", layers.length * LAYER_WIDTH > figure.clientWidth);
+  figure.classList.remove("down");
   figure.replaceChildren(lines, ...layers);
+  const width = layers.reduce((sum, { offsetWidth }) => sum + offsetWidth + RULE_WIDTH, -RULE_WIDTH);
+  figure.classList.toggle("down", width > figure.clientWidth);
   for (const [rule, ...way] of edges) {
     const points = way.map(({ offsetLeft: x, offsetTop: y, offsetWidth: w, offsetHeight: h }) => [x + w / 2, y + h / 2]);
     const [[x, y], [right, low]] = points.slice(-2);

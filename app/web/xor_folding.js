@@ -53,6 +53,7 @@ export function view({ words, state, keep, refusal, work }) {
   }
 
   function draw(step) {
+    if (!seen[step]) return; // another training has begun
     const { loss, accuracy, weights } = seen[step];
     said.textContent = words("xor.right", { loss: loss.toPrecision(3), right: 4 * accuracy });
     const folded = GRID.map((line) => line.map((place) => network(weights, place)));

@@ -3,7 +3,11 @@
 import json
 import math
 import re
+import subprocess
+import sys
+import urllib.request
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +15,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Locator, Page, Route, expect
 
-from tests.page.conftest import PHONE, Visit
+from tests.page.conftest import DESKTOP, PHONE, Visit
 from tests.page.hand import violations
 from tests.served import Server
 
@@ -91,12 +95,11 @@ def test_gradients_go_back_step_by_step(visit: Visit) -> None:
 
 
 def test_a_graph_is_drawn_in_layers_from_left_to_right_and_on_a_phone_downwards(visit: Visit) -> None:
-    for viewport, side, other in ((None, "x", "y"), (PHONE, "y", "x")):
-        page = show(visit, "formula", **({"viewport": viewport} if viewport else {}))
-        boxes = [node(page, name).bounding_box() or {} for name in ("w", "×", "+", "sigmoid")]
-        assert [box[side] for box in boxes] == sorted(box[side] for box in boxes)
-        assert boxes[1][side] >= boxes[0][side] + boxes[0]["width" if side == "x" else "height"]
-        assert other
+    for viewport, side, length in ((DESKTOP, "x", "width"), (PHONE, "y", "height")):
+        page = show(visit, "formula", viewport=viewport)
+        boxes = [dict(node(page, name).bounding_box() or {}) for name in ("w", "×", "+", "sigmoid")]
+        for one, other in pairwise(boxes):
+            assert other[side] >= one[side] + one[length]
 
 
 def test_a_formula_of_ones_own_has_fields_for_its_inputs(visit: Visit) -> None:
@@ -308,8 +311,6 @@ def test_nothing_plays_where_motion_is_not_wanted(visit: Visit) -> None:
 
 
 def trained(server: Server, steps: int, seed: int) -> Any:
-    import urllib.request
-
     body = json.dumps({"optimiser": "adam", "learning_rate": 0.05, "seed": seed, "steps": steps}).encode()
     request = urllib.request.Request(f"{server.url}/train/xor", body, {"Content-Type": "application/json"})
     return json.load(urllib.request.urlopen(request))["steps"][-1]
@@ -358,6 +359,19 @@ def test_the_network_of_the_page_is_that_of_the_service(visit: Visit) -> None:
     for axis in (0, 1):
         scale, origin = np.polyfit(wanted[:, axis], places[:, axis], 1)
         assert scale * wanted[:, axis] + origin == pytest.approx(places[:, axis], abs=1e-6)
+
+
+def test_the_call_of_a_stream_can_be_made_by_python(visit: Visit) -> None:
+    page = visit.open("#gradients?view=xor", ready=".contour")
+    page.get_by_text("This very call").click()
+    expect(page.locator("code")).to_contain_text("Accept: text/event-stream")
+    page.get_by_role("button", name="Python").click()
+    expect(page.locator("code")).to_contain_text("import json")
+    written = page.locator("code").inner_text()
+
+    told = subprocess.run([sys.executable, "-c", written], capture_output=True, text=True, check=True).stdout
+    assert told.count("event: step") == 101
+    assert told.rstrip().rpartition("event: ")[2].startswith("end\n")
 
 
 def test_a_seed_that_is_none_is_refused(visit: Visit) -> None:
