@@ -2,6 +2,7 @@
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PORT   ?= $(or $(PERCEPT_PORT),8000)
+JOBS   ?= 2
 VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
@@ -13,7 +14,7 @@ TORCH  ?= cpu
 
 help:
 	@echo "make serve    answer on http://127.0.0.1:$(PORT) (PORT=… changes it)"
-	@echo "make test     run all tests; PERCEPT_DATA=… names the folder of the data sets"
+	@echo "make test     run all tests, JOBS=2 at a time; PERCEPT_DATA=… names the folder of the data sets"
 	@echo "make check    lint, format and types, read-only"
 	@echo "make train    train every model again: MODELS=\"mnist-cnn …\" for some, TORCH=cuda for a GPU"
 	@echo "make bench    Percept against other servers: BENCH=\"scaling overload …\" for other runs"
@@ -25,7 +26,8 @@ serve: $(VENV)/serve.stamp
 	@exec $(BIN)/percept serve --port $(PORT)
 
 test: $(VENV)/dev.stamp
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "not alone"
+	$(BIN)/python -m pytest -m alone
 
 check: $(VENV)/dev.stamp
 	$(BIN)/ruff check .

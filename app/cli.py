@@ -1,4 +1,4 @@
-"""The command line: percept serve | predict | models | train. Each command imports what it needs when it runs."""
+"""The command line: percept serve | predict | models | key | train. Each command imports what it needs when it runs."""
 
 import argparse
 import gc
@@ -55,6 +55,15 @@ def parser() -> argparse.ArgumentParser:
     )
     command.set_defaults(run=models)
 
+    command = commands.add_parser("key", help="make an API key and the line that PERCEPT_KEYS has of it")
+    command.add_argument("name", help="whose it is, or what for")
+    command.add_argument(
+        "--rights",
+        default="predict",
+        help="predict, admin (load, unload, metrics), or both with a comma; default: predict",
+    )
+    command.set_defaults(run=key)
+
     commands.add_parser("train", help="train and export models (needs the train extra)", add_help=False)
     return top
 
@@ -108,6 +117,16 @@ def models(options: argparse.Namespace, settings: Settings) -> int:
         print(text)
     else:
         options.write.write_text(replace_table(options.write.read_text(encoding="utf-8"), text), encoding="utf-8")
+    return 0
+
+
+def key(options: argparse.Namespace, settings: Settings) -> int:
+    """The line on standard output, to be appended to the file; the key, never seen again, on standard error."""
+    from app.keys import line_of, new_key
+
+    made = new_key()
+    print(line_of(options.name, options.rights.split(","), made))
+    print(f"the key of {options.name}, told this once: {made}", file=sys.stderr)
     return 0
 
 

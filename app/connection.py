@@ -16,18 +16,24 @@ from uvicorn import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from app.envelope import HEADER, RequestIds, log_request
-from app.errors import CallerGone
+from app.envelope import ALWAYS, HEADER, RequestIds, first_by_name, log_request
+from app.errors import AppError, CallerGone
+from app.guard import Guard
 from app.logs import ACCESS
 from app.open_inference import Reply
 from app.problems import Rendered, is_expected, rendered
-from app.routes.hot_path import Asked, Headers, answer, first_by_name, is_short, what_is_asked
+from app.routes.hot_path import Asked, Headers, answer, is_short, what_is_asked
 from app.service import Service
 
 # So long the rest of a body may take. Then the application waits for it, and knows what to say if it never comes.
 PATIENCE_SECONDS = 1.0
 # Longer than nothing, so that the loop reads what has come before it looks again.
 LAST_LOOK_SECONDS = 0.001
+FORWARDED, ORIGIN = b"x-forwarded-for", b"origin"
+# So long a request line with its headers may take from its first byte on, the first one from the connection on; and so
+# many bytes it may have: the parser keeps all of them.
+HEAD_SECONDS = 10.0
+MAX_HEAD_BYTES = 65_536
 
 
 class Exchange:
@@ -76,14 +82,23 @@ class Connection(HttpToolsProtocol):
         self.service: Service = app_state["service"]
         self.request_ids: RequestIds = app_state["request_ids"]
         self.has_short_way: bool = app_state["short_way"]
+        self.guard: Guard | None = app_state["guard"]
         self.patience: asyncio.TimerHandle | None = None
         # uvicorn sets and cancels a timer for every request; a tenth of a small one's time went there.
         self.idle_since = math.inf
         self.idle_timer: asyncio.TimerHandle | None = None
+        self.awaits_head, self.head_bytes = True, 0
+        self.head_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        super().connection_made(transport)
+        self.head_timer = self.loop.call_later(HEAD_SECONDS, self._head_is_late)
 
     def data_received(self, data: bytes) -> None:
         self.idle_since = math.inf
         super().data_received(data)
+        if self.awaits_head:
+            self._look_at_head(len(data))
         if isinstance(self.cycle, Exchange) and self.cycle.more_body and self.patience is None:
             self.patience = self.loop.call_later(PATIENCE_SECONDS, self._lose_patience, self.cycle)
 
@@ -91,21 +106,49 @@ class Connection(HttpToolsProtocol):
         super().connection_lost(exc)
         if isinstance(self.cycle, Exchange) and self.cycle.more_body:
             self._respond(self.cycle, rendered(CallerGone(), {}), self._request_id(self.cycle))
-        for timer in (self.patience, self.idle_timer):
+        for timer in (self.patience, self.idle_timer, self.head_timer):
             if timer is not None:
                 timer.cancel()
 
     def on_message_begin(self) -> None:
         """uvicorn's scope is made when it is wanted."""
+        self.awaits_head, self.head_bytes = True, 0
         self.url, self.headers, self.expect_100_continue = b"", [], False
 
     def on_headers_complete(self) -> None:
+        self.awaits_head = False
+        if self.head_timer is not None:
+            self.head_timer.cancel()
+            self.head_timer = None
         self.idle_since = math.inf  # though a request before this one, in the same piece of data, is answered
         exchange = self._begun() if self.has_short_way else None
         if exchange is None:
             self._leave_it_to_uvicorn()
         else:
             self.cycle = exchange
+
+    def _look_at_head(self, received: int) -> None:
+        """Of what has not come whole."""
+        self.head_bytes += received
+        if self.head_bytes > MAX_HEAD_BYTES:
+            self._refuse(431, f"the request line and its headers are longer than {MAX_HEAD_BYTES:,} bytes")
+        elif self.head_timer is None and not self.transport.is_closing():
+            self.head_timer = self.loop.call_later(HEAD_SECONDS, self._head_is_late)
+
+    def _head_is_late(self) -> None:
+        """Who has not even begun is not told, as nobody who waits between two requests is."""
+        self.head_timer = None
+        if self.head_bytes:
+            self._refuse(408, f"the request line and its headers have not come in {HEAD_SECONDS:g} seconds")
+        else:
+            self.transport.close()
+
+    def _refuse(self, status: int, detail: str) -> None:
+        """Before there is a request; as plain as uvicorn's own."""
+        if not self.transport.is_closing():
+            head = b"content-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
+            self.transport.write(STATUS_LINE[status] + head % len(detail) + detail.encode())
+            self.transport.close()
 
     def _leave_it_to_uvicorn(self) -> None:
         url, headers, expects = self.url, self.headers, self.expect_100_continue
@@ -125,6 +168,10 @@ class Connection(HttpToolsProtocol):
         if asked is None:
             return None
         headers = first_by_name(self.headers)
+        if self.guard and FORWARDED in headers:  # whom a proxy asks for, uvicorn's middleware knows
+            return None
+        if ORIGIN in headers and self.service.settings.cors_origins:  # what a browser wants to read, Starlette's does
+            return None
         return Exchange(asked, headers) if is_short(headers, self.service.settings) else None
 
     def on_body(self, body: bytes) -> None:
@@ -139,9 +186,23 @@ class Connection(HttpToolsProtocol):
             exchange.more_body = False
             self._calm_down()
             exchange.keep_alive = exchange.keep_alive and self.parser.should_keep_alive()
-            self._go_on(exchange, answer(self.service, exchange.asked, exchange.headers, exchange.body, exchange.gone))
+            self._go_on(exchange, self._answered(exchange))
         else:
             super().on_message_complete()
+
+    def _answered(self, exchange: Exchange) -> Coroutine[Any, Any, Reply | None]:
+        answering = answer(self.service, exchange.asked, exchange.headers, exchange.body, exchange.gone)
+        return self._guarded(self.guard, exchange, answering) if self.guard else answering
+
+    async def _guarded(
+        self, guard: Guard, exchange: Exchange, answering: Coroutine[Any, Any, Reply | None]
+    ) -> Reply | None:
+        try:
+            guard.check(exchange.asked.path, exchange.headers, self.client[0] if self.client else "")
+        except AppError:
+            answering.close()
+            raise
+        return await answering
 
     def _go_on(
         self,
@@ -180,7 +241,7 @@ class Connection(HttpToolsProtocol):
         if exchange.disconnected or self.transport.is_closing():
             return
         lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()]).encode("latin-1")
-        always = b"".join([b"%b: %b\r\n" % header for header in self.server_state.default_headers])
+        always = b"".join([b"%b: %b\r\n" % header for header in (*self.server_state.default_headers, *ALWAYS)])
         end = b"" if exchange.keep_alive else b"connection: close\r\n"
         self.transport.write(
             b"%b%b%bcontent-length: %d\r\n%b: %b\r\n%b\r\n%b"

@@ -8,6 +8,7 @@ from weakref import ref
 from fastapi import FastAPI
 
 from app.computation import compute, unasked
+from app.guard import Guard
 from app.openapi import describe
 from app.service import Service
 from app.store import Store
@@ -21,8 +22,8 @@ SECONDS = 0.2
 class Documentation:
     """Of one application. Used from its event loop alone."""
 
-    def __init__(self, app: FastAPI, service: Service) -> None:
-        self._app, self._service = app, service
+    def __init__(self, app: FastAPI, service: Service, guard: Guard | None) -> None:
+        self._app, self._service, self._guard = app, service, guard
         self._of: Callable[[], Store | None] = lambda: None  # weak: models that nobody serves any more are freed
         self._making: asyncio.Task[bytes] | None = None
 
@@ -36,8 +37,8 @@ class Documentation:
         return await asyncio.shield(making)  # who leaves takes it from nobody
 
     async def _made(self, store: Store) -> bytes:
-        app, service = self._app, self._service
-        work = unasked(COUNTED_AS, SECONDS, lambda: describe(app, store, service.lab, service.insides))
+        app, service, guard = self._app, self._service, self._guard
+        work = unasked(COUNTED_AS, SECONDS, lambda: describe(app, store, service.lab, service.insides, guard))
         return (await compute(service, work, b"", None)).body
 
 

@@ -5,13 +5,15 @@ import logging
 import re
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.logs import ACCESS
 
 HEADER = b"x-request-id"
+# On every response: what is answered is what its type says, and no browser may take it for a script.
+ALWAYS = ((b"x-content-type-options", b"nosniff"),)
 # Goes into logs and headers, so nothing that could break either.
 HARMLESS = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 
@@ -48,7 +50,7 @@ class Envelope:
         async def send_with_id(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], (HEADER, request_id)]
+                message["headers"] = [*message["headers"], *ALWAYS, (HEADER, request_id)]
                 status = message["status"]
                 self.count(status)
             await send(message)
@@ -62,6 +64,11 @@ class Envelope:
         finally:
             if started:
                 log_request(scope, status, time.perf_counter() - started)
+
+
+def first_by_name(headers: Sequence[tuple[bytes, bytes]]) -> Mapping[bytes, bytes]:
+    """Of several headers with one name the first counts."""
+    return dict(reversed(headers))
 
 
 def log_request(scope: Scope, status: int, seconds: float) -> None:

@@ -6,11 +6,13 @@ Knows nothing of FastAPI; app/problems.py turns these into responses.
     ├── ConfigurationError     the service cannot start as it was told to
     ├── ArtifactRejected       one artifact cannot be served; the others go on
     ├── BadRequest             it breaks the Open Inference Protocol, or does not fit the model's tensors
+    ├── Unauthorized           no API key, or one that is not known
     ├── Forbidden              what the operator has not allowed
     ├── NotFound               model, version or figure
     ├── RequestTimeout         the caller stopped sending
     ├── ContentTooLarge        bytes, files or pixels beyond a limit
     ├── UnsupportedMediaType   a content type that the route does not read
+    ├── TooManyRequests        more often than the operator allows
     ├── InvalidRequest         readable, but not what the route can answer
     ├── NotReady               some model that should be served is not
     ├── Overloaded             more is waiting than may wait
@@ -51,6 +53,11 @@ class BadRequest(AppError):
     title = "Bad request"
 
 
+class Unauthorized(AppError):
+    status = 401
+    title = "Unauthorized"
+
+
 class Forbidden(AppError):
     status = 403
     title = "Forbidden"
@@ -79,6 +86,11 @@ class UnsupportedMediaType(AppError):
 class InvalidRequest(AppError):
     status = 422
     title = "Invalid request"
+
+
+class TooManyRequests(AppError):
+    status = 429
+    title = "Too many requests"
 
 
 class NotReady(AppError):

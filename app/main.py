@@ -5,19 +5,22 @@ Run it with `percept serve`, or `uvicorn --factory app.main:create_app`.
 
 import asyncio
 import importlib.metadata
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, closing, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
+from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.documentation import Documentation
 from app.envelope import Envelope, RequestIds
 from app.errors import ConfigurationError
+from app.guard import Guard, Guarded
 from app.head import HeadAsGet
+from app.keys import KeyFile
 from app.lab.demo import Demos
 from app.lab.descent import Graphs
 from app.lab.graphs import LabGraphs
@@ -51,6 +54,18 @@ from app.store import Store, load_store
 if TYPE_CHECKING:
     from app.tracing import Tracing
 
+# Headers that pages of other addresses may send, and read, beside those that every page may.
+CORS_ASKED = (
+    "Authorization",
+    "Content-Type",
+    "Inference-Header-Content-Length",
+    "X-API-Key",
+    "X-Request-ID",
+    "X-Request-Timeout-Ms",
+)
+CORS_TOLD = ("Inference-Header-Content-Length", "Retry-After", "Server-Timing", "X-Request-ID")
+CORS_SECONDS = 600  # so long a browser need not ask again whether it may
+
 # In the order in which FastAPI looks at them.
 ROUTERS = (
     predict.router,
@@ -77,6 +92,7 @@ class State(TypedDict):
     documentation: Documentation
     request_ids: RequestIds
     short_way: bool  # whether connections may answer by themselves
+    guard: Guard | None
 
 
 class Percept(FastAPI):
@@ -103,6 +119,7 @@ def create_app(
     worker = shared.metrics.workers[slot]
     tracing = open_tracing() if settings.tracing else None
     request_ids = RequestIds()
+    guard = guard_of(settings, shared)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[State]:
@@ -129,9 +146,10 @@ def create_app(
             service = Service(settings, repository, scheduler, shared.metrics, worker, lab)
             yield State(
                 service=service,
-                documentation=Documentation(app, service),
+                documentation=Documentation(app, service, guard),
                 request_ids=request_ids,
                 short_way=tracing is None,
+                guard=guard,
             )
         watch.cancel()
 
@@ -147,7 +165,12 @@ def create_app(
         redoc_url=None,
     )
     app.add_middleware(HeadAsGet)
-    app.front = Envelope(HotPath(app.front), worker.response, request_ids)
+    answering: ASGIApp = HotPath(app.front)
+    if guard:
+        answering = Guarded(answering, guard)
+    if settings.origins:
+        answering = allowing(settings.origins, answering)
+    app.front = Envelope(answering, worker.response, request_ids)
     add_error_handlers(app)
     for router in ROUTERS:
         app.include_router(router)
@@ -155,6 +178,26 @@ def create_app(
     if tracing:
         app.front = tracing.around(app.front, paths())
     return app
+
+
+def guard_of(settings: Settings, shared: Shared) -> Guard | None:
+    """Raises ConfigurationError for a file of keys that cannot be read."""
+    if not settings.keys and not settings.rate_limit:
+        return None
+    keys = KeyFile(Path(settings.keys)) if settings.keys else None
+    return Guard(keys, shared.rates, settings.rate_limit, settings.rate_burst)
+
+
+def allowing(origins: Sequence[str], app: ASGIApp) -> ASGIApp:
+    """Around what looks at keys: a browser asks first without one, and shows a refusal only if it may read it."""
+    return CORSMiddleware(
+        app,
+        allow_origins=origins,
+        allow_methods=("GET", "POST"),
+        allow_headers=CORS_ASKED,
+        expose_headers=CORS_TOLD,
+        max_age=CORS_SECONDS,
+    )
 
 
 def open_tracing() -> "Tracing":

@@ -12,6 +12,7 @@ from app.card import CLUSTERING, INPUT_NAMES, ImageInput, PhotographInput, RowsI
 from app.catalogue import catalogue, graph_of, model_page
 from app.explanation import explaining
 from app.explanation_request import Wishes as ExplanationWishes
+from app.guard import Guard, right_for
 from app.images import fit_all
 from app.inside import Insides
 from app.lab import (
@@ -40,11 +41,16 @@ from app.photographs import fit_colours
 from app.pictures import stack
 from app.png import encode
 from app.prediction import predictions_of
+from app.problems import documented, documented_protocol
 from app.protocol import model_config, model_metadata, model_ready, repository_index, server_metadata
 from app.settings import Settings
 from app.sheets import Wishes, predictions_of_sheets, rows_of
 from app.store import Store
 
+SCHEMES = {
+    "bearer": {"type": "http", "scheme": "bearer"},
+    "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+}
 FIT, CLUSTER = "/cluster/fit", "/cluster/{model}"
 FIT_EXAMPLE = {"points": [[0, 0], [0, 2], [1, 1], [6, 0], [6, 2]], "k": 2, "start": [[0, 0], [0, 2]]}
 PREDICT, EXPLAIN = "/predict/{model}", "/explain/{model}"
@@ -77,7 +83,9 @@ carries an `X-Request-ID`.
 """
 
 
-def describe(app: FastAPI, store: Store, lab: LabGraphs, insides: Insides) -> dict[str, Any]:
+def describe(
+    app: FastAPI, store: Store, lab: LabGraphs, insides: Insides, guard: Guard | None = None
+) -> dict[str, Any]:
     document = get_openapi(title=app.title, version=app.version, description=DESCRIPTION, routes=app.routes)
     for operation in operations(document):
         for parameter in operation.get("parameters", []):
@@ -93,7 +101,24 @@ def describe(app: FastAPI, store: Store, lab: LabGraphs, insides: Insides) -> di
         content = document["paths"][path][method]["responses"]["200"]["content"]["application/json"]
         content["example"] = example
     _add_predictions(document, store)
+    if guard:
+        _add_guard(document, guard)
     return document
+
+
+def _add_guard(document: dict[str, Any], guard: Guard) -> None:
+    """How to say who asks, and what is refused to whom."""
+    if guard.keys:
+        document["components"] = {**document.get("components", {}), "securitySchemes": SCHEMES}
+    statuses = [*([401, 403] if guard.keys else []), *([429] if guard.rate else [])]
+    for path, methods in document["paths"].items():
+        if right_for(path) is None:
+            continue
+        told = documented_protocol(*statuses) if path.startswith("/v2") else documented(*statuses)
+        for operation in methods.values():
+            operation["responses"] = {**operation["responses"], **{str(status): each for status, each in told.items()}}
+            if guard.keys:
+                operation["security"] = [{scheme: []} for scheme in SCHEMES]
 
 
 def _add_predictions(document: dict[str, Any], store: Store) -> None:

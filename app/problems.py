@@ -30,6 +30,8 @@ from app.errors import (
     NotReady,
     Overloaded,
     RequestTimeout,
+    TooManyRequests,
+    Unauthorized,
     UnsupportedMediaType,
 )
 
@@ -61,6 +63,10 @@ DOCUMENTED: dict[int, tuple[str, AppError]] = {
         "Not what the protocol or the model's tensors allow.",
         BadRequest("input 'image' has shape [1, 27, 27]; the model takes [-1, 28, 28], where -1 is any size"),
     ),
+    401: (
+        "No API key, or one that is not known.",
+        Unauthorized("this needs an API key: send 'Authorization: Bearer KEY' or 'X-API-Key: KEY'"),
+    ),
     403: (
         "The operator has not allowed it.",
         Forbidden("loading and unloading are not allowed here; PERCEPT_MODEL_CONTROL=true allows them"),
@@ -87,6 +93,13 @@ DOCUMENTED: dict[int, tuple[str, AppError]] = {
     422: (
         "Readable, but not what can be answered: no file, a wrong field, no image, a parameter out of range.",
         InvalidRequest("the file is not an image that can be decoded: PNG, JPEG, WebP, GIF, BMP, TIFF"),
+    ),
+    429: (
+        "More requests than one may send; Retry-After says when to come again.",
+        TooManyRequests(
+            "this key 'alice' has asked more than 10 times a second (PERCEPT_RATE_LIMIT), and than 100 times at once; "
+            "come again in 0.1 seconds"
+        ),
     ),
     503: (
         "Some model that should be served is not.",

@@ -1,6 +1,7 @@
 """What an operator may set: one frozen class, read from environment variables that begin with PERCEPT_."""
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -17,6 +18,9 @@ MAX_RELOAD_SECONDS = 86_400.0
 GRACE_SECONDS = 10
 BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 PROVIDER_CHOICES = ("auto", "cpu", "cuda")
+MAX_RATE = 1_000_000.0
+# Without a path: what a browser says in `Origin`.
+ORIGIN = re.compile(r"\*|https?://[^/\s*]+")
 
 
 @dataclass(frozen=True)
@@ -82,6 +86,25 @@ class Settings:
         metadata={"help": "Most characters in one text; taking one apart needs about 24 bytes for each."},
     )
 
+    keys: str = field(
+        default="",
+        metadata={"help": "File of the API keys that may ask (section Security); empty: whoever reaches the port may."},
+    )
+    rate_limit: float = field(
+        default=0.0,
+        metadata={"help": "Requests in a second that a key, or an address without one, may send; 0: any number."},
+    )
+    rate_burst: int = field(
+        default=100, metadata={"help": "How many of them may come at once, after a while without any."}
+    )
+    cors_origins: str = field(
+        default="",
+        metadata={
+            "help": "Pages of which other addresses may ask from a browser: `https://a.example,https://b.example`, "
+            "or `*`; empty: those of this service."
+        },
+    )
+
     def __post_init__(self) -> None:
         if self.providers not in PROVIDER_CHOICES:
             raise _invalid("providers", self.providers, ", ".join(PROVIDER_CHOICES))
@@ -95,6 +118,7 @@ class Settings:
             "max_characters",
             "max_queue",
             "max_batch",
+            "rate_burst",
         ):
             if getattr(self, name) < 1:
                 raise _invalid(name, getattr(self, name), "1 and more")
@@ -102,10 +126,19 @@ class Settings:
             raise _invalid("reload_seconds", self.reload_seconds, f"0 to {MAX_RELOAD_SECONDS:g}")
         if self.workers < 0:
             raise _invalid("workers", self.workers, "0 and more")
+        if not 0 <= self.rate_limit <= MAX_RATE:
+            raise _invalid("rate_limit", self.rate_limit, f"0 to {MAX_RATE:g}")
+        for origin in self.origins:
+            if not ORIGIN.fullmatch(origin):
+                raise _invalid("cors_origins", origin, "'*', or addresses like https://a.example with commas between")
         if not self.max_wait_ms > 0:
             raise _invalid("max_wait_ms", self.max_wait_ms, "more than 0")
         if not 0 <= self.max_delay_ms <= MAX_DELAY_MS:
             raise _invalid("max_delay_ms", self.max_delay_ms, f"0 to {MAX_DELAY_MS:g}")
+
+    @property
+    def origins(self) -> tuple[str, ...]:
+        return tuple(origin.strip() for origin in self.cors_origins.split(",") if origin.strip())
 
 
 def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:

@@ -16,6 +16,7 @@ from typing import BinaryIO
 
 from app.errors import InvalidRequest
 from app.metrics import Metrics
+from app.rates import Rates
 
 
 class Wishes:
@@ -79,8 +80,9 @@ def _file_in_memory() -> BinaryIO:
 class Shared:
     metrics: Metrics
     wishes: Wishes
+    rates: Rates
     started: float
 
 
 def shared_by(workers: int) -> Shared:
-    return Shared(Metrics(workers), Wishes(workers), time.time())
+    return Shared(Metrics(workers), Wishes(workers), Rates(), time.time())

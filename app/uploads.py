@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -19,6 +20,8 @@ EXPECTED = f"send multipart/form-data with one or many parts named {FIELD!r}, or
 ALLOWED = f"{EXPECTED}; rows and texts as application/json"
 # A caller who sends nothing for so long is not waited for.
 IDLE_SECONDS = 20
+# Who sends more slowly than that is not waited for either, but for the first seconds.
+SLOWEST_BYTES_PER_SECOND = 10_000
 # Python refuses to read numbers of thousands of digits, and no body is that long.
 LENGTH_DIGITS = 20
 
@@ -98,10 +101,12 @@ async def read_limited(request: Request, max_body_bytes: int, allowed: str = "")
     if announced.isdecimal() and (len(announced) > LENGTH_DIGITS or int(announced) > max_body_bytes):
         length = f"{int(announced):,}" if len(announced) <= LENGTH_DIGITS else f"a number of {len(announced)} digits of"
         raise ContentTooLarge(f"the body has {length} bytes; {allowed}")
-    received = 0
+    received, began = 0, time.monotonic()
     stream = request.stream()
     while (chunk := await _next(stream)) is not None:
         received += len(chunk)
+        if time.monotonic() - began > IDLE_SECONDS + received / SLOWEST_BYTES_PER_SECOND:
+            raise RequestTimeout(f"the body comes with less than {SLOWEST_BYTES_PER_SECOND:,} bytes a second")
         if received > max_body_bytes:
             raise ContentTooLarge(f"the body is longer than allowed; {allowed}")
         yield chunk

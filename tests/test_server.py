@@ -55,6 +55,7 @@ def test_ten_clients_at_once_get_their_own_answers(server: Server) -> None:
     assert answers == ["7", "2"] * 50
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("workers", [1, 2])
 def test_libraries_are_there_once_for_several_workers_and_not_twice_for_one(tmp_path: Path, workers: int) -> None:
     server = Server(tmp_path / "log", PERCEPT_WORKERS=str(workers))
@@ -274,6 +275,7 @@ def test_workers_count_together(pair: Server) -> None:
     assert seen[-1]["percept_queued_requests"] == 0
 
 
+@pytest.mark.alone
 def test_worker_that_is_killed_is_replaced_while_the_others_answer(pair: Server) -> None:
     predict_many(pair, 5)
     first, second = pair.workers()

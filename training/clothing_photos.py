@@ -4,196 +4,35 @@ on Fashion-MNIST's pictures as a shop would show them.
 percept train clothing-photos
 """
 
-import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
-from typing import ClassVar, cast
+from typing import ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
-from sklearn.datasets import load_sample_images
-from torch import Tensor, nn
-from tqdm import tqdm
+from torch import Tensor
 
-from app.card import Card, DatasetFacts, Epoch, PhotographInput
-from app.photographs import fit_colours, fit_photograph
+from app.card import Card, DatasetFacts, Epoch
+from app.photographs import fit_colours
 from training import calibration, export, figures
 from training.clothing_dataset import CLASSES, CLOTHING_DATASET, FOLDS, Photographs, read
-from training.compact import STORED_SMALL, in_half, round_to_half
+from training.compact import STORED_SMALL, in_half
 from training.data import FASHION_MNIST, MNIST, Dataset, Split
-from training.efficientnet import FEATURES, SHA256, WEIGHTS, EfficientNetLite0, pretrained
+from training.doubt import strange_photographs
+from training.efficientnet import SHA256, WEIGHTS
 from training.export import Exportable
-from training.fit import moving_average, seed_everything
-from training.memory import keep_freed_memory
-from training.normalised_conv import folded
+from training.fit import mean_history
 from training.novelty import roc_auc
-from training.one_cycle import Cycle, descend
-from training.photograph_like import as_others_take_them, in_a_shop
+from training.photograph_fit import BATCH, LEARNING_RATE, PRODUCTS, WEIGHT_DECAY, learn, scores_of
+from training.photograph_like import in_a_shop
+from training.photograph_net import INPUT, OUTPUTS, TEN, WARNED_SHARE, Answering, likeness
 from training.system import Trained, Workplace, dataset_facts, training_facts
 
-INPUT = PhotographInput(height=128, width=128)
-TEN = len(FASHION_MNIST.labels)
-# What is subtracted, and divided by, as when it learned ImageNet.
-MIDDLE, HALF = 127.0, 128.0
-# Edges and textures are what ImageNet taught; eight blocks of sixteen are left as they are.
-LEFT_AS_THEY_ARE = 8
-DROPOUT = 0.3
-
-SEED, EPOCHS, BATCH, LEARNING_RATE, WEIGHT_DECAY = 1, 5, 32, 1e-3, 0.02
-AVERAGING = 0.98
-# So often another picture of the batch shines through each, and is an answer in its measure (Zhang et al. 2018).
-MIXED = 0.5
-PRODUCTS = 640  # pictures of Fashion-MNIST in each epoch, others each time
-SHOES_AND_BAGS, MORE = (5, 7, 8, 9), 2  # of which photographs tell least: so many times as often
-
-WARNED_SHARE = 0.02
-DRY_STEP = 40  # of a dry run: every fortieth photograph
-STRANGERS, SHOP_ROWS = 500, 1_000
-
-OUTPUTS = {
-    "logits": "Scores before the softmax; only their differences mean something.",
-    "probabilities": "Softmax of the logits divided by a temperature, chosen on photographs by people of whom the "
-    "network had seen nothing.",
-    "unlike_training_data": "Whether it looks like none of the ten: the scores of the ten are lower, or those of other "
-    f"clothes higher, than in {1 - WARNED_SHARE:.0%} of such photographs.",
-}
-
-
-class PhotographNet(nn.Module):
-    """Pixels [N, 3, H, W] of 0 to 255 → logits [N, classes]: the ten, then what is none of them."""
-
-    def __init__(self, backbone: EfficientNetLite0) -> None:
-        super().__init__()
-        self.early = nn.Sequential(backbone.stem, *backbone.blocks[:LEFT_AS_THEY_ARE]).requires_grad_(False)
-        self.late = nn.Sequential(*backbone.blocks[LEFT_AS_THEY_ARE:], backbone.head)
-        self.dropout = nn.Dropout(DROPOUT)
-        self.logits = nn.Linear(FEATURES, len(CLASSES))
-        nn.init.zeros_(self.logits.weight)
-        nn.init.zeros_(self.logits.bias)
-
-    def train(self, mode: bool = True) -> "PhotographNet":
-        super().train(mode)
-        self.early.eval()  # its statistics stay those of ImageNet
-        return self
-
-    def forward(self, pictures: Tensor) -> Tensor:
-        maps = self.early((pictures - MIDDLE) / HALF)
-        answer: Tensor = self.logits(self.dropout(self.late(maps).mean((2, 3))))
-        return answer
-
-
-class Answering(nn.Module):
-    """What is served: photographs as they come, the ten classes, and whether it may be none of them."""
-
-    temperature: Tensor
-    least: Tensor
-
-    def __init__(self, network: nn.Module, temperature: float, least: float) -> None:
-        super().__init__()
-        self.network = network
-        self.register_buffer("temperature", torch.tensor(temperature))
-        self.register_buffer("least", torch.tensor(least))
-
-    def forward(self, photograph: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """uint8 [N, H, W, 3]"""
-        scores = self.network(photograph.permute(0, 3, 1, 2).float())
-        ten = scores[:, :TEN]
-        return ten, (ten / self.temperature).softmax(dim=1), likeness(scores) < self.least
-
-
-def likeness(scores: Tensor) -> Tensor:
-    """Of logits [N, classes]: how large those of the ten are, and how much of the probability is theirs."""
-    return 2 * scores[:, :TEN].logsumexp(1) - scores.logsumexp(1)
-
-
-def loss_of_allowed(scores: Tensor, allowed: Tensor) -> Tensor:
-    """[N]: minus the logarithm of the probability that it is one of the classes that are allowed, [N, classes]."""
-    return scores.logsumexp(1) - scores.masked_fill(~allowed, -torch.inf).logsumexp(1)
-
-
-@dataclass(frozen=True)
-class Learned:
-    network: PhotographNet  # in evaluation mode, normalisations folded
-    losses: list[float]
-    accuracies: list[float]  # of the batches as they were changed
-    judged: list[tuple[float, float]]  # after each epoch: cross-entropy and accuracy of those kept aside
-
-
-def learn(train: Photographs, aside: Photographs | None, products: Split, epochs: int, seed: int, name: str) -> Learned:
-    """From photographs, and from Fashion-MNIST's pictures as products; `aside` is looked at and not learned from."""
-    keep_freed_memory()
-    generator = seed_everything(seed)
-    network = PhotographNet(pretrained()).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    average = moving_average(network, AVERAGING)
-    judged = cast(PhotographNet, average.module)
-    rows = len(train) + min(PRODUCTS, len(products))
-    weights = torch.ones(TEN)
-    weights[list(SHOES_AND_BAGS)] = MORE
-    chances = weights[products.labels]
-    right: list[float] = []
-
-    def loss_of(numbers: Tensor) -> Tensor:
-        photographs, shop = numbers[numbers < len(train)], int((numbers >= len(train)).sum())
-        of_shop = torch.multinomial(chances, shop, replacement=True, generator=generator) if shop else numbers[:0]
-        pixels = torch.cat(
-            [
-                train.pixels[photographs].permute(0, 3, 1, 2).float(),
-                in_a_shop(products.images[of_shop].float(), INPUT.height, generator),
-            ]
-        )
-        allowed = torch.cat(
-            [train.allowed[photographs], nn.functional.one_hot(products.labels[of_shop], len(CLASSES)).bool()]
-        )
-        pixels = as_others_take_them(pixels, generator)
-        share, other = mixture(len(pixels), generator)
-        pixels = share * pixels + (1 - share) * pixels[other]
-        scores = network(pixels.contiguous(memory_format=torch.channels_last))
-        bar.update()
-        right.append(float(allowed.gather(1, scores.argmax(1, keepdim=True)).float().mean()))
-        return (share * loss_of_allowed(scores, allowed) + (1 - share) * loss_of_allowed(scores, allowed[other])).mean()
-
-    cycle = Cycle(epochs, BATCH, LEARNING_RATE, WEIGHT_DECAY)
-    learning = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    follow = partial(average.update_parameters, network)
-    steps, losses = descend(learning, loss_of, rows, cycle, generator, follow), []
-    accuracies, looks = [], []
-    for epoch in range(1, epochs + 1):
-        description = f"{name} {epoch}/{epochs}"
-        with tqdm(total=-(-rows // BATCH), desc=description, file=sys.stderr, dynamic_ncols=True) as bar:
-            network.train()
-            losses.append(next(steps))
-            accuracies.append(float(np.mean(right)))
-            right.clear()
-            if aside is not None:
-                looks.append(look(judged, aside))
-                bar.set_postfix_str(f"loss {losses[-1]:.4f}, unseen senders {looks[-1][1]:.4f}")
-    round_to_half(folded(judged))
-    return Learned(judged.eval().requires_grad_(False), losses, accuracies, looks)
-
-
-def mixture(rows: int, generator: torch.Generator) -> tuple[float, Tensor]:
-    """The share of each picture, a half or more, and the number of the one that shines through it."""
-    mixed, amount = torch.rand(2, generator=generator).tolist()
-    share = 1 - amount**2 / 2 if mixed < MIXED else 1.0
-    return share, torch.randperm(rows, generator=generator)
-
-
-def look(network: nn.Module, aside: Photographs) -> tuple[float, float]:
-    known = aside.known()
-    ten = scores_of(network, known.pixels)[:, :TEN]
-    accuracy = (ten.argmax(1) == known.labels).float().mean().item()
-    return nn.functional.cross_entropy(ten, known.labels).item(), accuracy
-
-
-@torch.inference_mode()
-def scores_of(network: nn.Module, pixels: Tensor) -> Tensor:
-    network.eval()
-    batches = (rows.permute(0, 3, 1, 2).float() for rows in pixels.split(BATCH))
-    return torch.cat([network(rows.contiguous(memory_format=torch.channels_last)) for rows in batches])
+SEED, EPOCHS = 1, 5
+DRY_STEP, DRY_PRODUCTS = 60, 32  # of a dry run: every sixtieth photograph, and few products beside them
+SHOP_ROWS = 1_000
 
 
 @dataclass(frozen=True)
@@ -214,19 +53,8 @@ def crossed(photographs: Photographs, products: Split, epochs: int, seed: int, f
         found = learn(photographs.take(~kept), aside, products, epochs, seed, f"fold {fold + 1} of {folds}")
         scores[kept] = scores_of(found.network, aside.pixels)
         learned.append(found)
-    history = [
-        Epoch(
-            epoch=epoch + 1,
-            loss=float(np.mean([each.losses[epoch] for each in learned])),
-            accuracy=float(np.mean([each.accuracies[epoch] for each in learned])),
-            validation_loss=float(np.mean([each.judged[epoch][0] for each in learned])),
-            validation_accuracy=float(np.mean([each.judged[epoch][1] for each in learned])),
-        )
-        for epoch in range(epochs)
-    ]
-    return Crossed(
-        scores, [accuracy_of(scores, photographs, photographs.folds == fold) for fold in range(folds)], history
-    )
+    accuracies = [accuracy_of(scores, photographs, photographs.folds == fold) for fold in range(folds)]
+    return Crossed(scores, accuracies, mean_history([each.history() for each in learned]))
 
 
 def accuracy_of(scores: Tensor, photographs: Photographs, kept: Tensor) -> float:
@@ -256,9 +84,10 @@ class ClothingPhotos:
         if workplace.dry_run:
             photographs = photographs.take(torch.arange(0, len(photographs), DRY_STEP))
         dataset = workplace.dataset(FASHION_MNIST)
-        together = crossed(photographs, dataset.train, epochs, seed, FOLDS)
+        products = dataset.train.first(DRY_PRODUCTS) if workplace.dry_run else dataset.train
+        together = crossed(photographs, products, epochs, seed, FOLDS)
         # The choices have been made: what is kept learns from all of them.
-        found = learn(photographs, None, dataset.train, epochs, seed, "all")
+        found = learn(photographs, None, products, epochs, seed, "all")
         seconds = time.perf_counter() - start
 
         known = photographs.labels >= 0
@@ -363,7 +192,9 @@ def figures_of(graph: bytes, garments: Split, digits: Split) -> dict[str, float]
     fitted = np.stack([fit_colours(each, INPUT).pixels for each in as_photographs(shown)])
     answers = export.run(graph, fitted)
     right = answers["probabilities"].argmax(1) == few.labels.numpy()
-    strange = {kind: export.run(graph, each) for kind, each in strangers(digits).items()}
+    strange = {
+        kind: export.run(graph, each) for kind, each in strange_photographs(digits.images.numpy(), INPUT).items()
+    }
     return {
         "shop_accuracy": float(right.mean()),
         "shop_warned_of": float(answers["unlike_training_data"].mean()),
@@ -374,28 +205,6 @@ def figures_of(graph: bytes, garments: Split, digits: Split) -> dict[str, float]
 def as_photographs(pictures: Tensor) -> NDArray[np.uint8]:
     """[n, 3, H, W] → uint8 [n, H, W, 3]"""
     return np.ascontiguousarray(pictures.round().to(torch.uint8).permute(0, 2, 3, 1).numpy())
-
-
-def strangers(digits: Split) -> dict[str, NDArray[np.uint8]]:
-    """By kind, [n, height, width, 3]."""
-    rng = np.random.default_rng(SEED)
-    written = [Image.fromarray(255 - image) for image in digits.images[:STRANGERS].numpy()]
-    return {
-        "uniform_noise": rng.integers(0, 256, (STRANGERS, INPUT.height, INPUT.width, 3), dtype=np.uint8),
-        "digits": np.stack([fit_photograph(image, INPUT).pixels for image in written]),
-        "photographs": np.stack([fit_photograph(image, INPUT).pixels for image in crops(rng)]),
-    }
-
-
-def crops(rng: np.random.Generator) -> Sequence[Image.Image]:
-    """Of the two photographs that come with scikit-learn, a temple and a flower."""
-    found = []
-    for place in range(STRANGERS):
-        photograph = load_sample_images().images[place % 2]
-        side = int(rng.integers(100, 300))
-        top, left = (int(rng.integers(0, length - side)) for length in photograph.shape[:2])
-        found.append(Image.fromarray(photograph[top : top + side, left : left + side]))
-    return found
 
 
 def facts_of(photographs: Photographs, products: Dataset) -> DatasetFacts:

@@ -6,16 +6,19 @@ from itertools import cycle, islice, product
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 from sklearn.datasets import load_sample_images
 
-from app.card import ImageInput
+from app.card import ImageInput, PhotographInput
 from app.images import fit
+from app.photographs import fit_photograph
 from training.drawn_digits import LETTERS, typed
 from training.novelty import roc_auc, shuffled_pixels
 from training.uploaded import Pictures, uniform_noise
 
 ROWS = 1000  # of each kind
 CROPS = (48, 96, 160, 240)  # sides of what is cut out of photographs
+COLOURED_ROWS, COLOURED_SIDES = 500, (100, 300)
 
 
 def strangers(own: Pictures, other: Pictures, contract: ImageInput) -> dict[str, Pictures]:
@@ -29,6 +32,25 @@ def strangers(own: Pictures, other: Pictures, contract: ImageInput) -> dict[str,
         "letters": typed_letters(ROWS, contract),
         "photographs": crops_of_photographs(ROWS, contract),
     }
+
+
+def strange_photographs(digits: Pictures, contract: PhotographInput, seed: int = 1) -> dict[str, Pictures]:
+    """The same in colour, by kind, [n, height, width, 3]: `digits` light on dark, shown as people write them."""
+    rng = np.random.default_rng(seed)
+    written = [Image.fromarray(255 - image) for image in digits[:COLOURED_ROWS]]
+    return {
+        "uniform_noise": rng.integers(0, 256, (COLOURED_ROWS, contract.height, contract.width, 3), dtype=np.uint8),
+        "digits": np.stack([fit_photograph(image, contract).pixels for image in written]),
+        "photographs": np.stack([fit_photograph(image, contract).pixels for image in _coloured_crops(rng)]),
+    }
+
+
+def _coloured_crops(rng: np.random.Generator) -> list[Image.Image]:
+    photographs = load_sample_images().images
+    return [
+        Image.fromarray(_crop(photographs[place % len(photographs)], int(rng.integers(*COLOURED_SIDES)), rng))
+        for place in range(COLOURED_ROWS)
+    ]
 
 
 def typed_letters(count: int, contract: ImageInput, seed: int = 0) -> Pictures:
@@ -48,7 +70,7 @@ def crops_of_photographs(count: int, contract: ImageInput, seed: int = 0) -> Pic
 
 
 def _crop(photograph: NDArray[np.uint8], side: int, rng: np.random.Generator) -> NDArray[np.uint8]:
-    top, left = (rng.integers(0, length - side) for length in photograph.shape)
+    top, left = (int(rng.integers(0, length - side)) for length in photograph.shape[:2])
     return photograph[top : top + side, left : left + side]
 
 

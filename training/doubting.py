@@ -5,7 +5,6 @@ what it is judged by. Knows no subject.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import ClassVar
 
 import numpy as np
 import torch
@@ -18,9 +17,8 @@ from training.data import Dataset, Source, Split
 from training.export import Exportable
 from training.fit import EVALUATION_BATCH, fit
 from training.recipe import Recipe
-from training.saliency import Scores
 from training.system import Trained, Workplace
-from training.train import Facts, as_asked, scores_by, test_figures, trained, why_no_saliency
+from training.train import Facts, ImageSystem, as_asked, test_figures, trained, why_no_saliency
 
 # So many of the pictures that no weight was chosen by are warned of: the price of warning of strangers.
 WARNED_SHARE = 0.01
@@ -70,9 +68,7 @@ def no_more_figures(graph: bytes, test: Split) -> dict[str, float]:
 
 
 @dataclass(frozen=True)
-class DoubtingSystem:
-    options: ClassVar[frozenset[str]] = frozenset({"epochs", "seed"})
-    recipe: Recipe
+class DoubtingSystem(ImageSystem):
     other: Source  # whose pictures show what is nothing the model knows
     floors: Mapping[str, float]  # beside that of the test accuracy
     judged_by: Callable[[Split, Recipe], Judged] = as_they_are
@@ -81,22 +77,11 @@ class DoubtingSystem:
     notes: Sequence[str] = field(default_factory=tuple)
 
     @property
-    def name(self) -> str:
-        return self.recipe.name
-
-    @property
-    def title(self) -> str:
-        return self.recipe.title
-
-    @property
     def floor(self) -> dict[str, float]:
-        return {"test_accuracy": self.recipe.floor, **self.floors}
+        return {**super().floor, **self.floors}
 
     def evaluate(self, graph: bytes, workplace: Workplace, told: Mapping[str, float]) -> dict[str, float]:
         return self.figures_of(workplace, graph, workplace.test(self.recipe.source))
-
-    def scores(self, graph: bytes) -> Scores:
-        return scores_by(self.recipe, graph)
 
     def train(self, workplace: Workplace) -> Trained:
         recipe = as_asked(self.recipe, workplace)

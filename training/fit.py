@@ -5,6 +5,7 @@ an epoch ends, so that nothing waits for a `.item()`.
 """
 
 import os
+import statistics
 import sys
 import time
 from collections.abc import Sequence
@@ -154,6 +155,20 @@ def evaluate(network: ImageClassifier, split: Split) -> tuple[float, float]:
     network.eval()
     logits = torch.cat([network(images) for images in split.images.split(EVALUATION_BATCH)])
     return F.cross_entropy(logits, split.labels).item(), accuracy(logits, split.labels)
+
+
+def mean_history(histories: Sequence[Sequence[Epoch]]) -> list[Epoch]:
+    """Of several trainings of as many epochs."""
+    return [
+        Epoch(
+            epoch=rows[0].epoch,
+            **{
+                figure: statistics.fmean(getattr(row, figure) for row in rows)
+                for figure in ("loss", "accuracy", "validation_loss", "validation_accuracy")
+            },
+        )
+        for rows in zip(*histories, strict=True)
+    ]
 
 
 def accuracy(scores: Tensor, labels: Tensor) -> float:

@@ -26,7 +26,7 @@ from training import export, figures
 from training.articles import SENTENCE_WORDS, TEST_SHARE, Articles, load_articles, load_test_articles
 from training.data import BBC_NEWS
 from training.export import Answers, Exportable
-from training.fit import seed_everything
+from training.fit import mean_history, seed_everything
 from training.one_cycle import Cycle, descend
 from training.system import Trained, Workplace, dataset_facts, training_facts
 from training.words import WORD, counts_of, from_text, places_of, words_of
@@ -333,20 +333,6 @@ def together(networks: Sequence[nn.Sequential], words: Sequence[str], articles: 
     """The accuracy of their mean logits."""
     logits = explained(networks, places_of(articles.texts, words), words)["logits"]
     return float((logits.argmax(1) == articles.labels.numpy()).mean())
-
-
-def mean_history(histories: Sequence[Sequence[Epoch]]) -> list[Epoch]:
-    """Of several trainings of as many epochs."""
-    return [
-        Epoch(
-            epoch=rows[0].epoch,
-            **{
-                figure: statistics.fmean(getattr(row, figure) for row in rows)
-                for figure in ("loss", "accuracy", "validation_loss", "validation_accuracy")
-            },
-        )
-        for rows in zip(*histories, strict=True)
-    ]
 
 
 def one_by_one(networks: Sequence[nn.Sequential], words: Sequence[str], test: Articles) -> dict[str, float]:

@@ -5,12 +5,13 @@ Knows no sockets; `connection.py` asks it directly, the middleware here is for w
 """
 
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from functools import lru_cache
 from typing import NamedTuple
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.envelope import first_by_name
 from app.open_inference import LENGTH_HEADER, Reply
 from app.problems import is_expected, rendered
 from app.protocol import Body, infer
@@ -18,6 +19,7 @@ from app.routes.callers import TIMEOUT, deadline_of, gone
 from app.service import Service
 from app.settings import Settings
 from app.sheets import PLAIN
+from app.store import Answering
 from app.uploads import IMAGES, LENGTH_DIGITS, Upload, split_form
 
 # Names in other letters, and whatever a query asks for besides, are the routes' business.
@@ -69,7 +71,8 @@ async def answer(
     """The reply; None, before anything is waited for, if the body is not so simple. `left` returns when the caller has
     gone. Raises an AppError, or CallerGone."""
     store = service.store
-    model = store.find_text(asked.model, asked.version)
+    plain = Answering(store.find_text(asked.model, asked.version), None) if asked.infers else None
+    model, photographs = plain or store.find_answering(asked.model)
     service.require_room(model)
     deadline = deadline_of(headers.get(TIMEOUT, b"").decode("latin-1"))
     if asked.infers:
@@ -77,7 +80,6 @@ async def answer(
     files = _files(headers.get(b"content-type", b""), body)
     if files is None or len(files) > service.settings.max_files:
         return None
-    photographs = store.of_photographs.get(asked.model)
     answer = await service.predict(model, Upload(files), PLAIN, deadline, left, photographs)
     return Reply(answer.body, {"Content-Type": JSON, "Server-Timing": answer.timings.header()})
 
@@ -111,11 +113,6 @@ class HotPath:
                 await self.app(scope, _again(message, receive), send)
             else:
                 await _send(reply, send)
-
-
-def first_by_name(headers: Sequence[tuple[bytes, bytes]]) -> Headers:
-    """Of several headers with one name the first counts."""
-    return dict(reversed(headers))
 
 
 def _body(content: bytes, headers: Headers) -> Body:

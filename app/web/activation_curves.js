@@ -62,5 +62,5 @@ export function view({ words, state, keep, refusal, asked }) {
 
   const chosen = select(words("gradients.activations"), Object.keys(FUNCTIONS), state.function, (name) => (keep({ function: name, alpha: undefined, slope: undefined }), choose()));
   const told = element("div", { class: "view" }, element("div", { class: "row" }, chosen, taken), refusal, at, said, element("p", { class: "hint" }, words("activations.legend")));
-  return element("div", { class: "sides" }, figure, told);
+  return element("div", { class: "view sides" }, figure, told);
 }

@@ -12,7 +12,7 @@ const [BUSY, AGAIN_MS] = [503, 500];
 const GROUNDS = ["none", "pixels", "patches"];
 
 /**
- * `target` is `{name, labels}`; `gone()` is called when nobody answers any more, `said()` when there is a final answer,
+ * `target` is `{name, labels, threshold}`; `gone()` is called when nobody answers any more, `said()` when there is a final answer,
  * as `spoken()` has it until `hush()`. `ask({blob, name}, urgent)` asks, `asked(picture)` tells whether that was what was
  * asked last, `clear()` forgets.
  */
@@ -82,7 +82,7 @@ export function answerView(words, target, { gone, said }) {
     reason.textContent = "";
     label.textContent = named;
     label.classList.toggle("long", named.length > 2);
-    sure.textContent = percent ? words("answer.sure", { percent }) : words("answer.margin");
+    sure.textContent = percent ? words("answer.sure", { percent }) : without(prediction);
     model.textContent = prediction.model ? asker : words("answer.version", { model: asker, version });
     model.href = `models/${encodeURIComponent(asker)}`;
     notices.replaceChildren(...prediction.warnings.map((each) => element("li", {}, words.notice(each))));
@@ -92,6 +92,12 @@ export function answerView(words, target, { gone, said }) {
     latestCall = { asked, model: asker };
     seen.show(prediction, final);
     if (final) tell([named, sure.textContent, ...prediction.warnings.map(words.notice)].join(". "));
+  }
+
+  /** What is said in the place of a probability. */
+  function without({ outputs }) {
+    const [error, most] = [outputs?.reconstruction_error, target.threshold].map((value) => value?.toPrecision(3) ?? "?");
+    return words(error === "?" ? "answer.margin" : "answer.rebuilt", { error, most });
   }
 
   function tell(final) {
@@ -164,13 +170,20 @@ export function answerView(words, target, { gone, said }) {
 }
 
 /** Never rounded to certainty, and nothing where there is next to nothing. */
-function percentage(share) {
+export function percentage(share) {
   if (share < 0.0005) return "";
   return share < 1 && share >= 0.9995 ? ">99.9%" : `${(100 * share).toFixed(1)}%`;
 }
 
+/** A row of such a list that does not move. */
+export function bar(name, share, value, kind = false) {
+  const made = element("span", { class: "bar", "aria-hidden": "true" });
+  made.style.setProperty("--share", share);
+  return element("li", { class: kind }, element("span", {}, name), made, element("span", { class: "value" }, value));
+}
+
 /** A row for each class, always in the same place: its bar alone moves. */
-function barsView(labels, words) {
+export function barsView(labels, words) {
   const rows = labels.slice(0, MOST_BARS).map(() => {
     const [name, value] = ["name", "value"].map((part) => element("span", { class: part }));
     const bar = element("span", { class: "bar", "aria-hidden": "true" });
@@ -283,6 +296,7 @@ function seenView(words, latestCall, gone) {
       picture.hidden = !seen;
       rebuilt.hidden = !outputs?.reconstruction;
       if (outputs?.reconstruction) rebuilt.src = outputs.reconstruction;
+      remark.textContent = words(rebuilt.hidden ? "seen.title" : "seen.both");
       overlay.hidden = true;
       if (final) lay();
     },

@@ -8,8 +8,8 @@ const SIDE_SENT = 64;
 // Places nearer to the last one than this tell nothing of a stroke.
 const NEAR = FINEST / 100;
 const DIGITS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-// A link may be so long wherever it is sent; a drawing beyond that stays out of it.
-const LONGEST_LINK = 6_000;
+// A link may be so long wherever it is sent; what is beyond that stays out of it.
+export const LONGEST_LINK = 6_000;
 export const BRUSHES = { least: 4, usual: 8, most: 16 };
 
 export class DrawingBoard {

@@ -11,6 +11,8 @@ const PANELS = {
   recognise: () => load("recognise.js"),
   inside: () => load("inside.js"),
   gradients: () => load("gradients.js"),
+  lake: () => load("lake.js"),
+  news: () => load("news.js"),
 };
 const FIRST = "recognise";
 // They go on with the same picture: what the link says of one holds for the other.
@@ -18,7 +20,7 @@ const PICTURED = new Set(["recognise", "inside"]);
 const SUN = "M12 8a4 4 0 1 0 .01 0M12 2v2M12 20v2M2 12h2M20 12h2M5 5l1.500 1.500M17.500 17.500 19 19M5 19l1.500-1.500M17.500 6.500 19 5";
 
 const root = document.documentElement;
-let memory = {}; // the picture, for as long as the page is open: a file has no place in a link
+let memory = {}; // picture and text, for as long as the page is open: a file has no place in a link
 const queries = new Map(); // as they were last written down, by what they are about
 let panel;
 let shown; // the panel's name
@@ -143,7 +145,7 @@ matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => disp
 addEventListener("hashchange", () => {
   // Another panel goes on with the picture; a link with another one has its own.
   const [now, before] = [location.hash.split("?")[1], queries.get("picture")].map((each) => new URLSearchParams(each));
-  if (PICTURED.has(linked().name) && ["sample", "ink"].some((key) => now.get(key) !== before.get(key))) memory = { brush: memory.brush };
+  if (PICTURED.has(linked().name) && ["sample", "ink"].some((key) => now.get(key) !== before.get(key))) memory = { ...memory, file: undefined, strokes: undefined };
   show();
 });
 show();

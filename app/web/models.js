@@ -5,7 +5,7 @@ import { element } from "./dom.js";
 export const USUAL = "digits";
 
 /**
- * Of what `GET /models` says, name → `{name, labels, subject, input, alias}`: all that take pictures and say what is
+ * Of what `GET /models` says, name → `{name, labels, subject, input, alias, threshold}`: all that take pictures and say what is
  * on them, by subject, and of each first what answers under the subject's name.
  */
 export function targetsOf({ models, aliases }) {
@@ -17,9 +17,9 @@ export function targetsOf({ models, aliases }) {
   named.sort((one, other) => (other.name === USUAL) - (one.name === USUAL));
   const plain = models
     .filter(({ input, task }) => ["image", "photograph"].includes(input) && task !== "clustering")
-    .map(({ name, labels, input }) => {
+    .map(({ name, labels, input, metrics }) => {
       const subject = named.find((each) => same(each.labels, labels))?.subject ?? "other";
-      return { name, labels, input, subject, alias: false };
+      return { name, labels, input, subject, alias: false, threshold: metrics.threshold };
     });
   return new Map([...named, ...plain].map((target) => [target.name, target]));
 }

@@ -1,7 +1,8 @@
 // What is asked until somebody answers, with a line that says so meanwhile. Knows no panels.
 
-import { Problem, back, passing } from "./api.js";
-import { element } from "./dom.js";
+import { Problem, ask, back, passing, postJson } from "./api.js";
+import { callView } from "./call.js";
+import { element, waitingLine } from "./dom.js";
 
 /**
  * `root` is the line; `until(work)` does the work, again and again while nobody answers, and hands a Problem to `told`.
@@ -32,4 +33,30 @@ export function patience(words, signal, told) {
       }
     },
   };
+}
+
+/** Where a panel asks by JSON: `lines` say how it goes, `call` shows the last call. `answer` is undefined if it is refused. */
+export function desk(words) {
+  const leaving = new AbortController();
+  const { signal } = leaving;
+  const refusal = element("p", { class: "refusal", role: "alert", hidden: true });
+  const waiting = waitingLine(words("answer.waiting"));
+  const call = callView(words);
+  const patient = patience(words, signal, (problem) => {
+    refusal.replaceChildren(element("strong", {}, words.problem(problem)), " ", problem.message);
+    refusal.hidden = false;
+  });
+  async function answer(path, value) {
+    const asked = postJson(path, value);
+    let told;
+    waiting.begin();
+    await patient.until(async () => {
+      told = (await ask(asked, signal)).document;
+      refusal.hidden = true;
+      call.show(asked);
+    });
+    waiting.end();
+    return signal.aborted ? undefined : told;
+  }
+  return { lines: [patient.root, waiting.root, refusal], call: call.root, answer, close: () => leaving.abort() };
 }

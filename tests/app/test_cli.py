@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from app.catalogue import catalogue
+from app.keys import KeyFile
 from app.main import open_store
 from app.settings import Settings
 from app.table import replace_table, table
@@ -125,3 +126,23 @@ def test_check_is_handed_to_the_other_half() -> None:
     assert done.returncode == 0
     assert done.stdout.splitlines()[1].split() == ["xor-mlp", "accuracy", "1", "1", "1", "ok"]
     assert percept("models", "xor-mlp", "--check", PERCEPT_ARTIFACTS="nowhere").returncode == 2
+
+
+def test_key_is_made_and_its_line_can_be_read(tmp_path: Path) -> None:
+    done = percept("key", "alice", "--rights", "predict,admin")
+    key = done.stderr.split()[-1]
+    path = tmp_path / "keys"
+    path.write_text(done.stdout)
+    found = KeyFile(path).find(key.encode())
+
+    assert done.returncode == 0
+    assert key not in done.stdout
+    assert found is not None
+    assert (found.name, found.rights) == ("alice", {"predict", "admin"})
+
+
+def test_key_of_a_wrong_name_or_right_is_refused() -> None:
+    assert "it has 4 words" in percept("key", "a b").stderr
+    done = percept("key", "alice", "--rights", "write")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "'write' is no right; allowed: predict, admin" in done.stderr

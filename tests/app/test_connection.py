@@ -19,7 +19,8 @@ import pytest
 import uvicorn
 from PIL import Image
 
-from app.connection import PATIENCE_SECONDS, Connection
+from app import connection
+from app.connection import MAX_HEAD_BYTES, PATIENCE_SECONDS, Connection
 from app.envelope import Envelope
 from app.logs import ACCESS
 from app.main import create_app
@@ -565,3 +566,68 @@ def test_silent_connection_is_closed_after_a_while() -> None:
             assert caller.recv(1) == b""
 
     assert 0.5 < time.monotonic() - began < 5
+
+
+def what_is_told(caller: socket.socket) -> bytes:
+    """All that comes until the server closes."""
+    told = b""
+    while piece := caller.recv(65_536):
+        told += piece
+    return told
+
+
+@pytest.mark.parametrize("before", [b"", request()], ids=["first request", "second request"])
+def test_head_that_trickles_is_not_waited_for(server: Server, before: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However often another byte of it comes (slow loris)."""
+    monkeypatch.setattr(connection, "HEAD_SECONDS", 0.4)
+    with server.connect() as caller:
+        if before:
+            caller.sendall(before)
+            assert Answer(caller).status == 200
+        began = time.monotonic()
+        for byte in request()[:40]:
+            try:
+                caller.sendall(bytes([byte]))
+            except OSError:
+                break
+            time.sleep(0.03)
+        told = what_is_told(caller)
+        took = time.monotonic() - began
+
+    assert told.startswith(b"HTTP/1.1 408 Request Timeout\r\n")
+    assert told.endswith(b"the request line and its headers have not come in 0.4 seconds")
+    assert took < 5
+
+
+def test_connection_that_says_nothing_is_closed_without_a_word(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "HEAD_SECONDS", 0.2)
+    with server.connect() as caller:
+        assert what_is_told(caller) == b""
+
+
+@pytest.mark.parametrize("piece", [b"X-Many: x\r\n", b"X-Long: " + b"x" * 2_000], ids=["many", "long"])
+def test_head_that_does_not_end_is_refused(server: Server, piece: bytes) -> None:
+    """The system takes some megabytes that nobody reads; then there is nobody to send to."""
+    with server.connect() as caller:
+        caller.sendall(b"POST /predict/mnist-dnn HTTP/1.1\r\nHost: testserver\r\n")
+        with pytest.raises(OSError):
+            for _ in range(64_000_000 // len(piece)):
+                caller.sendall(piece)
+    assert server.ask(request()).status == 200
+
+
+def test_head_that_is_too_long_is_told_why(server: Server) -> None:
+    with server.connect() as caller:
+        caller.sendall(b"GET / HTTP/1.1\r\nX-Long: ")
+        for _ in range(MAX_HEAD_BYTES // 1_000 + 1):
+            caller.sendall(b"x" * 1_000)
+        told = what_is_told(caller)
+
+    assert told.startswith(b"HTTP/1.1 431 Request Header Fields Too Large\r\n")
+    assert told.endswith(b"the request line and its headers are longer than 65,536 bytes")
+
+
+def test_head_of_the_largest_size_is_read(server: Server) -> None:
+    filler = [b"X-Filler-%d: %b" % (number, b"x" * 1_000) for number in range(60)]
+
+    assert server.ask(request(SEVEN, "/predict/mnist-dnn", b"image/png", *filler)).label() == "7"

@@ -63,6 +63,7 @@ def counted(service: Service) -> float:
     return totals.value("success") if totals else 0.0
 
 
+@pytest.mark.alone
 def test_others_are_answered_while_it_is_made() -> None:
     async def longest_pause(documentation: Documentation, service: Service, live: Any) -> tuple[float, int, bytes]:
         assert await live() == 200  # FastAPI makes its routes ready when it is first asked

@@ -46,7 +46,7 @@ BODY: Message = {"type": "http.response.body", "body": b"all"}
 def test_id_is_added_behind_the_other_headers_and_the_body_is_left_alone() -> None:
     sent, counted, seen = ask([start(404), BODY], [GIVEN])
 
-    assert sent == [start(404) | {"headers": [(b"a", b"b"), GIVEN]}, BODY]
+    assert sent == [start(404) | {"headers": [(b"a", b"b"), (b"x-content-type-options", b"nosniff"), GIVEN]}, BODY]
     assert (counted, seen) == ([404], "mine")
 
 

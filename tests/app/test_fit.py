@@ -44,6 +44,7 @@ def failures(service: Service) -> dict[str, float]:
     return {reason: totals.value(reason) for reason in ("client_gone", "deadline", "invalid", "internal")}
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize(
     ("left", "leaves", "fault", "reason"),
     [

@@ -221,6 +221,7 @@ def test_many_inputs_and_outputs_are_cut() -> None:
     assert left_out == "inputs: the first 40 of 10,000 are drawn, outputs: the first 40 of 10,000 are drawn"
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("shape", ["each takes all before it", "each takes the first", "one takes all"])
 def test_picture_of_any_graph_takes_little_time_and_room(shape: str) -> None:
     takes = {

@@ -387,6 +387,7 @@ def test_nodes_and_axes_are_bounded() -> None:
         read_graph(_field(7, _field(5, b"\x08" + b"\xff" * 9 + b"\x01")))
 
 
+@pytest.mark.alone
 def test_weights_are_passed_over() -> None:
     """64 MB of them take no time: they are neither copied nor looked at."""
     content = graph_of([], {}, {}, w=np.zeros(16_000_000, np.float32)).SerializeToString()

@@ -43,6 +43,7 @@ def node(kind: str, *, shape: list[int | str], axis: int | None = None) -> onnx.
     return graph_of([helper.make_node(kind, ["x"], ["y"], **attributes)], {"x": (FLOAT, shape)}, {"y": (FLOAT, shape)})
 
 
+@pytest.mark.alone
 def test_rows_that_share_the_cost_of_a_call_are_merged() -> None:
     profile = profile_of(doubling_graph())
 

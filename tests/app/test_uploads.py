@@ -143,6 +143,23 @@ def test_caller_who_stops_sending_is_not_waited_for(monkeypatch: pytest.MonkeyPa
         asyncio.run(read_upload(request, max_body_bytes=1_000, max_files=5))
 
 
+def test_caller_who_sends_too_slowly_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However short the time between two pieces is."""
+    monkeypatch.setattr(uploads, "IDLE_SECONDS", 0.1)
+    sent = 0
+
+    async def receive() -> Message:
+        nonlocal sent
+        await asyncio.sleep(0.02)
+        sent += 1
+        return {"type": "http.request", "body": b"x", "more_body": True}
+
+    request = Request({"type": "http", "method": "POST", "headers": [(b"content-type", b"image/png")]}, receive)
+    with pytest.raises(RequestTimeout, match=r"the body comes with less than 10,000 bytes a second"):
+        asyncio.run(read_upload(request, max_body_bytes=1_000, max_files=5))
+    assert 2 <= sent <= 8
+
+
 def test_documented_example_of_a_timeout_names_the_time_that_is_waited() -> None:
     _, example = DOCUMENTED[408]
 

@@ -1,6 +1,7 @@
 """The frame of the page: two languages, two themes, a phone, a budget, and what axe finds wrong."""
 
 import time
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,8 @@ from tests.page.conftest import DESKTOP, PHONE, Visit
 from tests.page.hand import answer, draw, expect_label, violations
 
 WEB = ROOT / "app" / "web"
-MOST_BYTES, MOST_REQUESTS, MOST_MILLISECONDS = 150_000, 20, 1_000
+# All panels together, as browsers get them; what lies on the disk is bounded, too, so that it stays a pleasure to read.
+MOST_BYTES, MOST_BYTES_UNPACKED, MOST_REQUESTS, MOST_MILLISECONDS = 150_000, 200_000, 20, 1_000
 
 
 def texts(page: Page, language: str) -> dict[str, str]:
@@ -105,6 +107,7 @@ def test_reduced_motion_is_respected(visit: Visit) -> None:
         assert set(page.evaluate(still).split(", ")) == {"0s"}, moving
 
 
+@pytest.mark.alone
 def test_the_page_stays_within_its_budget(visit: Visit) -> None:
     visit.open()  # so that the service has read its files and the browser has begun
     context = visit.browser.new_context(viewport=DESKTOP)
@@ -125,7 +128,10 @@ def test_the_page_stays_within_its_budget(visit: Visit) -> None:
     assert interactive <= MOST_MILLISECONDS
     assert len([url for url in visit.requests if not url.startswith("data:")]) <= MOST_REQUESTS
     assert bytes_sent <= MOST_BYTES
-    assert sum(path.stat().st_size for path in WEB.rglob("*") if path.is_file()) <= MOST_BYTES
+    assert sum(path.stat().st_size for path in WEB.rglob("*") if path.is_file()) <= MOST_BYTES_UNPACKED
+    everything = [visit.server.url, *(f"{visit.server.url}/page/{path.relative_to(WEB)}" for path in WEB.rglob("*.*"))]
+    accepting = [urllib.request.Request(url, headers={"Accept-Encoding": "gzip"}) for url in everything]
+    assert sum(len(urllib.request.urlopen(each).read()) for each in accepting) <= MOST_BYTES
 
 
 def test_a_page_that_was_there_is_not_sent_again(visit: Visit) -> None:

@@ -17,6 +17,7 @@ from tests.served import Server
 
 @pytest.fixture
 def serve(tmp_path: Path) -> Iterator[Callable[[Path, int], Server]]:
+    """To be named before `visit`: pages are closed before what they ask stops."""
     servers = []
 
     def start(folder: Path, models: int) -> Server:
@@ -38,7 +39,7 @@ def red_photograph() -> bytes:
 
 
 def test_a_photograph_is_answered_by_the_model_of_photographs_and_a_drawing_by_the_other(
-    visit: Visit, serve: Callable[[Path, int], Server], tmp_path: Path
+    serve: Callable[[Path, int], Server], visit: Visit, tmp_path: Path
 ) -> None:
     visit.expected.append("status of 422")
     folder = tmp_path / "artifacts"
@@ -58,7 +59,7 @@ def test_a_photograph_is_answered_by_the_model_of_photographs_and_a_drawing_by_t
 
 
 def test_without_a_model_of_pictures_the_page_says_so(
-    visit: Visit, serve: Callable[[Path, int], Server], tmp_path: Path
+    serve: Callable[[Path, int], Server], visit: Visit, tmp_path: Path
 ) -> None:
     folder = tmp_path / "artifacts"
     write_model(folder, doubling_graph(), "own")

@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -91,7 +92,7 @@ def test_keys_take_back_and_clear(visit: Visit) -> None:
 def test_everything_can_be_reached_and_a_sample_taken_by_keyboard(visit: Visit) -> None:
     page = visit.open()
     reached = []
-    for _ in range(14):
+    for _ in range(20):
         page.keyboard.press("Tab")
         reached.append(page.evaluate("document.activeElement.ariaLabel ?? document.activeElement.textContent"))
         if reached[-1] == "Sample: a two":
@@ -180,7 +181,36 @@ def test_clothing_is_named_and_an_autoencoder_shows_what_it_rebuilt(visit: Visit
 
     expect(page.get_by_role("heading")).to_have_text("Show a piece of clothing")
     expect_label(page, "Ankle boot")
+    expect(answer(page, 0).locator(".seen")).to_contain_text("What the model saw")
+    expect(answer(page, 1).locator(".seen")).to_contain_text("What it saw, what it rebuilt")
     expect(page.get_by_role("img", name="The picture as the model rebuilt it")).to_be_visible()
+
+
+@pytest.mark.parametrize(
+    ("model", "sample", "label", "error"),
+    [
+        ("mnist-autoencoder", "two.png", "a digit", "0.243; up to 0.398"),
+        ("fashion-autoencoder", "ankle-boot.png", "clothing", "0.00977; up to 0.0645"),
+        ("fashion-autoencoder", "two.png", "no clothing", "0.222; up to 0.0645"),
+    ],
+)
+def test_an_autoencoder_says_how_far_off_it_is_beside_what_it_rebuilt(
+    visit: Visit, model: str, sample: str, label: str, error: str
+) -> None:
+    page = visit.open(f"#recognise?model={model}&sample={sample}")
+
+    expect_label(page, label)
+    expect(answer(page).locator(".sure")).to_have_text(f"rebuilt with an error of {error} is usual")
+    body = (ROOT / "app" / "web" / "samples" / sample).read_bytes()
+    request = urllib.request.Request(f"{visit.server.url}/predict/{model}", body, {"Content-Type": "image/png"})
+    [told] = json.load(urllib.request.urlopen(request))["predictions"]
+    rebuilt = page.get_by_role("img", name="The picture as the model rebuilt it")
+    assert rebuilt.get_attribute("src") == told["outputs"]["reconstruction"]
+    assert f"{told['outputs']['reconstruction_error']:.3g}" == error.partition(";")[0]
+    seen, other = page.locator(".frame").bounding_box(), rebuilt.bounding_box()
+    assert seen and other
+    assert (seen["y"], seen["width"]) == (other["y"], other["width"])  # beside each other, and within the page
+    assert other["x"] + other["width"] <= 1160
 
 
 def test_the_call_can_be_copied_and_gives_the_same_answer(visit: Visit) -> None:
@@ -352,6 +382,7 @@ def measured_after_strokes(page: Page, count: int) -> list[float]:
     return sorted(took)
 
 
+@pytest.mark.alone
 def test_the_answer_is_painted_within_300_ms_of_the_strokes_end(visit: Visit) -> None:
     took = measured_after_strokes(visit.open(), 5)
 

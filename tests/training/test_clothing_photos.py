@@ -6,26 +6,16 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from training import clothing_photos
+from training import clothing_photos, photograph_fit
 from training.calibration import expected_calibration_error, fitted_temperature
 from training.clothing_dataset import CLASSES, Photographs
-from training.clothing_photos import (
-    OUTPUTS,
-    TEN,
-    Answering,
-    Learned,
-    PhotographNet,
-    crossed,
-    doubts,
-    learn,
-    likeness,
-    loss_of_allowed,
-    mixture,
-)
+from training.clothing_photos import crossed, doubts
 from training.compact import round_to_half
 from training.data import Split
 from training.efficientnet import pretrained
 from training.normalised_conv import folded
+from training.photograph_fit import Learned, learn, loss_of_allowed, mixture
+from training.photograph_net import OUTPUTS, TEN, WARNED_SHARE, Answering, PhotographNet, likeness
 
 
 def scores(rows: int = 40, seed: int = 0) -> torch.Tensor:
@@ -94,7 +84,7 @@ def test_the_threshold_warns_of_its_share_of_known_photographs() -> None:
     rows = known.labels >= 0
 
     warned = (likeness(given[rows]) < least).float().mean()
-    assert float(warned) == pytest.approx(clothing_photos.WARNED_SHARE, abs=1 / 200)
+    assert float(warned) == pytest.approx(WARNED_SHARE, abs=1 / 200)
     ten, labels, folds = given[rows][:, :TEN], known.labels[rows], known.folds[rows]
     assert temperature == pytest.approx(fitted_temperature(ten, labels), rel=1e-6)
     # Those that are none of the ten have large logits of other classes.
@@ -132,8 +122,8 @@ def test_each_fold_is_answered_by_a_network_that_has_seen_nothing_of_it(monkeypa
 def test_learning_leaves_the_first_blocks_as_imagenet_made_them_and_changes_the_rest(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(clothing_photos, "BATCH", 8)
-    monkeypatch.setattr(clothing_photos, "INPUT", clothing_photos.INPUT.model_copy(update={"height": 32, "width": 32}))
+    monkeypatch.setattr(photograph_fit, "BATCH", 8)
+    monkeypatch.setattr(photograph_fit, "INPUT", photograph_fit.INPUT.model_copy(update={"height": 32, "width": 32}))
     products = Split(torch.zeros(6, 28, 28, dtype=torch.uint8), torch.arange(6))
     few = photographs(10)
     found = learn(few, few, products, epochs=1, seed=1, name="test")

@@ -7,13 +7,14 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from app.card import Epoch
 from tests.training.datasets import bars, bars_dataset
 from training.__main__ import RECIPES
 from training.augment import NO_JITTER
 from training.classifier import ImageClassifier
 from training.committee import Committee
 from training.compact import LARGE
-from training.fit import AVERAGING_WARM_UP, build, choose_device, evaluate, fit, moving_average
+from training.fit import AVERAGING_WARM_UP, build, choose_device, evaluate, fit, mean_history, moving_average
 from training.mlp import one_hidden_layer
 from training.recipe import Closing
 
@@ -163,3 +164,13 @@ def test_the_moving_average_follows_the_weights_and_the_statistics() -> None:
 
         assert float(average.module.body.running_mean) == pytest.approx(expected)
         assert int(average.module.body.num_batches_tracked) == step
+
+
+def test_history_is_the_mean_of_all() -> None:
+    def rows(*losses: float) -> list[Epoch]:
+        return [
+            Epoch(epoch=place, loss=loss, accuracy=1 - loss, validation_loss=2 * loss, validation_accuracy=loss / 2)
+            for place, loss in enumerate(losses, start=1)
+        ]
+
+    assert mean_history([rows(0.5, 0.25), rows(1.0, 0.75)]) == rows(0.75, 0.5)

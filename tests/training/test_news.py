@@ -13,7 +13,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.feature_selection import chi2
 from torch import Tensor, nn
 
-from app.card import Epoch, read_card
+from app.card import read_card
 from tests.conftest import ROOT
 from training import export, news
 from training.articles import Articles, decode, load_articles, load_test_articles, twins
@@ -240,16 +240,6 @@ def test_networks_are_told_one_by_one_and_together(networks: list[nn.Sequential]
         "spread_of_test_accuracy_of_one_network": pytest.approx(np.std(right, ddof=1)),
         "lowest_test_accuracy_of_one_network": pytest.approx(min(right)),
     }
-
-
-def test_history_is_the_mean_of_all() -> None:
-    def rows(*losses: float) -> list[Epoch]:
-        return [
-            Epoch(epoch=place, loss=loss, accuracy=1 - loss, validation_loss=2 * loss, validation_accuracy=loss / 2)
-            for place, loss in enumerate(losses, start=1)
-        ]
-
-    assert news.mean_history([rows(0.5, 0.25), rows(1.0, 0.75)]) == rows(0.75, 0.5)
 
 
 def test_wrong_articles_are_those_answered_wrong_the_most_confident_first(graph: bytes) -> None:

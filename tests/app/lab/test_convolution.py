@@ -303,6 +303,7 @@ def test_largest_request_takes_hundredths_of_a_second(body: bytes) -> None:
     assert min(taken) <= 0.05
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("body", WORST.values(), ids=WORST)
 def test_largest_request_lets_other_threads_go_on(body: bytes) -> None:
     """The event loop is one. No more than a few of the turns that Python's threads take, each of 5 ms."""

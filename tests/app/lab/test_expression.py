@@ -796,6 +796,7 @@ def no_collector() -> Iterator[None]:
     gc.enable()
 
 
+@pytest.mark.alone
 @pytest.mark.usefixtures("no_collector")
 def test_hostile_expressions_are_answered_or_refused_within_50_ms() -> None:
     """No fault but ours, no warning (an error in tests), no name reached but the inputs'."""
@@ -840,6 +841,7 @@ COSTLY: list[dict[str, Any]] = [
 ]
 
 
+@pytest.mark.alone
 @pytest.mark.usefixtures("no_collector")
 @pytest.mark.parametrize("document", COSTLY, ids=[each["expression"][:30] for each in COSTLY])
 def test_what_is_much_work_is_done_within_50_ms_or_refused(document: dict[str, Any]) -> None:
@@ -853,6 +855,7 @@ def test_what_is_much_work_is_done_within_50_ms_or_refused(document: dict[str, A
     assert min(times) < 0.05
 
 
+@pytest.mark.alone
 @pytest.mark.usefixtures("no_collector")
 def test_pictures_are_drawn_within_50_ms_or_refused() -> None:
     nested = "where(x,y," * 19 + "x" + ")" * 19

@@ -136,6 +136,7 @@ def test_neighbours_of_a_long_formula_are_served(client: TestClient, slow: dict[
     assert [each.json()["predictions"][0]["label"] for each in answers] == ["7"] * 5
 
 
+@pytest.mark.alone
 def test_twenty_steps_take_at_most_2_ms_at_the_server() -> None:
     """Of the processor, from the body to the answer's bytes; the least of some, as others use the machine, too."""
     body, taken = orjson.dumps(TWENTY), [1.0]

@@ -38,6 +38,21 @@ def test_files_have_their_types_and_bytes(client: TestClient, file: str, media_t
     assert answer.content == (FOLDER / file).read_bytes()
 
 
+def test_texts_are_packed_for_who_can_unpack_them_and_pictures_never(client: TestClient) -> None:
+    lengths, tags = {}, {}
+    for accepted in ("gzip, br", "identity", "gzip;q=0"):
+        answer = client.get("/page/style.css", headers={"Accept-Encoding": accepted})
+        assert answer.content == (FOLDER / "style.css").read_bytes()
+        assert answer.headers["Vary"] == "Accept-Encoding"
+        assert answer.headers.get("Content-Encoding") == ("gzip" if accepted == "gzip, br" else None)
+        lengths[accepted], tags[accepted] = int(answer.headers["Content-Length"]), answer.headers["ETag"]
+    picture = client.get("/page/samples/seven.png", headers={"Accept-Encoding": "gzip"})
+
+    assert lengths["gzip, br"] < lengths["identity"] / 3
+    assert tags["gzip, br"] != tags["identity"] == tags["gzip;q=0"]
+    assert "Content-Encoding" not in picture.headers
+
+
 def test_who_has_a_file_already_does_not_get_it_again(client: TestClient) -> None:
     tag = client.get("/page/main.js").headers["ETag"]
     again = client.get("/page/main.js", headers={"If-None-Match": f'"other", W/{tag}'})
@@ -48,7 +63,7 @@ def test_who_has_a_file_already_does_not_get_it_again(client: TestClient) -> Non
 
 
 def test_head_tells_the_length_alone(client: TestClient) -> None:
-    answer = client.head("/page/style.css")
+    answer = client.head("/page/style.css", headers={"Accept-Encoding": "identity"})
 
     assert answer.status_code == 200
     assert int(answer.headers["Content-Length"]) == (FOLDER / "style.css").stat().st_size

@@ -1,0 +1,266 @@
+"""Keys, rights, rates and other pages' origins, over HTTP and sockets: what is refused, to whom, in which words."""
+
+import json
+import threading
+import urllib.request
+from collections.abc import Iterator
+from http.client import HTTPConnection
+from pathlib import Path
+
+import pytest
+from starlette.testclient import TestClient
+
+from app.guard import network_of, right_for
+from app.keys import line_of, new_key
+from app.main import create_app, paths
+from app.settings import Settings
+from tests.conftest import SAMPLES
+from tests.served import Server
+
+SEVEN = (SAMPLES / "seven.png").read_bytes()
+PNG = {"Content-Type": "image/png"}
+ALICE, OPS = new_key(), new_key()
+EVIL = "https://evil.example"
+
+
+@pytest.fixture(scope="module")
+def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("keys") / "keys"
+    path.write_text(f"{line_of('alice', ['predict'], ALICE)}\n{line_of('ops', ['admin'], OPS)}\n")
+    return path
+
+
+@pytest.fixture(scope="module")
+def client(keys: Path) -> Iterator[TestClient]:
+    with TestClient(create_app(Settings(keys=str(keys), model_control=True)), raise_server_exceptions=False) as client:
+        yield client
+
+
+def bearer(key: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {key}"}
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [bearer(ALICE), {"X-API-Key": ALICE}, {"authorization": f"bearer  {ALICE}"}],
+    ids=["bearer", "key", "lower"],
+)
+def test_a_key_opens_what_it_has_a_right_to(client: TestClient, headers: dict[str, str]) -> None:
+    answer = client.post("/predict/digits", content=SEVEN, headers=PNG | headers)
+
+    assert answer.status_code == 200
+    assert answer.json()["predictions"][0]["label"] == "7"
+
+
+@pytest.mark.parametrize(
+    ("headers", "detail"),
+    [
+        ({}, "this needs an API key: send 'Authorization: Bearer KEY' or 'X-API-Key: KEY'"),
+        (bearer("wrong"), "this API key is not known: send 'Authorization: Bearer KEY' or 'X-API-Key: KEY'"),
+        ({"Authorization": f"Basic {ALICE}"}, "this needs an API key: send"),
+    ],
+)
+def test_without_one_that_is_known_nothing_is_answered(
+    client: TestClient, headers: dict[str, str], detail: str
+) -> None:
+    answer = client.post("/predict/digits", content=SEVEN, headers=PNG | headers)
+
+    assert answer.status_code == 401
+    assert answer.headers["WWW-Authenticate"] == 'Bearer realm="percept"'
+    assert answer.json()["type"] == "urn:percept:problem:unauthorized"
+    assert answer.json()["detail"].startswith(detail)
+
+
+def test_rights_are_separate(client: TestClient) -> None:
+    assert client.get("/metrics", headers=bearer(OPS)).status_code == 200
+    assert client.post("/v2/repository/models/toy-network/unload", headers=bearer(OPS)).status_code == 200
+    assert client.post("/v2/repository/models/toy-network/load", headers=bearer(OPS)).status_code == 200
+    for method, path, key in (
+        ("GET", "/metrics", ALICE),
+        ("POST", "/v2/repository/models/toy-network/unload", ALICE),
+        ("POST", "/v2/repository/any/models/toy-network/load", ALICE),
+        ("POST", "/predict/digits", OPS),
+        ("GET", "/models", OPS),
+    ):
+        answer = client.request(method, path, headers=bearer(key))
+        assert answer.status_code == 403, path
+        told = answer.json()
+        assert "has no right to" in (told["error"] if path.startswith("/v2") else told["detail"])
+
+
+def test_under_v2_refusals_have_the_protocols_shape(client: TestClient) -> None:
+    answer = client.get("/v2/models/digits")
+
+    assert (answer.status_code, list(answer.json())) == (401, ["error"])
+
+
+OPEN = {
+    *("/", "/docs", "/redoc", "/openapi.json", "/health/live", "/health/ready"),
+    *("/v2", "/v2/health/live", "/v2/health/ready", *("/page/{file:path}", "/docs/assets/{file:path}")),
+}
+
+
+def test_only_what_stands_here_is_open(client: TestClient) -> None:
+    """Of all routes that the application has: one that is added is closed."""
+    assert {path for path in paths() if right_for(path) is None} == OPEN
+    for path in ("/", "/docs", "/openapi.json", "/health/ready", "/page/main.js", "/docs/assets/swagger-ui.css"):
+        assert client.get(path).status_code == 200, path
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/%2fdocs", "/docs/../models", "/page/../models", "/page/..%2fmodels", "/docs%00", "/health/live/x"),
+        *(
+            "/v2/repository/models/index/unload",
+            "/v2//models",
+            "/PAGE/main.js",
+            "/models/",
+            "/v2/repository/models/a/load/",
+        ),
+    ],
+)
+def test_no_spelling_of_a_path_goes_round_it(client: TestClient, path: str) -> None:
+    """Either it needs a right, or it is an open path that has nothing behind it."""
+    answer = client.get(path, follow_redirects=False)
+
+    assert answer.status_code in (401, 404), path
+    if answer.status_code == 404:
+        assert "the page has no file" in answer.json()["detail"]
+
+
+def test_the_documentation_says_what_is_needed(client: TestClient) -> None:
+    document = client.get("/openapi.json").json()
+    predict, live = document["paths"]["/predict/{model}"]["post"], document["paths"]["/health/live"]["get"]
+
+    assert document["components"]["securitySchemes"]["bearer"] == {"type": "http", "scheme": "bearer"}
+    assert predict["security"] == [{"bearer": []}, {"key": []}]
+    assert {"401", "403"} <= set(predict["responses"])
+    assert "429" not in predict["responses"]
+    assert "security" not in live
+    assert set(live["responses"]) == {"200"}
+
+
+def test_more_than_the_rate_is_refused_with_the_time_to_come_again(keys: Path) -> None:
+    settings = Settings(keys=str(keys), rate_limit=0.5, rate_burst=3)
+    with TestClient(create_app(settings)) as client:
+        answers = [client.post("/predict/digits", content=SEVEN, headers=PNG | bearer(ALICE)) for _ in range(4)]
+        anonymous = [client.get("/models").status_code for _ in range(4)]
+        probes = {client.get("/health/ready").status_code for _ in range(10)}
+
+    assert [each.status_code for each in answers] == [200, 200, 200, 429]
+    assert answers[3].headers["Retry-After"] == "2"
+    assert answers[3].json()["type"] == "urn:percept:problem:too-many-requests"
+    assert answers[3].json()["detail"].startswith("this key alice has asked more than 0.5 times a second")
+    # Whoever has no key is slowed down by the address, apart from those who have.
+    assert anonymous == [401, 401, 401, 429]
+    assert probes == {200}
+
+
+def test_without_keys_addresses_have_rates(tmp_path: Path) -> None:
+    with TestClient(create_app(Settings(rate_limit=0.1, rate_burst=2)), client=("192.0.2.7", 1)) as client:
+        answers = [client.get("/models") for _ in range(3)]
+
+    assert [each.status_code for each in answers] == [200, 200, 429]
+    assert "this address 192.0.2.7 " in answers[2].json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("address", "network"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("testclient", "testclient"),
+        ("", ""),
+    ],
+)
+def test_networks_are_what_one_caller_has(address: str, network: str) -> None:
+    assert network_of(address) == network
+
+
+def test_on_the_short_way_the_same_is_refused(keys: Path, tmp_path: Path) -> None:
+    """Over sockets, where a small picture does not come to the application; by two workers that count together."""
+    server = Server(tmp_path / "log", PERCEPT_KEYS=str(keys), PERCEPT_RATE_LIMIT="0.05", PERCEPT_RATE_BURST="6")
+    answers: list[tuple[int, str]] = []
+
+    def ask(headers: dict[str, str]) -> tuple[int, str]:
+        connection = HTTPConnection("127.0.0.1", server.port, timeout=20)
+        connection.request("POST", "/predict/digits", SEVEN, PNG | headers)
+        response = connection.getresponse()
+        document = json.loads(response.read())
+        connection.close()
+        return response.status, document.get("detail", "")
+
+    try:
+        refused = [ask({}), ask(bearer("wrong")), ask(bearer(OPS))]
+        threads = [threading.Thread(target=lambda: answers.append(ask(bearer(ALICE)))) for _ in range(12)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert urllib.request.urlopen(f"{server.url}/health/live").status == 200
+    finally:
+        server.stop()
+
+    assert [status for status, _ in refused] == [401, 401, 403]
+    statuses = sorted(status for status, _ in answers)
+    # Two workers that write at one moment may lose a request.
+    assert statuses.count(200) in (6, 7)
+    assert set(statuses) == {200, 429}
+
+
+def test_a_proxys_caller_has_the_rate_and_not_the_proxy(tmp_path: Path) -> None:
+    server = Server(tmp_path / "log", PERCEPT_WORKERS="1", PERCEPT_RATE_LIMIT="0.05", PERCEPT_RATE_BURST="1")
+
+    def ask(address: str) -> int:
+        connection = HTTPConnection("127.0.0.1", server.port, timeout=20)
+        connection.request("POST", "/predict/digits", SEVEN, PNG | {"X-Forwarded-For": address})
+        status = connection.getresponse().status
+        connection.close()
+        return status
+
+    try:
+        assert [ask("192.0.2.1"), ask("192.0.2.1"), ask("192.0.2.2")] == [200, 429, 200]
+    finally:
+        server.stop()
+
+
+def test_pages_of_the_named_origins_may_ask_and_read_and_no_others(keys: Path) -> None:
+    friend = "https://friend.example"
+    settings = Settings(keys=str(keys), cors_origins=f"{friend}, http://localhost:3000")
+    asking = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization,content-type"}
+    with TestClient(create_app(settings)) as client:
+        preflight = client.options("/predict/digits", headers={"Origin": friend} | asking)
+        answered = client.post("/predict/digits", content=SEVEN, headers=PNG | bearer(ALICE) | {"Origin": friend})
+        refused = client.post("/predict/digits", content=SEVEN, headers=PNG | {"Origin": friend})
+        others = client.options("/predict/digits", headers={"Origin": EVIL} | asking)
+        stranger = client.post("/predict/digits", content=SEVEN, headers=PNG | bearer(ALICE) | {"Origin": EVIL})
+
+    assert (preflight.status_code, preflight.headers["access-control-allow-origin"]) == (200, friend)
+    assert "authorization" in preflight.headers["access-control-allow-headers"].lower()
+    assert answered.headers["access-control-allow-origin"] == friend
+    assert "X-Request-ID" in answered.headers["access-control-expose-headers"]
+    assert (refused.status_code, refused.headers["access-control-allow-origin"]) == (401, friend)
+    assert others.status_code == 400
+    assert "access-control-allow-origin" not in stranger.headers
+
+
+def test_over_sockets_too(tmp_path: Path) -> None:
+    server = Server(tmp_path / "log", PERCEPT_WORKERS="1", PERCEPT_CORS_ORIGINS="*")
+    try:
+        request = urllib.request.Request(f"{server.url}/predict/digits", SEVEN, PNG | {"Origin": EVIL})
+        assert urllib.request.urlopen(request).headers["access-control-allow-origin"] == "*"
+    finally:
+        server.stop()
+
+
+def test_without_the_setting_no_other_page_may_read(client: TestClient) -> None:
+    answer = client.get("/health/live", headers={"Origin": EVIL})
+
+    assert "access-control-allow-origin" not in answer.headers
+
+
+def test_every_response_says_that_its_type_is_meant(client: TestClient) -> None:
+    for path in ("/", "/health/live", "/models", "/nothing"):
+        assert client.get(path).headers["X-Content-Type-Options"] == "nosniff", path
