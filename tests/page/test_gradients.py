@@ -324,7 +324,7 @@ def test_xor_is_learned_while_one_looks(visit: Visit) -> None:
     page.get_by_role("button", name="Play").click()
     expect(said).to_contain_text("4 of 4 right", timeout=15_000)
     page.get_by_role("button", name="Stop").click()
-    page.wait_for_url("**step=*")
+    page.wait_for_url(re.compile(f"step={page.get_by_role('slider').input_value()}$"))
     kept = said.inner_text()
     page.reload()
     page.wait_for_selector(".contour")
