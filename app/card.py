@@ -86,6 +86,20 @@ class RowsInput(Frozen):
 
     kind: Literal["rows"] = "rows"
     features: list[Feature] = Field(min_length=1)
+    points: list[list[Annotated[float, Field(allow_inf_nan=False)]]] = Field(
+        default=[], description="The rows that were learned from, where they are points of a plane and can be drawn."
+    )
+    classes: list[Annotated[int, Field(ge=0)]] = Field(
+        default=[], description="Of each of the points, the place of its label; empty where nobody has told labels."
+    )
+
+    @model_validator(mode="after")
+    def _points_fit(self) -> Self:
+        if any(len(point) != len(self.features) for point in self.points):
+            raise ValueError(f"a point has not {len(self.features)} numbers, as there are features")
+        if self.classes and len(self.classes) != len(self.points):
+            raise ValueError(f"{len(self.points)} points have {len(self.classes)} classes")
+        return self
 
 
 class TextInput(Frozen):

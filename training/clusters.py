@@ -163,7 +163,8 @@ class Players:
             features=[
                 Feature(name="passes", unit="a match", example=110, usual=[passes]),
                 Feature(name="goals", example=3, usual=[goals]),
-            ]
+            ],
+            points=PLAYERS.tolist(),
         )
 
     def evaluate(self, graph: bytes, workplace: Workplace, told: Mapping[str, float]) -> dict[str, float]:

@@ -28,7 +28,7 @@ LABELS = ["0", "1"]
 SOLVER = "sequential minimal optimisation of the dual, pairs by second-order gain"
 # Of SVC, whose own default of 1e-3 would be the larger part of what is compared.
 ORACLE_TOLERANCE = 1e-10
-DIGITS = 4  # of a feature's mean
+DIGITS = 4  # of a feature's mean, and of the points
 EQUAL = 1e-3  # what differs by no more counts as the same
 MARGIN_MEANING = (
     "The decision value f(x), signed: above 0 it is class 1, below 0 class 0; the edges of the margin are at −1 and 1. "
@@ -59,10 +59,12 @@ class Points:
 
 
 def described(points: Points, example: tuple[float, float]) -> RowsInput:
-    """What is taken, with the means of what is learned from."""
+    """What is taken, with what is learned from and its means."""
     columns = zip(("x1", "x2"), example, points.at.mean(0).tolist(), strict=True)
     return RowsInput(
-        features=[Feature(name=name, example=value, usual=[round(mean, DIGITS)]) for name, value, mean in columns]
+        features=[Feature(name=name, example=value, usual=[round(mean, DIGITS)]) for name, value, mean in columns],
+        points=points.at.round(DIGITS).tolist(),
+        classes=points.labels.tolist(),
     )
 
 

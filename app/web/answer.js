@@ -3,7 +3,7 @@
 
 import { Gone, Latest, Problem, ask, load, post } from "./api.js";
 import { callView } from "./call.js";
-import { element, waitingLine } from "./dom.js";
+import { element, segments, waitingLine } from "./dom.js";
 
 const MOST_BARS = 12;
 // What a service says that has too much to do; it is asked again in a while.
@@ -229,19 +229,12 @@ function seenView(words, latestCall, gone) {
   const remark = element("figcaption", {}, words("seen.title"));
   const note = element("p", { class: "note" });
   const rebuilt = element("img", { class: "rebuilt", alt: words("seen.rebuilt"), width: "28", height: "28", hidden: true });
-  const buttons = GROUNDS.map((ground) =>
-    element(
-      "button",
-      { type: "button", "data-ground": ground, "aria-pressed": String(ground === "none"), onclick: () => choose(ground) },
-      words(`ground.${ground}`),
-    ),
-  );
   const root = element(
     "figure",
     { class: "seen" },
     remark,
     element("div", { class: "frames" }, element("div", { class: "frame" }, picture, overlay), rebuilt),
-    element("div", { class: "segments", role: "group", "aria-label": words("ground.title") }, buttons),
+    segments(GROUNDS, "none", choose, (ground) => words(`ground.${ground}`), words("ground.title")),
     note,
   );
   let ground = "none";
@@ -249,7 +242,6 @@ function seenView(words, latestCall, gone) {
 
   function choose(chosen) {
     ground = chosen;
-    for (const button of buttons) button.setAttribute("aria-pressed", String(button.dataset.ground === ground));
     lay();
   }
 

@@ -1,7 +1,7 @@
 // The very call behind an answer, to be copied. Knows no panels.
 
 import { asCurl, asPython } from "./api.js";
-import { element } from "./dom.js";
+import { element, segments } from "./dom.js";
 
 const LANGUAGES = { curl: asCurl, Python: asPython };
 
@@ -12,20 +12,16 @@ export function callView(words) {
   const code = element("code");
   const text = element("pre", { tabindex: "0", "aria-label": words("call.title") }, code);
   const copy = element("button", { type: "button", class: "quiet", onclick: () => copied() }, words("call.copy"));
-  const buttons = Object.keys(LANGUAGES).map((name) =>
-    element("button", { type: "button", "aria-pressed": String(name === language), onclick: () => choose(name) }, name),
-  );
   const fold = element(
     "details",
     { class: "call", ontoggle: () => write() },
     element("summary", {}, words("call.title")),
-    element("div", { class: "row" }, element("div", { class: "segments", role: "group" }, buttons), copy),
+    element("div", { class: "row" }, segments(Object.keys(LANGUAGES), language, choose), copy),
     text,
   );
 
   function choose(name) {
     language = name;
-    for (const button of buttons) button.setAttribute("aria-pressed", String(button.textContent === name));
     write();
   }
 

@@ -3,7 +3,7 @@
 import { get, postJson } from "./api.js";
 import { field, select, stepper } from "./controls.js";
 import { drawing, element } from "./dom.js";
-import { curve, plane } from "./plot.js";
+import { contour, curve, plane } from "./plot.js";
 
 const [STEPS, CELLS, LEVELS, LEAST] = [300, 64, 14, -8];
 const MARGIN = 1.25; // of the usual start: so far the surface goes
@@ -16,7 +16,7 @@ export function view({ words, state, keep, refusal, asked }) {
   const rates = { type: "range", min: -1, max: 1, step: 0.1, value: state.rates ?? 0 };
   const times = (power) => Number((10 ** power).toPrecision(2));
   const steps = stepper({ words, state, keep }, draw);
-  let [problems, paper, runs] = [];
+  let [problems, drawn, paper, runs] = [];
   asked([get("train")], offer);
 
   function offer(told) {
@@ -46,8 +46,10 @@ export function view({ words, state, keep, refusal, asked }) {
     const places = Array.from({ length: CELLS + 1 }, (_, n) => far * ((2 * n) / CELLS - 1));
     const around = { constants: { x: [places], y: places.map((each) => [each]) }, v: places.map(() => places.map(() => 0)) };
     const heights = postJson("gradients/expression", { expression, ...around, graph: false, check: false });
-    asked([...settings.map((each) => postJson(`train/${name}`, { ...each, steps: STEPS, weights: { point } })), heights], (...told) => {
-      paper = surfaced(far, told.pop().value, words("gradients.descent"));
+    const calls = settings.map((each) => postJson(`train/${name}`, { ...each, steps: STEPS, weights: { point } }));
+    asked(drawn === name ? calls : [...calls, heights], (...told) => {
+      if (told[calls.length]) paper = surfaced(far, told.pop().value, words("gradients.descent"));
+      drawn = name;
       runs = told.map((each) => each.steps.filter(({ loss }) => loss !== null));
       legend.replaceChildren(...settings.map(entry));
       steps.reach(STEPS);
@@ -96,28 +98,11 @@ export function view({ words, state, keep, refusal, asked }) {
 /** A plane of rows of heights, with contours between which equally much of it lies; its `layer` is to be drawn in, too. */
 function surfaced(far, rows, label) {
   const paper = plane({ x: [-far, far], y: [-far, far], label, height: 400 });
-  const at = (...place) => paper.at(...place.map((each) => far * ((2 * each) / CELLS - 1)));
+  const to = (place) => paper.at(...place.map((each) => far * ((2 * each) / CELLS - 1)));
   const sorted = rows.flat().sort((one, other) => one - other);
   const levels = Array.from({ length: LEVELS }, (_, n) => sorted[Math.floor((sorted.length * (n + 0.5)) / LEVELS)]);
   const layer = drawing("g");
-  paper.inside.append(...levels.map((level) => drawing("path", { class: "contour", d: contour(rows, level, at) })), layer);
+  const lines = levels.map((level) => contour([CELLS + 1, CELLS + 1], (x, y) => rows[y][x] - level, to).line);
+  paper.inside.append(...lines.map((d) => drawing("path", { class: "contour", d })), layer);
   return { ...paper, layer };
-}
-
-/** A diagonal parts each cell into triangles; where two sides of one pass the level there is a line. */
-function contour(rows, level, at) {
-  let path = "";
-  for (let cell = 0; cell < CELLS ** 2; cell++) {
-    const [x, y] = [cell % CELLS, Math.floor(cell / CELLS)];
-    for (const corner of [[x + 1, y], [x, y + 1]]) {
-      const ends = [[x, y], corner, [x + 1, y + 1]];
-      const crossed = ends.flatMap(([a, b], n) => {
-        const [c, d] = ends[(n + 1) % 3];
-        const share = (level - rows[b][a]) / (rows[d][c] - rows[b][a]);
-        return rows[b][a] < level === rows[d][c] < level ? [] : [at(a + share * (c - a), b + share * (d - b))];
-      });
-      if (crossed.length) path += `M${crossed.join("L")}`;
-    }
-  }
-  return path;
 }

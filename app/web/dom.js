@@ -23,6 +23,14 @@ function filled(made, attributes = {}, children) {
 /** A line drawing of 24 × 24 in the colour of the text; `path` as SVG has it. */
 export const icon = (path) => drawing("svg", { class: "icon", viewBox: "0 0 24 24", "aria-hidden": "true" }, drawing("path", { d: path }));
 
+/** Buttons of which one is pressed: `choose(name)` is told which. `text(name)` stands on it; `label` says what is chosen. */
+export function segments(names, chosen, choose, text = (name) => name, label) {
+  const press = (name) => buttons.forEach((button, n) => button.setAttribute("aria-pressed", names[n] === name));
+  const buttons = names.map((name) => element("button", { type: "button", onclick: () => (press(name), choose(name)) }, text(name)));
+  press(chosen);
+  return element("div", { class: "segments", role: "group", "aria-label": label }, buttons);
+}
+
 // What takes less is not worth a word.
 const SLOW_MS = 400;
 

@@ -2,7 +2,7 @@
 
 import { Latest, ask, load } from "./api.js";
 import { callView } from "./call.js";
-import { element, waitingLine } from "./dom.js";
+import { element, segments, waitingLine } from "./dom.js";
 import { patience } from "./patience.js";
 
 /** Name in links → the module, loaded when it is first shown. Its `view` makes an element of `{words, state, keep(changed), refusal}`,
@@ -20,7 +20,6 @@ export function gradients({ words, state: { view, ...given }, remember }) {
   const waiting = waitingLine(words("answer.waiting"), words("stop"), stop);
   const call = callView(words);
   const place = element("div");
-  const buttons = NAMES.map((name) => element("button", { type: "button", onclick: () => (choose(name), write()) }, words(`gradients.${name}`)));
   const latest = new Latest(answer, 50);
   const states = {};
   let [shown, timer] = [view in VIEWS ? view : NAMES[0]];
@@ -31,7 +30,6 @@ export function gradients({ words, state: { view, ...given }, remember }) {
     stop();
     refuse();
     shown = name;
-    buttons.forEach((button, n) => button.setAttribute("aria-pressed", String(NAMES[n] === name)));
     work(async (given) => {
       const { view } = await load(VIEWS[name]);
       if (!given.aborted) place.replaceChildren(view({ words, state: (states[name] ??= {}), keep, refusal, asked, work }));
@@ -93,6 +91,7 @@ export function gradients({ words, state: { view, ...given }, remember }) {
     clearTimeout(timer);
   }
 
-  const top = element("div", { class: "top" }, element("h1", {}, words("panel.gradients")), element("div", { class: "segments", role: "group" }, buttons));
+  const choice = segments(NAMES, shown, (name) => (choose(name), write()), (name) => words(`gradients.${name}`), words("panel.gradients"));
+  const top = element("div", { class: "top" }, element("h1", {}, words("panel.gradients")), choice);
   return { root: element("div", {}, top, patient.root, place, element("div", { class: "foot" }, waiting.root), call.root), close };
 }

@@ -13,6 +13,7 @@ const PANELS = {
   gradients: () => load("gradients.js"),
   lake: () => load("lake.js"),
   news: () => load("news.js"),
+  points: () => load("points.js"),
 };
 const FIRST = "recognise";
 // They go on with the same picture: what the link says of one holds for the other.

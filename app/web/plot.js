@@ -48,6 +48,29 @@ export function curve({ at }, points, attributes) {
   return drawing("path", { d: points.map(([x, y], n) => `${n ? "L" : "M"}${at(x, y).map((each) => each.toFixed(2)).join(" ")}`).join(""), ...attributes });
 }
 
+/** Where `field(column, row)` of a grid is above 0, cell by cell, and the line around that, as paths; `to` says where things are drawn. */
+export function contour([columns, rows], field, to) {
+  const written = (places) => `M${places.map((each) => to(each).map((value) => value.toFixed(1))).join("L")}`;
+  const made = { area: "", line: "" };
+  for (let column = 1; column < columns; column++)
+    for (let row = 1; row < rows; row++) {
+      const corners = [[column - 1, row - 1], [column, row - 1], [column, row], [column - 1, row]];
+      const [inside, crossed] = [[], []];
+      corners.forEach((corner, n) => {
+        const next = corners[(n + 1) % 4];
+        const [here, there] = [field(...corner), field(...next)];
+        if (here > 0) inside.push(corner);
+        if (here > 0 === there > 0) return;
+        const between = corner.map((value, n) => value + (here / (here - there)) * (next[n] - value));
+        inside.push(between);
+        crossed.push(between);
+      });
+      if (inside.length) made.area += `${written(inside)}Z`;
+      for (let n = 0; n < crossed.length; n += 2) made.line += written(crossed.slice(n, n + 2));
+    }
+  return made;
+}
+
 /** From three to six round numbers of a range. */
 function ticks(low, high) {
   const rough = (high - low) / 5;
@@ -57,4 +80,5 @@ function ticks(low, high) {
   return Array.from({ length: Math.floor(high / step + 1e-9) - first + 1 }, (_, n) => (first + n) * step);
 }
 
-const written = (value) => String(Number(value.toPrecision(6)));
+// 20000 as 20K: there is no room for more. There is no −0.
+const written = (value) => (value + 0).toLocaleString("en", { notation: "compact", maximumSignificantDigits: 6 });

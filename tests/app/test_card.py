@@ -5,7 +5,19 @@ import json
 import numpy as np
 import pytest
 
-from app.card import CARD_KEY, GOLDEN_KEY, Golden, ImageInput, Tensor, TextInput, read_card, read_golden, write_metadata
+from app.card import (
+    CARD_KEY,
+    GOLDEN_KEY,
+    Feature,
+    Golden,
+    ImageInput,
+    RowsInput,
+    Tensor,
+    TextInput,
+    read_card,
+    read_golden,
+    write_metadata,
+)
 from tests.onnx_models import GOLDEN, brightness_card
 
 
@@ -76,3 +88,21 @@ def test_golden_rows_hold_no_objects() -> None:
 def test_pattern_of_a_word_finds_words(word: str, why: str) -> None:
     with pytest.raises(ValueError, match=why):
         TextInput(language="English", example="yes", word=word)
+
+
+@pytest.mark.parametrize(
+    ("points", "classes", "told"),
+    [
+        ([[0.0, 1.0], [2.0]], [], "a point has not 2 numbers"),
+        ([[0.0, 1.0]], [0, 1], "1 points have 2 classes"),
+        ([[0.0, float("inf")]], [], "finite number"),
+        ([[0.0, 1.0]], [-1], "greater than or equal to 0"),
+    ],
+)
+def test_points_have_the_numbers_of_a_row_and_a_class_each(
+    points: list[list[float]], classes: list[int], told: str
+) -> None:
+    features = [Feature(name="x1"), Feature(name="x2")]
+
+    with pytest.raises(ValueError, match=told):
+        RowsInput(features=features, points=points, classes=classes)

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from sklearn.svm import SVC
 
 from app.card import CARD_KEY, Card, RowsInput, TextInput, read_card
 from tests.conftest import ROOT
@@ -82,3 +83,18 @@ def test_means_are_those_of_what_was_learned_from() -> None:
         learned.mean(0, dtype=float), abs=5e-5
     )
     assert news.input.word == WORD
+
+
+@pytest.mark.parametrize(
+    ("name", "oracle"), [("blobs-svm", SVC(kernel="linear", C=1e10)), ("moons-svm", SVC(kernel="rbf", C=100, gamma=1))]
+)
+def test_support_vectors_can_be_read_off_the_points_of_a_card_and_their_margins(name: str, oracle: SVC) -> None:
+    """As whoever has the API alone does it: those are within the margin, on its edge or on the wrong side."""
+    model, card, _ = opened(ARTIFACTS / name / "1" / "model.onnx")
+    assert isinstance(card.input, RowsInput)
+    points, classes = np.array(card.input.points), np.array(card.input.classes)
+    margins = export.run(model.SerializeToString(), points.astype(np.float32))["margin"]
+    support = np.flatnonzero(np.where(classes == 1, 1, -1) * margins <= 1 + 2e-3)
+
+    assert len(support) == card.metrics["support_vectors"]
+    assert support.tolist() == sorted(oracle.set_params(tol=1e-8).fit(points, classes).support_)

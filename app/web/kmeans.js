@@ -1,0 +1,145 @@
+// k-means on points that somebody places, round by round as the service tells it. Knows no panels.
+
+import { ask, get, passing, postJson } from "./api.js";
+import { element, segments } from "./dom.js";
+import { pointed, spot } from "./places.js";
+import { curve, plane } from "./plot.js";
+
+// One scale for both axes: what looks near is near. Who points so near to a point means it.
+const [X, Y, HEIGHT, NEAR] = [[0, 120], [0, 80], 322, 3];
+const BY_HAND = "given";
+
+/** As of KINDS in points.js. */
+export function kmeans({ words, state, write, answer }) {
+  const now = { k: 3, seed: 1, start: "random", ...state };
+  for (const name of ["k", "seed", "round"]) now[name] &&= Number(now[name]);
+  let points = state.points === undefined ? blobs(now.seed) : read(state.points);
+  let centres = read(state.centres); // where they start, if by hand
+  let rounds = [];
+  let held; // the number of the point under the hand, and whether letting go takes it away
+  const acts = {
+    press(place) {
+      if (placing()) centres.push(place);
+      else if ((held = near(place)).still) return;
+      else held.n = points.push(place) - 1;
+      change();
+    },
+    drag(place) {
+      if (!held || String(points[held.n]) === String(place)) return;
+      points[held.n] = place;
+      held.still = false;
+      change();
+    },
+    release(place) {
+      if (held?.still) acts.remove(place);
+      held = undefined;
+    },
+    remove: (place) => take(points.toSpliced(near(place).n, 1)),
+  };
+  const board = pointed({ x: X, y: Y, digits: 0, height: HEIGHT, label: words("points.plane") }, acts);
+  const told = element("p", { class: "sure", id: "told", role: "status" });
+  const chart = element("div", { class: "chart" });
+  const button = (text, act) => element("button", { type: "button", onclick: act }, text);
+  const range = element("input", { type: "range", min: 1, "aria-labelledby": "told", oninput: () => turn(Number(range.value)) });
+  const row = (...children) => element("div", { class: "row" }, children);
+  const steps = row(button("−1", () => turn(shown() - 1)), range, button("+1", () => turn(shown() + 1)));
+  const fields = ["k", "seed"].map((name) => {
+    const oninput = ({ target }) => change({ [name]: Number(target.value) });
+    return element("label", { class: "hint" }, name, " ", element("input", { type: "number", min: 0, value: now[name], oninput }));
+  });
+
+  const placing = () => now.start === BY_HAND && centres.length < now.k;
+  const shown = () => Math.min(now.round || Infinity, rounds.length);
+
+  /** Something was chosen, placed or moved: asked anew, if there is enough to ask about. */
+  function change(values) {
+    Object.assign(now, values, { points: points.flat().join("."), centres: centres.flat().join(".") || undefined });
+    write(now);
+    const enough = !(points.length < now.k || placing());
+    show(enough ? rounds : []);
+    answer(enough && fit);
+  }
+
+  async function fit(signal) {
+    const { k, start, seed } = now;
+    const call = postJson("cluster/fit", { points, start: start === BY_HAND ? centres.slice(0, k) : start, k, seed, tolerance: 0 });
+    const { document } = await ask(call, signal).catch((error) => {
+      if (error.status && !passing(error)) show([]);
+      throw error;
+    });
+    show(document.rounds);
+    return call;
+  }
+
+  function turn(round) {
+    now.round = Math.min(rounds.length, Math.max(1, round));
+    write(now);
+    show(rounds);
+  }
+
+  function show(given) {
+    rounds = given;
+    const n = shown() - 1;
+    const round = rounds[n];
+    board.layer.replaceChildren(
+      ...(rounds[n - 1]?.centroids ?? []).map((from, c) => curve(board, [from, round.centroids[c]], { class: "trail" })),
+      ...points.map((place, p) => spot(board.at(...place), round?.assignments[p])),
+      ...(round?.centroids ?? centres).map((place, c) => spot(board.at(...place), c, "centre")),
+    );
+    const inertia = Math.round(round?.inertia).toLocaleString(document.documentElement.lang);
+    told.textContent = words(round ? "points.round" : placing() ? "points.place" : "points.few", { round: n + 1, rounds: rounds.length, inertia, k: now.k });
+    steps.hidden = chart.hidden = !round;
+    if (!round) return;
+    Object.assign(range, { max: rounds.length, value: n + 1 });
+    const small = plane({ x: [1, Math.max(6, rounds.length)], y: [0, rounds[0].inertia || 1], height: 140, label: told.textContent });
+    const inertias = rounds.map((each, n) => [n + 1, each.inertia]);
+    small.layer.append(curve(small, inertias, { class: "curve" }), spot(small.at(...inertias[n]), 0));
+    chart.replaceChildren(small.root);
+  }
+
+  /** Of the points the nearest, and whether it is meant. */
+  function near(to) {
+    const far = points.map((place) => Math.hypot(place[0] - to[0], place[1] - to[1]));
+    const n = far.indexOf(Math.min(...far));
+    return { n, still: far[n] <= NEAR };
+  }
+
+  function take(others) {
+    points = others;
+    change();
+  }
+
+  /** The course's 40; goals are spread, so that they count beside passes. */
+  async function players(signal) {
+    const page = get("models/players-kmeans");
+    const { input } = (await ask(page, signal)).document.card;
+    take(input.points.map(([passes, goals]) => [passes, 28 + 8 * goals]));
+    return page;
+  }
+
+  function begin(start) {
+    centres = [];
+    change({ start, round: undefined });
+  }
+
+  const examples = row(
+    button(words("points.blobs"), () => take(blobs(now.seed))),
+    button(words("points.players"), () => answer(players)),
+    button(words("board.clear"), () => take([])),
+  );
+  const starts = segments(["random", "k-means++", BY_HAND], now.start, begin, (start) => (start === BY_HAND ? words("points.given") : start));
+  change();
+  return [
+    element("div", { class: "told" }, board.root, element("p", { class: "hint" }, words("points.hint")), examples),
+    element("div", { class: "told" }, told, steps, chart, starts, row(...fields)),
+  ];
+}
+
+/** Three times twelve points around the corners of a triangle; the seed says where. */
+function blobs(seed) {
+  const random = () => (seed = (Math.imul(seed, 1664525) + 1013904223) >>> 0) / 2 ** 32;
+  const around = (middle) => Math.round(middle + 12 * (random() + random() + random() - 1.5));
+  return Array.from({ length: 36 }, (_, n) => [around(60 + 30 * Math.cos(n * 2.1)), around(40 + 22 * Math.sin(n * 2.1))]);
+}
+
+const read = (text = "") => [...text.matchAll(/(\d+)\.(\d+)/g)].map(([, x, y]) => [Math.min(x, X[1]), Math.min(y, Y[1])]);
