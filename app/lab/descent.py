@@ -24,12 +24,13 @@ Run = Callable[[list[str], Mapping[str, Any]], list[Any]]
 @dataclass(frozen=True)
 class ProblemFacts:
     """`start` is where a function begins; networks begin at random. `learning_rates` are those of optimisers whose own
-    is too much for it."""
+    is too much for it. `expression` is a function as a formula of the lab, of x and y."""
 
     title: str
     mathematics: str
     start: Mapping[str, list[float]] = field(default_factory=dict)
     learning_rates: Mapping[str, float] = field(default_factory=dict)
+    expression: str | None = None
 
 
 @dataclass(frozen=True)
@@ -43,21 +44,28 @@ class OptimiserFacts:
 
 
 PROBLEMS = {
-    "bowl": ProblemFacts("A quadratic bowl", "f(x, y) = (x² + y²) / 2, least at (0, 0)", {"point": [4, 3]}),
+    "bowl": ProblemFacts(
+        "A quadratic bowl", "f(x, y) = (x² + y²) / 2, least at (0, 0)", {"point": [4, 3]}, expression="(x**2 + y**2)/2"
+    ),
     "ravine": ProblemFacts(
         "A ravine",
         "f(x, y) = (x² + 25 y²) / 2, steep across and flat along, least at (0, 0)",
         {"point": [4, 1]},
         {"sgd": 0.03},
+        "(x**2 + 25*y**2)/2",
     ),
     "saddle": ProblemFacts(
-        "A saddle", "f(x, y) = (x² − y²) / 2, whose gradient is 0 at (0, 0), no minimum", {"point": [4, 0.001]}
+        "A saddle",
+        "f(x, y) = (x² − y²) / 2, whose gradient is 0 at (0, 0), no minimum",
+        {"point": [4, 0.001]},
+        expression="(x**2 - y**2)/2",
     ),
     "rosenbrock": ProblemFacts(
         "Rosenbrock's banana",
         "f(x, y) = (1 − x)² + 100 (y − x²)², least at (1, 1)",
         {"point": [-1.5, 2]},
         {"sgd": 1e-3, "momentum": 1e-4, "nesterov": 1e-4},
+        "(1 - x)**2 + 100*(y - x**2)**2",
     ),
     "xor": ProblemFacts(
         "XOR by a network", "2 → 4 → 4 → 2, ReLU between, softmax, cross-entropy over the four corners"

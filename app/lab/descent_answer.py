@@ -63,6 +63,9 @@ class ProblemTold(TypedDict):
     name: str
     title: str
     mathematics: str
+    expression: Annotated[
+        str | None, Field(description="Of a function of x and y, for `/gradients/expression`; null: a network.")
+    ]
     weights: Annotated[dict[str, list[int]], Field(description="Shapes by name.")]
     start: Annotated[dict[str, list[float]] | None, Field(description="null: at random, by `seed`.")]
     learning_rates: Annotated[dict[str, float], Field(description="By optimiser, if none is sent.")]
@@ -96,6 +99,7 @@ def lessons(graphs: Graphs) -> Lessons:
                 name=name,
                 title=facts.title,
                 mathematics=facts.mathematics,
+                expression=facts.expression,
                 weights={each: list(shape) for each, shape in graphs.problem(name).shapes.items()},
                 start={each: list(value) for each, value in facts.start.items()} or None,
                 learning_rates={each: settings_for(name, each)["learning_rate"] for each in OPTIMISERS},

@@ -66,13 +66,37 @@ export function get(path) {
 export async function ask(call, signal) {
   const started = performance.now();
   const response = await answered(call, signal);
+  const document = await read(response);
+  return { document, stages: stages(response.headers.get("Server-Timing")), milliseconds: performance.now() - started };
+}
+
+async function read(response) {
   const document = await response.json().catch((error) => {
     if (error.name === "AbortError") throw error;
     if (!(error instanceof SyntaxError) || NOBODY.includes(response.status)) throw new Gone(error.message);
     throw new Problem({ title: response.statusText || `HTTP ${response.status}` }, response.status);
   });
   if (!response.ok) throw new Problem(document, response.status);
-  return { document, stages: stages(response.headers.get("Server-Timing")), milliseconds: performance.now() - started };
+  return document;
+}
+
+/** Server-sent events as they come, `[kind, document]`, up to the one of kind `end`. Throws as `ask` does. */
+export async function* told(call, signal) {
+  const response = await answered(call, signal);
+  if (!response.ok) await read(response);
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+  for (let [text, kind] = [""]; kind !== "end"; ) {
+    const { value, done } = await reader.read().catch(() => ({ done: true }));
+    if (done) throw new Gone(call.path);
+    const events = (text + value).split("\n\n");
+    text = events.pop();
+    for (const event of events) {
+      kind = event.match(/^event: (.*)/)[1];
+      const document = JSON.parse(event.match(/^data: (.*)/m)[1]);
+      if (kind === "problem") throw new Problem(document, document.status);
+      yield [kind, document];
+    }
+  }
 }
 
 /** A file of the page. Throws Gone, or AbortError. */
@@ -225,7 +249,7 @@ export async function asPython({ path, headers, body, name, text }) {
     "",
     text ? `asked = ${JSON.stringify(text)}.encode()` : `picture = ${picture}`,
     `request = ${request}`,
-    "print(json.load(urllib.request.urlopen(request)))",
+    `print(${headers.Accept ? "urllib.request.urlopen(request).read().decode()" : "json.load(urllib.request.urlopen(request))"})`,
   ].join("\n");
 }
 

@@ -10,9 +10,10 @@ import { element, icon } from "./dom.js";
 const PANELS = {
   recognise: () => load("recognise.js"),
   inside: () => load("inside.js"),
+  points: () => load("points.js"),
+  gradients: () => load("gradients.js"),
   lake: () => load("lake.js"),
   news: () => load("news.js"),
-  points: () => load("points.js"),
 };
 const FIRST = "recognise";
 // They go on with the same picture: what the link says of one holds for the other.

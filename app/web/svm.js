@@ -3,6 +3,7 @@
 import { ask, get, postJson } from "./api.js";
 import { drawing, element, segments } from "./dom.js";
 import { pointed, spot } from "./places.js";
+import { contour } from "./plot.js";
 
 const MODELS = ["blobs-svm", "moons-svm"];
 // Columns and rows of the grid that is asked about, and how far it goes beyond the points.
@@ -44,7 +45,7 @@ export function svm({ words, state, write, answer }) {
     const supporting = points.map((_, n) => (classes[n] ? 1 : -1) * margin(n) <= SUPPORTING);
     const made = pointed({ x, y, digits: 2, label: words("points.plane") }, { press: look, drag: look, move: look });
     const outlined = (level, sign = 1) =>
-      contour((column, row) => sign * margin(points.length + row * COLUMNS + column) - level, (at) => made.at(...node(...at)).map((value) => value.toFixed(1)));
+      contour([COLUMNS, ROWS], (column, row) => sign * margin(points.length + row * COLUMNS + column) - level, (at) => made.at(...node(...at)));
     made.root.classList.add("asked");
     made.layer.append(
       ...[-1, 1].map((sign, kind) => spot([0, 0], kind, "side", outlined(0, sign).area)),
@@ -63,27 +64,4 @@ export function svm({ words, state, write, answer }) {
     look();
   });
   return [place, element("div", { class: "told" }, told, support, choice)];
-}
-
-/** Where `field(column, row)` of the grid is above 0, cell by cell, and the line around that, as paths; `to` says where things are drawn. */
-function contour(field, to) {
-  const written = (places) => `M${places.map(to).join("L")}`;
-  const made = { area: "", line: "" };
-  for (let column = 1; column < COLUMNS; column++)
-    for (let row = 1; row < ROWS; row++) {
-      const corners = [[column - 1, row - 1], [column, row - 1], [column, row], [column - 1, row]];
-      const [inside, crossed] = [[], []];
-      corners.forEach((corner, n) => {
-        const next = corners[(n + 1) % 4];
-        const [here, there] = [field(...corner), field(...next)];
-        if (here > 0) inside.push(corner);
-        if (here > 0 === there > 0) return;
-        const between = corner.map((value, n) => value + (here / (here - there)) * (next[n] - value));
-        inside.push(between);
-        crossed.push(between);
-      });
-      if (inside.length) made.area += `${written(inside)}Z`;
-      for (let n = 0; n < crossed.length; n += 2) made.line += written(crossed.slice(n, n + 2));
-    }
-  return made;
 }

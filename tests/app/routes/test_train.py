@@ -146,6 +146,19 @@ def test_lessons_list_what_can_be_sent(client: TestClient) -> None:
             assert list(told["state"]) == optimiser["state"]
 
 
+@pytest.mark.parametrize("place", [(0.5, -1.25), (-3.0, 2.0)])
+def test_expressions_are_the_functions_that_are_descended(client: TestClient, place: tuple[float, float]) -> None:
+    problems = {each["name"]: each["expression"] for each in client.get("/train").json()["problems"]}
+
+    assert problems["xor"] is None and problems["iris"] is None
+    for name in ("bowl", "ravine", "saddle", "rosenbrock"):
+        [first] = train(client, name, steps=0, weights={"point": place})["steps"]
+        asked = {"expression": problems[name], "inputs": dict(zip("xy", place, strict=True))}
+        told = client.post("/gradients/expression", json=asked).json()
+        assert told["value"] == pytest.approx(first["loss"], rel=1e-12)
+        assert math.hypot(*told["gradients"].values()) == pytest.approx(first["gradient_norm"], rel=1e-12)
+
+
 @pytest.mark.parametrize(
     ("settings", "detail"),
     [
