@@ -121,10 +121,11 @@ function paint(figure, graph, done, now) {
   figure.classList.remove("down");
   figure.replaceChildren(lines, ...layers);
   const width = layers.reduce((sum, { offsetWidth }) => sum + offsetWidth + RULE_WIDTH, -RULE_WIDTH);
-  figure.classList.toggle("down", width > figure.clientWidth);
+  // Numbers stand in the middle of an edge; where edges come from above, below the node that they come from.
+  const share = figure.classList.toggle("down", width > figure.clientWidth) ? 0.1 : 0.5;
   for (const [rule, ...way] of edges) {
     const points = way.map(({ offsetLeft: x, offsetTop: y, offsetWidth: w, offsetHeight: h }) => [x + w / 2, y + h / 2]);
     const [[x, y], [right, low]] = points.slice(-2);
-    lines.append(drawing("polyline", { points, class: rule && "now" }), drawing("text", { x: (x + right) / 2, y: (y + low) / 2 - 5 }, rule));
+    lines.append(drawing("polyline", { points, class: rule && "now" }), drawing("text", { x: x + share * (right - x), y: (y + low) / 2 - 5 }, rule));
   }
 }
