@@ -1,4 +1,5 @@
-"""The command line: percept serve | health | predict | models | train. Each command imports what it needs when it runs."""
+"""The command line: percept serve | health | predict | models | train. Each command imports what it needs when it
+runs."""
 
 import argparse
 import gc

@@ -1,5 +1,5 @@
-"""A Dockerfile, read: its stages with their instructions, what a stage rests on, the environment and the commands that an
-image of it has. Knows as much of the language as ours uses; the rest is refused, lest it be passed over.
+"""A Dockerfile, read: its stages with their instructions, what a stage rests on, the environment and the commands of an
+image. Knows as much of the language as ours uses; the rest is refused, lest it be passed over.
 """
 
 import json

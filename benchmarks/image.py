@@ -1,9 +1,9 @@
-"""What a container image of this repository holds and how it starts, without a container engine: the Dockerfile's own steps,
-taken in a folder that stands for the image's root.
+"""What a container image of this repository holds and how it starts, without a container engine: the Dockerfile's own
+steps, taken in a folder that stands for the image's root. Needs a package index.
 
-The folder gets a copy of this Python in the place of the base image's, without bytecode as there, and without packages. Then
-the service is started as the image starts it: its command, its environment, nothing else in it, and where this machine
-allows it (`unshare`) on a file system that is read-only everywhere, if this is root as the image's user. Needs a package index.
+The folder gets a copy of this Python in the place of the base image's, without bytecode as there, and without packages.
+The service is started by the image's command, in its environment and no other; where this machine allows it (`unshare`)
+also on a file system that is read-only everywhere, and if this is root as the image's user.
 
 .venv/bin/python -m benchmarks.image
 """
@@ -28,7 +28,7 @@ from importlib.metadata import distributions
 from pathlib import Path
 
 from benchmarks import dockerfile
-from benchmarks.processes import megabytes, stop
+from benchmarks.processes import megabytes, processor_seconds, stop
 from benchmarks.startup import free_port, is_ready
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -146,7 +146,7 @@ def _copy(text: str, work: Path, image: Image) -> None:
 
 
 def sizes(image: Image) -> Counter[str]:
-    """Bytes by package; beside them the models, the standard library's bytecode, and what is left of the environment."""
+    """Bytes by package; beside them the models, the standard library's bytecode, what is left of the environment."""
     environment = image.folder / "opt/percept"
     [packages] = environment.glob("lib/python*/site-packages")
     owner = {
@@ -182,12 +182,19 @@ def _files(folder: Path) -> Iterator[Path]:
 
 @functools.cache
 def confinement(user: int, group: int) -> list[str]:
-    """Words before a command that let it write nowhere, and make it another user's; none where that is not allowed. They
-    replace themselves by the command, which keeps the process's number."""
+    """Words before a command that let it write nowhere, and make it another user's; none where that is not allowed.
+    They replace themselves by the command, which keeps the process's number."""
     mapped = [] if os.getuid() == 0 else ["--map-root-user"]
     words = ["unshare", *mapped, "--mount", "/bin/sh", "-c", READ_ONLY, "sh"]
     if os.getuid() == 0:
-        words += ["setpriv", f"--reuid={user}", f"--regid={group}", "--clear-groups", "--no-new-privs", "--bounding-set=-all"]
+        words += [
+            "setpriv",
+            f"--reuid={user}",
+            f"--regid={group}",
+            "--clear-groups",
+            "--no-new-privs",
+            "--bounding-set=-all",
+        ]
     try:
         subprocess.run([*words, "true"], check=True, capture_output=True, text=True, cwd="/")
     except (OSError, subprocess.CalledProcessError) as error:
@@ -215,20 +222,21 @@ def started(image: Image, port: int, before: Sequence[str] = ()) -> Iterator["su
         stop(process)
 
 
-def seconds_to_ready(image: Image) -> tuple[float, float]:
-    """And the megabytes that it holds then. Not confined, since that takes time that a container has not to itself."""
+def seconds_to_ready(image: Image) -> tuple[float, float, float]:
+    """Beside them those of a processor, and the megabytes that it holds then. Not confined, since that takes time."""
     port, start = free_port(), time.perf_counter()
     with started(image, port) as process:
         while not is_ready(port):
             if process.poll() is not None:
                 raise RuntimeError(f"the service ended with {process.returncode}: {_said(process)}")
             time.sleep(0.003)
-        return time.perf_counter() - start, megabytes(process.pid)
+        seconds = time.perf_counter() - start
+        return seconds, processor_seconds(process.pid), megabytes(process.pid)
 
 
 def faults(image: Image) -> list[str]:
-    """What of this is not so: it answers, the health check agrees, SIGTERM lets a request under way end, and nothing was
-    logged as an error."""
+    """What of this is not so: it answers, the health check agrees, SIGTERM lets a request under way end, and nothing
+    was logged as an error."""
     port, found = free_port(), []
     health = image.program(dockerfile.health_command(image.stages, image.target))
     if _status(health, image.environment(port)) == 0:
@@ -278,10 +286,11 @@ def main() -> int:
         for name, size in held.most_common():
             print(f"{size / 1e6:7.1f}  {name}")
         print(f"{total:7.1f}  on top of the base image, {bytecode(image) / 1e6:.1f} of it the packages' bytecode")
-        times, memory = zip(*(seconds_to_ready(image) for _ in range(options.rounds)), strict=True)
+        times, processor, memory = zip(*(seconds_to_ready(image) for _ in range(options.rounds)), strict=True)
         median = statistics.median(times)
         print(f"start to ready, {options.rounds} rounds: median {median:.3f} s, ", end="")
-        print(f"best {min(times):.3f} s, worst {max(times):.3f} s; {statistics.median(memory):.0f} MB")
+        print(f"best {min(times):.3f} s, worst {max(times):.3f} s, ", end="")
+        print(f"{statistics.median(processor):.2f} s of a processor; {statistics.median(memory):.0f} MB")
         missed = faults(image)
         if options.target == "cpu" and total > LARGEST_MB:
             missed.append(f"{total:.1f} MB: allowed are {LARGEST_MB:g} MB")
