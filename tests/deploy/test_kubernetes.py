@@ -1,5 +1,5 @@
-"""The manifests are what Kubernetes' own schemas allow, in the oldest version that they need and the newest; KServe's have
-the fields of its Python package. What has to agree with the service and with the image does."""
+"""The manifests are what Kubernetes' own schemas allow, in the oldest version that they need and the newest; KServe's
+have the fields of its Python package. What has to agree with the service and with the image does."""
 
 import json
 from pathlib import Path
