@@ -263,6 +263,18 @@ def test_very_slow_model_is_not_tried_with_more_rows(monkeypatch: pytest.MonkeyP
     assert list(profile.seconds) == [1]
 
 
+def test_slow_model_is_not_tried_with_sixteen_rows_which_take_four_times_as_long_as_four(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("app.profile.LONG_SECONDS", 1e-7)
+    profile = profile_of(doubling_graph())
+    one, four = profile.seconds[1], profile.seconds[4]
+    for_a_row = (four - one) / 3 if four > one else four / 4
+
+    assert (profile.independent, sorted(profile.seconds)) == (True, [1, 4])
+    assert profile.estimate(16) == pytest.approx(one + 15 * for_a_row)
+
+
 def test_examples_are_used_again_where_they_are_too_few() -> None:
     profile = profile_of(brightness_graph(), {"image": np.array([[[0, 0], [0, 0]], [[255, 255], [0, 0]]], np.uint8)})
 
