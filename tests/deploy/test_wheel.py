@@ -45,12 +45,12 @@ def test_wheel_has_every_file_of_the_service_and_nothing_else(wheel: Path) -> No
 class Installed:
     """The wheel, unpacked beside the packages of this environment, as its own process."""
 
-    def __init__(self, folder: Path, log: Path) -> None:
+    def __init__(self, folder: Path, log: Path, artifacts: Path = ROOT / "artifacts", healthy: bool = True) -> None:
         self.folder, self.log, self.port = folder, log, free_port()
         self.environment = {
             "PATH": "/usr/bin:/bin",
             "PYTHONPATH": str(folder),
-            "PERCEPT_ARTIFACTS": str(ROOT / "artifacts"),
+            "PERCEPT_ARTIFACTS": str(artifacts),
             "PERCEPT_HOST": "0.0.0.0",  # as in the image, so that the health check has to find it there
             "PERCEPT_PORT": str(self.port),
             "PERCEPT_WORKERS": "1",
@@ -60,7 +60,7 @@ class Installed:
                 self.command("serve"), cwd="/", env=self.environment, stdout=output, stderr=output
             )
         deadline = time.monotonic() + PATIENCE
-        while self.health().returncode:
+        while self.health().returncode if healthy else "answers on" not in log.read_text():
             assert time.monotonic() < deadline and self.process.poll() is None, log.read_text()
 
     def command(self, *words: str) -> list[str]:
@@ -121,6 +121,18 @@ def test_nobody_there_is_not_healthy(installed: Installed) -> None:
 
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith(f"percept: nobody answers on 127.0.0.1, port {environment['PERCEPT_PORT']}: ")
+
+
+def test_service_that_refuses_a_model_is_not_healthy_and_says_which(unpacked: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "artifacts" / "broken" / "1" / "model.onnx"
+    broken.parent.mkdir(parents=True)
+    broken.write_bytes(b"no graph")
+    service = Installed(unpacked, tmp_path / "log", tmp_path / "artifacts", healthy=False)
+    done = service.health()
+    service.kill()
+
+    assert done.returncode == 1
+    assert "broken" in json.loads(done.stdout)["detail"]
 
 
 def test_request_under_way_ends_when_the_service_is_told_to_stop(unpacked: Path, tmp_path: Path) -> None:
