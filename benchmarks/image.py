@@ -150,16 +150,15 @@ def sizes(image: Image) -> Counter[str]:
     environment = image.folder / "opt/percept"
     [packages] = environment.glob("lib/python*/site-packages")
     owner = {
-        file.parts[0]: distribution.metadata["Name"].lower()
+        str(file): distribution.metadata["Name"].lower()
         for distribution in distributions(path=[str(packages)])
         for file in distribution.files or ()
-        if file.parts[0] not in ("..", "__pycache__")
     }
     found = Counter[str]()
     for file in _files(environment):
-        inside = packages in file.parents
-        top = file.relative_to(packages).parts[0] if inside else ""
-        found[owner.get(top, "the environment itself")] += file.stat().st_size
+        path = str(file.relative_to(packages)) if packages in file.parents else ""
+        source = re.sub(r"__pycache__/(\w+)\.[\w.-]+\.pyc$", r"\1.py", path)
+        found[owner.get(source, "the environment itself")] += file.stat().st_size
     found["models"] = sum(file.stat().st_size for file in _files(image.folder / "srv"))
     library = image.folder / "usr/local/lib" / PYTHON
     found["bytecode of the standard library"] = sum(
@@ -265,6 +264,31 @@ def faults(image: Image) -> list[str]:
     return found
 
 
+# How many libraries CUDA's provider is linked to that the linker does not find by itself, and which of them preloading has
+# not brought either. The driver is the host's, and not asked for.
+MISSING = """
+import pathlib, re, subprocess, onnxruntime
+onnxruntime.preload_dlls()
+provider = pathlib.Path(onnxruntime.__file__).parent / "capi" / "libonnxruntime_providers_cuda.so"
+linked = subprocess.run(["ldd", provider], capture_output=True, text=True, check=True).stdout
+loaded = pathlib.Path("/proc/self/maps").read_text()
+wanted = re.findall(r"(\\S+) => not found", linked)
+print(len(wanted), *(name for name in wanted if name not in loaded and name != "libcuda.so.1"))
+"""
+
+
+def missing_libraries(image: Image) -> list[str]:
+    said = subprocess.check_output(
+        image.program(["python", "-c", MISSING]), env=image.environment(0), cwd="/", text=True
+    ).splitlines()[-1]
+    wanted, *missing = said.split()
+    print(
+        f"CUDA's provider is linked to {wanted} libraries that are not the system's, the driver included; "
+        f"not brought: {', '.join(missing) or 'none'}"
+    )
+    return [f"nothing brings {name}" for name in missing]
+
+
 def _status(command: list[str], environment: dict[str, str]) -> int:
     return subprocess.run(command, env=environment, cwd="/", capture_output=True, check=False).returncode
 
@@ -292,6 +316,8 @@ def main() -> int:
         print(f"best {min(times):.3f} s, worst {max(times):.3f} s, ", end="")
         print(f"{statistics.median(processor):.2f} s of a processor; {statistics.median(memory):.0f} MB")
         missed = faults(image)
+        if options.target == "cuda":
+            missed += missing_libraries(image)
         if options.target == "cpu" and total > LARGEST_MB:
             missed.append(f"{total:.1f} MB: allowed are {LARGEST_MB:g} MB")
         if median > LONGEST_SECONDS:
