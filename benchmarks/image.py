@@ -264,8 +264,8 @@ def faults(image: Image) -> list[str]:
     return found
 
 
-# How many libraries CUDA's provider is linked to that the linker does not find by itself, and which of them preloading has
-# not brought either. The driver is the host's, and not asked for.
+# How many libraries CUDA's provider is linked to that the linker does not find by itself, and which of them preloading
+# has not brought either. The driver is the host's, and not asked for.
 MISSING = """
 import pathlib, re, subprocess, onnxruntime
 onnxruntime.preload_dlls()
