@@ -10,7 +10,7 @@ TORCH_VERSION := 2.13.0
 # `make train TORCH=cuda` takes PyPI's own build, which on Linux brings several gigabytes of CUDA packages.
 TORCH  ?= cpu
 
-.PHONY: help serve test check train bench gpu table lock clean
+.PHONY: help serve test check train bench gpu table lock image clean
 
 help:
 	@echo "make serve    answer on http://127.0.0.1:$(PORT) (PORT=… changes it)"
@@ -20,7 +20,8 @@ help:
 	@echo "make bench    Percept against other servers: BENCH=\"scaling overload …\" for other runs"
 	@echo "make gpu      put onnxruntime-gpu in the place of onnxruntime"
 	@echo "make table    write the README's table of models from the cards"
-	@echo "make lock     resolve constraints.txt anew"
+	@echo "make lock     resolve constraints.txt and deploy/requirements*.txt anew"
+	@echo "make image    what the container image holds and how it starts, without a container engine"
 
 serve: $(VENV)/serve.stamp
 	@exec $(BIN)/percept serve --port $(PORT)
@@ -54,10 +55,20 @@ table: $(VENV)/serve.stamp
 	$(BIN)/percept models --write README.md
 	$(BIN)/percept models --write README.ko.md
 
+# What the images hold: the same versions, with hashes.
+LOCK_IMAGE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --constraints constraints.txt \
+    --generate-hashes --no-annotate --no-header
+
 lock: $(VENV)/serve.stamp
 	$(PIP) install 'uv>=0.13,<0.14'
 	$(BIN)/uv pip compile pyproject.toml --quiet --universal --all-extras --python-version 3.11 \
 	    --upgrade --no-annotate --no-header --output-file constraints.txt
+	$(LOCK_IMAGE) pyproject.toml --output-file deploy/requirements.txt
+	$(LOCK_IMAGE) pyproject.toml --extra gpu --no-emit-package onnxruntime --output-file deploy/requirements-cuda.txt
+	grep -o 'hatchling==[0-9.]*' pyproject.toml | head -1 | $(LOCK_IMAGE) - --output-file deploy/requirements-build.txt
+
+image: $(VENV)/dev.stamp
+	$(BIN)/python -m benchmarks.image
 
 clean:
 	rm -rf $(VENV) .venv-bench

@@ -1,4 +1,5 @@
-"""The command line: percept serve | predict | models | key | train. Each command imports what it needs when it runs."""
+"""The command line: percept serve | health | predict | models | key | train. Each command imports what it needs when it
+runs."""
 
 import argparse
 import gc
@@ -11,6 +12,11 @@ from pathlib import Path
 
 from app.errors import AppError
 from app.settings import Settings, read_settings
+
+# A health check that takes longer than this has failed; Dockerfile's --timeout is above it.
+HEALTH_SECONDS = 2.0
+# Who listens on every address is asked on this machine's own.
+EVERY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -38,6 +44,10 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--host", help="address to listen on (PERCEPT_HOST, default 127.0.0.1)")
     command.add_argument("--port", type=int, help="port to listen on (PERCEPT_PORT, default 8000)")
     command.set_defaults(run=serve)
+
+    command = commands.add_parser("health", help="ask a running service whether it is ready; the exit code tells")
+    command.add_argument("--port", type=int, help="port that it listens on (PERCEPT_PORT, default 8000)")
+    command.set_defaults(run=health)
 
     command = commands.add_parser("predict", help="classify files without a server")
     command.add_argument("files", nargs="+", type=Path, metavar="FILE")
@@ -81,6 +91,26 @@ def serve(options: argparse.Namespace, settings: Settings) -> int:
 
     given = {name: value for name in ("host", "port") if (value := getattr(options, name)) is not None}
     return run(replace(settings, **given))
+
+
+def health(options: argparse.Namespace, settings: Settings) -> int:
+    """For containers, whose image has no curl. 0 when every model is served, else 1 with the reason."""
+    from http.client import HTTPConnection, HTTPException
+
+    # Not urllib: it would ask the proxy that an environment may name.
+    host = EVERY_ADDRESS.get(settings.host, settings.host)
+    port = settings.port if options.port is None else options.port
+    connection = HTTPConnection(host, port, timeout=HEALTH_SECONDS)
+    try:
+        connection.request("GET", "/health/ready")
+        response = connection.getresponse()
+        print(response.read().decode())
+    except (OSError, HTTPException) as error:
+        print(f"percept: nobody answers on {host}, port {port}: {error}", file=sys.stderr)
+        return 1
+    finally:
+        connection.close()
+    return 0 if response.status == 200 else 1
 
 
 def predict(options: argparse.Namespace, settings: Settings) -> int:

@@ -67,6 +67,16 @@ def megabytes(root: int) -> float:
     return (private + files.total()) / 1024
 
 
+def processor_seconds(root: int) -> float:
+    """Those that the tree has used up, of all processors together."""
+    ticks = 0
+    for process in tree(root, table()):
+        with contextlib.suppress(OSError):
+            fields = (PROC / str(process.pid) / "stat").read_text().rpartition(")")[2].split()
+            ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
 def parse_sizes(lines: str) -> dict[str, int]:
     """kB by name."""
     return {name: int(kilobytes) for name, kilobytes in re.findall(r"^(\w+): +(\d+) kB$", lines, re.MULTILINE)}

@@ -64,9 +64,11 @@ def test_measuring_leaves_no_memory_behind() -> None:
     told = run_python(
         "import re\n"
         "from pathlib import Path\n"
+        "import app.profile\n"
         "from app.profile import measure\n"
         "from app.worker import give_back_freed_memory\n"
         "from tests.app.test_profile import quadrupling_graph, session_of\n"
+        "app.profile.LONG_SECONDS = 60\n"  # sixteen rows are tried, however busy the machine
         "def held():\n"
         "    give_back_freed_memory()\n"
         "    return int(re.search(r'Anonymous: +(\\d+)', Path('/proc/self/smaps_rollup').read_text())[1])\n"
@@ -262,6 +264,18 @@ def test_very_slow_model_is_not_tried_with_more_rows(monkeypatch: pytest.MonkeyP
 
     assert profile.reason.startswith("not merged: one row takes ")
     assert list(profile.seconds) == [1]
+
+
+def test_slow_model_is_not_tried_with_sixteen_rows_which_take_four_times_as_long_as_four(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("app.profile.LONG_SECONDS", 1e-7)
+    profile = profile_of(doubling_graph())
+    one, four = profile.seconds[1], profile.seconds[4]
+    for_a_row = (four - one) / 3 if four > one else four / 4
+
+    assert (profile.independent, sorted(profile.seconds)) == (True, [1, 4])
+    assert profile.estimate(16) == pytest.approx(one + 15 * for_a_row)
 
 
 def test_examples_are_used_again_where_they_are_too_few() -> None:

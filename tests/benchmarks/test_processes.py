@@ -4,11 +4,12 @@ import mmap
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from benchmarks.processes import Process, megabytes, parse_files, parse_stat, table, tree
+from benchmarks.processes import Process, megabytes, parse_files, parse_stat, processor_seconds, table, tree
 
 
 def test_a_command_may_contain_anything() -> None:
@@ -93,3 +94,12 @@ def test_what_strangers_share_is_not_divided_with_them(tmp_path: Path) -> None:
 def test_this_process_is_in_the_table_and_holds_memory() -> None:
     assert os.getpid() in {process.pid for process in table()}
     assert megabytes(os.getpid()) > 1
+
+
+def test_processor_seconds_are_those_that_were_used() -> None:
+    before = processor_seconds(os.getpid())
+    end = time.process_time() + 0.2
+    while time.process_time() < end:
+        pass
+
+    assert processor_seconds(os.getpid()) - before >= 0.15
