@@ -31,7 +31,7 @@ from training.photograph_net import INPUT, OUTPUTS, TEN, WARNED_SHARE, Answering
 from training.system import Trained, Workplace, dataset_facts, training_facts
 
 SEED, EPOCHS = 1, 5
-DRY_STEP, DRY_PRODUCTS = 60, 32  # of a dry run: every sixtieth photograph, and few products beside them
+DRY_STEP, DRY_PRODUCTS = 50, 32  # of a dry run: every fiftieth photograph, and few products beside them
 SHOP_ROWS = 1_000
 
 
