@@ -134,9 +134,15 @@ def decoded(image: Image.Image, made: Callable[[Image.Image], Made]) -> Made:
 
 
 def upright_size(image: Image.Image) -> tuple[int, int]:
-    """Rows and columns, turned as its EXIF says. Asked before it is decoded, which may make it smaller."""
+    """Rows and columns, turned as its EXIF says. Asked before it is decoded, which may make it smaller. Raises
+    InvalidRequest if it is damaged: of a PNG all is read, since its EXIF may stand behind the pixels."""
     columns, rows = image.size
-    return (columns, rows) if image.getexif().get(ORIENTATION, 1) in ON_ITS_SIDE else (rows, columns)
+    return (columns, rows) if decoded(image, _orientation) in ON_ITS_SIDE else (rows, columns)
+
+
+def _orientation(image: Image.Image) -> int:
+    told: int = image.getexif().get(ORIENTATION, 1)
+    return told
 
 
 def _grayscale(image: Image.Image) -> Gray:
