@@ -8,6 +8,7 @@ import gc
 import os
 import socket
 import sys
+import warnings
 from collections.abc import Callable
 
 import uvicorn
@@ -33,6 +34,8 @@ def serve(
 ) -> int:
     """One worker. Tells `ready` when it answers; ends when `life` does, whose other end the supervisor has."""
     logs.configure(settings.access_log)
+    # Of odd pictures; each text is kept to be told once, and a caller can make as many texts as he likes.
+    warnings.filterwarnings("ignore", module=r"PIL\.")
     try:
         app = create_app(settings, shared, slot, open_repository(settings, shared, slot))
     except AppError as error:

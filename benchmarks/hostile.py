@@ -34,12 +34,13 @@ SECONDS = 1.0
 # Whoever shares the machine may hold up one answer; not the same one three times.
 TRIES = 3
 ANSWER_SECONDS = 30.0
+LATE = "took "
 CALLERS = 2
 PROBLEM = ["type", "title", "status", "detail", "request_id"]
 OVERLOADED, REFUSALS = 503, (503, 504)
 AGAIN_SECONDS = 0.02
-# Before a route is chosen: no such address or method. uvicorn's own answer to what is no HTTP is text.
-UNROUTED = (404, 405)
+# Before a route is chosen: a slash too many, no such address, no such method.
+UNROUTED = (307, 404, 405)
 
 
 @dataclass
@@ -89,6 +90,12 @@ class Target:
         else:
             self.local.connection = connection
         return response, body, seconds
+
+    def hang_up(self) -> None:
+        """The thread's own connection, if it has one."""
+        connection: socket.socket | None = getattr(self.local, "connection", None)
+        if connection is not None:
+            connection.close()
 
     def documented(self, path: str) -> set[int]:
         path = path.partition("?")[0]
@@ -156,7 +163,7 @@ def tried(target: Target, hostile: Hostile) -> tuple[int, float, str | None]:
             return status, best, wrong
         if best < SECONDS:
             return status, best, None
-    return status, best, f"took {best:.2f} s at best of {TRIES}"
+    return status, best, f"{LATE}{best:.2f} s at best of {TRIES}"
 
 
 def bombard(target: Target, hostile: Iterator[Hostile], callers: int = CALLERS) -> tuple[dict[str, Seen], list[Failed]]:
@@ -170,6 +177,7 @@ def bombard(target: Target, hostile: Iterator[Hostile], callers: int = CALLERS) 
             with lock:
                 one = next(hostile, None)
             if one is None:
+                target.hang_up()
                 return
             status, seconds, wrong = tried(target, one)
             with lock:
@@ -180,7 +188,9 @@ def bombard(target: Target, hostile: Iterator[Hostile], callers: int = CALLERS) 
 
     with ThreadPoolExecutor(callers) as pool:
         list(pool.map(call, range(callers)))
-    return dict(seen), failed
+    # Nobody else asks now.
+    again = [(one, tried(target, one.hostile)[2] if one.why.startswith(LATE) else one.why) for one in failed]
+    return dict(seen), [Failed(one.hostile, why) for one, why in again if why]
 
 
 def documentation(port: int) -> Any:

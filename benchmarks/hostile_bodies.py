@@ -30,13 +30,42 @@ NAMES: dict[str, tuple[str, ...]] = {
 }
 QUERIES = {
     "": ("x=1", "version=1", "version=99999999999999999999", "version=-1", "version=x", "%00=%ff"),
-    "/predict": ("top=0", "top=-1", "top=1e9", "top=3&top=4", "many=maybe", "model=mnist-mlp", "model=%2e%2e", "many=1"),
+    "/predict": (
+        "top=0",
+        "top=-1",
+        "top=1e9",
+        "top=3&top=4",
+        "many=maybe",
+        "model=mnist-mlp",
+        "model=%2e%2e",
+        "many=1",
+    ),
     "/explain": (
-        *("class=7", "class=-1", "class=" + "9" * 400, "layer=" + "x" * 5_000, "patch=0", "patch=1&stride=1", "fill=1e400"),
-        *("pictures=true&numbers=true", "occlusion=false&gradients=false", "stride=4294967296", "picture=no", "fill=nan"),
+        *(
+            "class=7",
+            "class=-1",
+            "class=" + "9" * 400,
+            "layer=" + "x" * 5_000,
+            "patch=0",
+            "patch=1&stride=1",
+            "fill=1e400",
+        ),
+        *(
+            "pictures=true&numbers=true",
+            "occlusion=false&gradients=false",
+            "stride=4294967296",
+            "picture=no",
+            "fill=nan",
+        ),
     ),
     "/convolution": (
-        *("kernel=sobel-x", "kernel=mnist-cnn/99999", "padding=same&stride=0", "stride=99999999", "pool=max&pool_size=0"),
+        *(
+            "kernel=sobel-x",
+            "kernel=mnist-cnn/99999",
+            "padding=same&stride=0",
+            "stride=99999999",
+            "pool=max&pool_size=0",
+        ),
         *("padding=-1", "pool=average&pool_size=8&pool_stride=1", "kernel=" + "a" * 3_000),
     ),
 }
@@ -51,22 +80,87 @@ HEADERS: tuple[tuple[str, str], ...] = (
 )
 CONTENT_TYPES = (
     *("", JSON, "application/json; charset=utf-16", "APPLICATION/JSON", "text/plain", "image/png", "image/svg+xml"),
-    *("multipart/form-data", "multipart/form-data; boundary=", "multipart/mixed; boundary=x", "application/octet-stream"),
+    *(
+        "multipart/form-data",
+        "multipart/form-data; boundary=",
+        "multipart/mixed; boundary=x",
+        "application/octet-stream",
+    ),
     *("application/x-www-form-urlencoded", "image/" + "x" * 4_000, ";" * 1_000, 'multipart/form-data; boundary="a b"'),
     "multipart/form-data; boundary*=utf-9'en'%ff%fe",
 )
+FILENAMES = ("a.png", "../../a", "", "%00")
 RAW_VALUES = (
-    *("NaN", "Infinity", "-Infinity", "1e400", "-1e400", "1e-400", "9" * 400, "-0", "0.1e", "1" + "0" * 30, "00", "--1"),
+    *(
+        "NaN",
+        "Infinity",
+        "-Infinity",
+        "1e400",
+        "-1e400",
+        "1e-400",
+        "9" * 400,
+        "-0",
+        "0.1e",
+        "1" + "0" * 30,
+        "00",
+        "--1",
+    ),
     *('"\\ud800"', '"\\u0000"', '"' + "\\u0041" * 3_000 + '"', "tru", "nul", "[", "{", "}", '{"a":1,"a":2}', "/*x*/1"),
 )
 VALUES: tuple[Any, ...] = (
-    *(None, True, False, 0, 1, -1, 2, 0.5, -0.0, 1e308, -1e308, 5e-324, 2**31, 2**53 + 1, 2**63, 2**64, -(2**63), 10**30),
+    *(
+        None,
+        True,
+        False,
+        0,
+        1,
+        -1,
+        2,
+        0.5,
+        -0.0,
+        1e308,
+        -1e308,
+        5e-324,
+        2**31,
+        2**53 + 1,
+        2**63,
+        2**64,
+        -(2**63),
+        10**30,
+    ),
     *("", "0", "x", "nan", "../../etc/passwd", "a" * 10_000, "\U0001f600" * 200, "\u202e", "\x00", "0x10"),
     *([], {}, [[]], [[[[]]]], [None], [0] * 300, [[1, 2], [3]], [{}], {"": ""}, {"a": {"b": {"c": []}}}, [1e308] * 40),
 )
-DATATYPES = ("BOOL", "UINT8", "INT8", "INT64", "UINT64", "FP16", "BF16", "FP32", "FP64", "BYTES", "", "fp32", "COMPLEX64")
+DATATYPES = (
+    "BOOL",
+    "UINT8",
+    "INT8",
+    "INT64",
+    "UINT64",
+    "FP16",
+    "BF16",
+    "FP32",
+    "FP64",
+    "BYTES",
+    "",
+    "fp32",
+    "COMPLEX64",
+)
 SHAPES: tuple[Any, ...] = (
-    *([], [0], [-1], [1], [1, 28, 28], [2, 28, 28], [0, 28, 28], [1] * 100, [2**31], [2**62, 4], [2**63], [1, -28, -28]),
+    *(
+        [],
+        [0],
+        [-1],
+        [1],
+        [1, 28, 28],
+        [2, 28, 28],
+        [0, 28, 28],
+        [1] * 100,
+        [2**31],
+        [2**62, 4],
+        [2**63],
+        [1, -28, -28],
+    ),
     *([1.0, 28, 28], ["1"], None, 5, [[1]], [10**30], [True], [3_000_000_000, 0], [65_536, 65_536, 65_536, 65_536]),
 )
 
@@ -150,12 +244,15 @@ def raw_picture(random: Random, _real: Real) -> Made:
 def form(random: Random, _real: Real) -> Made:
     """Sound pictures in forms that are not."""
     boundary = random.choice((b"x", b"-" * 70, b"a" * 71, b"--", b"'()+_,-./:=?", b"x" * 3_000, b"a b", b"\xc3\xa4"))
-    parts, names = [], ("file", "file", "file", "File", "", "x", "file\\", "../file", "f" * 3_000, "file%00", "fi\u00e4e")
+    parts, names = (
+        [],
+        ("file", "file", "file", "File", "", "x", "file\\", "../file", "f" * 3_000, "file%00", "fi\u00e4e"),
+    )
     for _ in range(random.choice((0, 1, 1, 2, 63, 64, 65, 300))):
         name = random.choice(names) if random.random() < 0.15 else "file"
         head = random.choice(
             (
-                f'Content-Disposition: form-data; name="{name}"; filename="{random.choice(("a.png", "../../a", "", "%00"))}"',
+                f'Content-Disposition: form-data; name="{name}"; filename="{random.choice(FILENAMES)}"',
                 f"Content-Disposition: form-data; name={name}",
                 f'content-disposition:form-data;name="{name}"',
                 f"Content-Disposition: form-data; name*=utf-8''{name}",
@@ -171,14 +268,20 @@ def form(random: Random, _real: Real) -> Made:
             if random.random() < 0.4
             else (f'Content-Disposition: form-data; name="{name}"; filename="a"',)
         )
-        content = random.choice((samples()[0], samples()[0], b"", b"--" + boundary, b"\r\n--" + boundary[:-1], b"\r\n" * 99))
+        content = random.choice(
+            (samples()[0], samples()[0], b"", b"--" + boundary, b"\r\n--" + boundary[:-1], b"\r\n" * 99)
+        )
         parts.append(b"--" + boundary + b"\r\n" + head.encode() + b"\r\n\r\n" + content + b"\r\n")
-    body = b"".join(parts) + random.choice((b"--" + boundary + b"--\r\n", b"--" + boundary + b"--", b"", b"--" + boundary))
+    body = b"".join(parts) + random.choice(
+        (b"--" + boundary + b"--\r\n", b"--" + boundary + b"--", b"", b"--" + boundary)
+    )
     body = random.choice((b"", b"", b"", b"preamble\r\n", b"\r\n" * 10_000)) + body
     if random.random() < 0.3:
         body = random.choice((flipped, cut, repeated))(random, body)[:3_000_000]
     told = boundary.decode("latin-1")
-    content_type = f'multipart/form-data; boundary="{told}"' if random.random() < 0.3 else f"multipart/form-data; boundary={told}"
+    content_type = (
+        f'multipart/form-data; boundary="{told}"' if random.random() < 0.3 else f"multipart/form-data; boundary={told}"
+    )
     return "", _post(random.choice(PICTURE_ROUTES), content_type, body)
 
 
@@ -242,7 +345,9 @@ def json_that_is_none(random: Random, real: Real) -> Made:
     match random.randrange(6):
         case 0:
             depth = random.choice((10, 500, 1_100, 100_000))
-            text = random.choice((_deep(depth), "[" * depth, _deep(depth, '{"a":', "}"), text[:-1] + ',"z":' + _deep(depth) + "}"))
+            text = random.choice(
+                (_deep(depth), "[" * depth, _deep(depth, '{"a":', "}"), text[:-1] + ',"z":' + _deep(depth) + "}")
+            )
         case 1:
             return "bits", _post(path, JSON, random.choice((flipped, cut, repeated))(random, text.encode()))
         case 2:
@@ -269,8 +374,12 @@ def compressed(random: Random, real: Real) -> Made:
         document = tensors("image", [1, 28, 28], "UINT8", [0] * 784)
     content = random.choice((json.dumps(document).encode(), b" " * 30_000_000, bytes(19_000_000), b"[" * 5_000_000))
     packed = _packed(content, random.choice(("gzip", "deflate", "raw")))
-    packed = random.choice((packed, packed, packed[: len(packed) // 2], packed + packed, flipped(random, packed), packed + b"x"))
-    return "", _post(path, JSON, packed, **{"Content-Encoding": random.choice(("gzip", "deflate", "gzip", "GZIP ", "br"))})
+    packed = random.choice(
+        (packed, packed, packed[: len(packed) // 2], packed + packed, flipped(random, packed), packed + b"x")
+    )
+    return "", _post(
+        path, JSON, packed, **{"Content-Encoding": random.choice(("gzip", "deflate", "gzip", "GZIP ", "br"))}
+    )
 
 
 @cache
@@ -311,7 +420,9 @@ def binary(random: Random, _real: Real) -> Made:
     if random.random() < 0.3:
         header["inputs"] *= random.choice((2, 300))
     if random.random() < 0.4:
-        header["outputs"] = [{"name": random.choice(("probabilities", "x", "")), "parameters": random.choice(PARAMETERS)}]
+        header["outputs"] = [
+            {"name": random.choice(("probabilities", "x", "")), "parameters": random.choice(PARAMETERS)}
+        ]
     if random.random() < 0.2:
         header["parameters"] = random.choice(PARAMETERS)
     if random.random() < 0.2:
@@ -337,17 +448,93 @@ def _strings_of(random: Random) -> bytes:
     """Elements of BYTES, each after its length, which may lie."""
     made = b""
     for _ in range(random.choice((0, 1, 2, 2, 3))):
-        content = random.choice((b"", b"shares fell", samples()[0], b"\xff\xfe", b"x" * 9_000, hostile_picture(random)[1]))
-        length = len(content) if random.random() < 0.8 else random.choice((0, 1, 2**31 - 1, 2**32 - 1, len(content) + 1))
+        content = random.choice(
+            (b"", b"shares fell", samples()[0], b"\xff\xfe", b"x" * 9_000, hostile_picture(random)[1])
+        )
+        length = (
+            len(content) if random.random() < 0.8 else random.choice((0, 1, 2**31 - 1, 2**32 - 1, len(content) + 1))
+        )
         made += struct.pack("<I", length) + content
     return made
 
 
 PIECES = (
-    *("x", "y", "1", "2.5", "1e308", "1e-400", "9" * 50, "pi", "(", ")", "+", "-", "*", "/", "**", "@", "<", "==", ",", "."),
-    *("exp(", "log(", "softmax(", "sum(", "norm(", "where(", "max(", "dot(", "stop(", "axis=", "keepdims=", "=", " ", "\t"),
-    *("lambda", "if", "__import__", "x.y", "[", "]", "{", "'", "#", "\\", ";", ":", "\n", "\0", "\u00b2", "\u03c0", "\U0001d465"),
-    *("0x1f", "1_0", "1j", "2x", "None", "True", "not", "await", "*x", "**x", "yield", ":=", "f''", "~", "%", "//", "!"),
+    *(
+        "x",
+        "y",
+        "1",
+        "2.5",
+        "1e308",
+        "1e-400",
+        "9" * 50,
+        "pi",
+        "(",
+        ")",
+        "+",
+        "-",
+        "*",
+        "/",
+        "**",
+        "@",
+        "<",
+        "==",
+        ",",
+        ".",
+    ),
+    *(
+        "exp(",
+        "log(",
+        "softmax(",
+        "sum(",
+        "norm(",
+        "where(",
+        "max(",
+        "dot(",
+        "stop(",
+        "axis=",
+        "keepdims=",
+        "=",
+        " ",
+        "\t",
+    ),
+    *(
+        "lambda",
+        "if",
+        "__import__",
+        "x.y",
+        "[",
+        "]",
+        "{",
+        "'",
+        "#",
+        "\\",
+        ";",
+        ":",
+        "\n",
+        "\0",
+        "\u00b2",
+        "\u03c0",
+        "\U0001d465",
+    ),
+    *(
+        "0x1f",
+        "1_0",
+        "1j",
+        "2x",
+        "None",
+        "True",
+        "not",
+        "await",
+        "*x",
+        "**x",
+        "yield",
+        ":=",
+        "f''",
+        "~",
+        "%",
+        "//",
+        "!",
+    ),
 )
 
 
@@ -374,7 +561,11 @@ def formula(random: Random, _real: Real) -> Made:
         )
     )
     if random.random() < 0.2:
-        return "", _post("/gradients/approximation", JSON, json.dumps({"curve": text, "high": 2, "points": 9, "units": [1, 2]}).encode())
+        return "", _post(
+            "/gradients/approximation",
+            JSON,
+            json.dumps({"curve": text, "high": 2, "points": 9, "units": [1, 2]}).encode(),
+        )
     inputs: dict[str, Any] = {"x": [1.5, -2.0], "y": [0.0, 3.0]}
     if random.random() < 0.4:
         inputs = random.choice(
@@ -409,13 +600,29 @@ def addressed(random: Random, real: Real) -> Made:
     """Names that no model has."""
     name = quote(
         random.choice(
-            ("..", "../../etc/passwd", "", ".", "%", "a" * 5_000, "\0", "mnist-cnn/", "\u00e4", "MNIST-CNN", "*", "mnist-cnn\n", "-1")
+            (
+                "..",
+                "../../etc/passwd",
+                "",
+                ".",
+                "%",
+                "a" * 5_000,
+                "\0",
+                "mnist-cnn/",
+                "\u00e4",
+                "MNIST-CNN",
+                "*",
+                "mnist-cnn\n",
+                "-1",
+            )
         ),
         safe="",
     )
     path = random.choice(
-        ("/predict/{}", "/cluster/{}", "/explain/{}", "/gradients/{}", "/train/{}", "/v2/models/{}/infer")
-        + ("/v2/models/mnist-cnn/versions/{}/infer", "/v2/repository/models/{}/load")
+        (
+            *("/predict/{}", "/cluster/{}", "/explain/{}", "/gradients/{}", "/train/{}", "/v2/models/{}/infer"),
+            *("/v2/models/mnist-cnn/versions/{}/infer", "/v2/repository/models/{}/load"),
+        )
     )
     return "", _post(path.format(name), random.choice(CONTENT_TYPES), json.dumps(random.choice(real)[1]).encode())
 

@@ -88,7 +88,9 @@ def lengthened(random: Random, content: bytes) -> bytes:
 
 
 def noise(random: Random) -> bytes:
-    begin = random.choice((b"", PNG_BEGIN, b"\xff\xd8\xff\xe0", b"GIF89a", b"II*\0", b"MM\0*", b"BM", b"RIFF    WEBPVP8 "))
+    begin = random.choice(
+        (b"", PNG_BEGIN, b"\xff\xd8\xff\xe0", b"GIF89a", b"II*\0", b"MM\0*", b"BM", b"RIFF    WEBPVP8 ")
+    )
     return begin + random.randbytes(random.choice((0, 1, 16, 300, 5_000)))
 
 
@@ -109,8 +111,9 @@ def png_of_false_size(random: Random) -> bytes:
 
 def png_bomb(random: Random) -> bytes:
     """As many pixels as its header says, of nothing: kilobytes that become many megabytes."""
-    side, (depth, colour, samples_of_pixel) = random.choice((4_000, 7_900, 20_000)), random.choice(
-        ((1, 0, 1), (8, 0, 1), (8, 2, 3), (16, 0, 1), (16, 6, 4), (8, 3, 1))
+    side, (depth, colour, samples_of_pixel) = (
+        random.choice((4_000, 7_900, 20_000)),
+        random.choice(((1, 0, 1), (8, 0, 1), (8, 2, 3), (16, 0, 1), (16, 6, 4), (8, 3, 1))),
     )
     width, height = random.choice(((side, side), (side * 3, side // 3), (side // 4, side * 3)))
     row = 1 + (width * depth * samples_of_pixel + 7) // 8
@@ -130,7 +133,7 @@ def _zeros(row: int, height: int) -> bytes:
 
 
 def png_of_strange_chunks(random: Random) -> bytes:
-    """What stands beside the picture: text that is inflated, profiles, EXIF, frames of an animation, lengths that lie."""
+    """What stands beside the picture: text that is inflated, profiles, EXIF, frames, lengths that lie."""
     bomb = zlib.compress(bytes(random.choice((10, 300_000, 50_000_000))))
     strange = [
         chunk(b"zTXt", b"Comment\0\0" + bomb),
@@ -186,7 +189,30 @@ def gif(random: Random) -> bytes:
 
 
 ENTRY = struct.Struct("<HHII")
-TIFF_TAGS = (254, 256, 257, 258, 259, 262, 266, 273, 274, 277, 278, 279, 282, 284, 296, 317, 320, 322, 323, 324, 325, 330)
+TIFF_TAGS = (
+    254,
+    256,
+    257,
+    258,
+    259,
+    262,
+    266,
+    273,
+    274,
+    277,
+    278,
+    279,
+    282,
+    284,
+    296,
+    317,
+    320,
+    322,
+    323,
+    324,
+    325,
+    330,
+)
 MORE_TAGS = (338, 339, 347, 530, 532, 700, 33_723, 34_377, 34_665, 34_675, 34_853, 37_724, 50_838)
 
 
@@ -194,7 +220,9 @@ def tiff(random: Random) -> bytes:
     """Strange tags, types and counts; directories that go in circles; many frames; compressions and sizes that lie."""
     values = {256: 28, 257: 28, 258: 8, 259: 1, 262: 1, 273: 8, 277: 1, 278: 28, 279: 784}
     for _ in range(random.choice((0, 1, 3, 8))):
-        values[random.choice(TIFF_TAGS + MORE_TAGS)] = random.choice((*SIDES, 8, 16, 32, 5, 7, 8, 32_773, 32_946, 50_000))
+        values[random.choice(TIFF_TAGS + MORE_TAGS)] = random.choice(
+            (*SIDES, 8, 16, 32, 5, 7, 8, 32_773, 32_946, 50_000)
+        )
     entries = b"".join(
         ENTRY.pack(
             tag,
