@@ -9,14 +9,14 @@ from benchmarks.hostile_bodies import KINDS, bodies
 from benchmarks.hostile_pictures import PICTURES
 from tests.served import Server
 
-BODIES = 500
+BODIES = 300
 
 
 def test_every_hostile_body_gets_a_documented_answer_and_no_worker_dies(tmp_path: Path) -> None:
     server = Server(tmp_path / "log", PERCEPT_WORKERS="1")
     try:
         workers, document = server.workers(), documentation(server.port)
-        seen, failed = bombard(Target(server.port, document), islice(bodies(document, seed=7), BODIES))
+        seen, failed = bombard(Target(server.port, document), islice(bodies(document, seed=7), BODIES), workers)
         assert [(one.hostile.kind, one.hostile.message.path, one.why) for one in failed] == []
         assert server.workers() == workers
         assert server.predict() == "7"
