@@ -37,7 +37,7 @@ def percept(settings: Mapping[str, str]) -> Iterator[Percept]:
             process = subprocess.Popen(
                 [sys.executable, "-m", "app.cli", "serve", "--port", str(port)],
                 cwd=ROOT,
-                env=inherited | settings,
+                env={**inherited, **settings},
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
