@@ -15,7 +15,7 @@ from pathlib import Path
 
 from app.keys import RIGHTS, line_of, new_key
 from benchmarks.environments import ROOT
-from benchmarks.percept_process import percept
+from benchmarks.own_process import percept
 from benchmarks.processes import terminated_as_interrupted
 from benchmarks.servers import CannotStart
 

@@ -18,7 +18,7 @@ import time
 from collections.abc import Iterator
 
 from benchmarks.cases import CASES, questions
-from benchmarks.percept_process import Percept, percept
+from benchmarks.own_process import Percept, percept
 from benchmarks.processes import terminated_as_interrupted
 from benchmarks.servers import CannotStart, receive
 

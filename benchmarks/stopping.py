@@ -19,7 +19,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
 from benchmarks.cases import CASES, questions
-from benchmarks.percept_process import percept
+from benchmarks.own_process import percept
 from benchmarks.processes import terminated_as_interrupted
 from benchmarks.servers import CannotStart
 
