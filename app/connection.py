@@ -33,6 +33,11 @@ FORWARDED, ORIGIN = b"x-forwarded-for", b"origin"
 # So long a request line with its headers may take from its first byte on, the first one from the connection on; and so
 # many bytes it may have: the parser keeps all of them.
 HEAD_SECONDS = 10.0
+# So long an idle connection is kept when the server stops: a request may be on its way, and is answered with
+# `Connection: close`. Who has not asked by then is not asking.
+PARTING_SECONDS = 0.5
+# In the state of the server, once it stops.
+STOPPING = "stopping"
 MAX_HEAD_BYTES = 65_536
 
 
@@ -93,6 +98,13 @@ class Connection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         super().connection_made(transport)
         self.head_timer = self.loop.call_later(HEAD_SECONDS, self._head_is_late)
+
+    def shutdown(self) -> None:
+        """The server stops. uvicorn would close idle connections at once, and lose what had just been sent."""
+        if self.cycle is None or self.cycle.response_complete:
+            self.loop.call_later(PARTING_SECONDS, super().shutdown)
+        else:
+            super().shutdown()
 
     def data_received(self, data: bytes) -> None:
         self.idle_since = math.inf
@@ -156,6 +168,8 @@ class Connection(HttpToolsProtocol):
         self.url, self.expect_100_continue = url, expects
         self.headers += headers  # the list that the scope has
         super().on_headers_complete()
+        if STOPPING in self.app_state:
+            self.cycle.keep_alive = False
 
     def _begun(self) -> Exchange | None:
         """None for whatever is not simple, pipelined requests among it."""
@@ -185,7 +199,8 @@ class Connection(HttpToolsProtocol):
         if isinstance(exchange, Exchange) and exchange.more_body:
             exchange.more_body = False
             self._calm_down()
-            exchange.keep_alive = exchange.keep_alive and self.parser.should_keep_alive()
+            wanted = self.parser.should_keep_alive() and STOPPING not in self.app_state
+            exchange.keep_alive = exchange.keep_alive and wanted
             self._go_on(exchange, self._answered(exchange))
         else:
             super().on_message_complete()

@@ -5,6 +5,7 @@ on it the polarity and geometry of the contract, and `fit_all` each object on it
 """
 
 import io
+import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, PngImagePlugin
 
 from app.card import ImageInput
-from app.errors import ContentTooLarge, InvalidRequest
+from app.errors import AppError, ContentTooLarge, InvalidRequest
 from app.geometry import centred, has_geometry, scaled, thickened
 from app.ink import (
     BLANK_CONTRAST,
@@ -51,6 +52,15 @@ MAX_TEXT_BYTES = 262_144
 # A progressive JPEG has about ten scans; each costs a pass over the whole picture, in bytes next to nothing.
 MAX_JPEG_SCANS = 100
 START_OF_SCAN = b"\xff\xda"
+# Pillow reads a file piece by piece, in Python, a microsecond each: fill bytes of a JPEG one at a time, chunks of a
+# PNG, blocks of a GIF, tags of a TIFF. Headers of cameras are a hundred pieces, 20 MB of a PNG are ten thousand.
+HEADER_PIECES, FILE_PIECES = 4_000, 50_000
+# A tag of a TIFF becomes a Python list, and of strips a tuple each; more strips or tiles than this no picture needs.
+MAX_TIFF_VALUES = 65_536
+# The orders of bytes, each with offsets of 4 and of 8 bytes.
+TIFF = {b"II*\0": ("<", False), b"MM\0*": (">", False), b"II+\0": ("<", True), b"MM\0+": (">", True)}
+# Types of tags that stay bytes: BYTE, ASCII, SBYTE, UNDEFINED.
+TIFF_BYTES = (1, 2, 6, 7)
 # EXIF's tag, and those of its values that exchange rows and columns.
 ORIENTATION, ON_ITS_SIDE = 0x0112, (5, 6, 7, 8)
 # Opaque pixels that fill this share of their bounding box are a picture with a margin, not strokes on nothing.
@@ -87,15 +97,20 @@ class Sheet:
 
 def open_limited(data: bytes, max_pixels: int) -> Image.Image:
     """The header is read, no pixel is decoded. Raises InvalidRequest for what is no picture, ContentTooLarge for a
-    side beyond MAX_SIDE, more than `max_pixels` or a JPEG that would be decoded over and over."""
+    side beyond MAX_SIDE, more than `max_pixels`, a header without end or a JPEG that would be decoded over and over."""
     if not data:
         raise InvalidRequest("is empty")
     # Pillow's own limit is one for all; ours is an argument.
     Image.MAX_IMAGE_PIXELS = None
     # Text beside a picture is inflated while the header is read; nobody reads it here.
     PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY = MAX_TEXT_BYTES
+    if (values := _most_values(data)) > MAX_TIFF_VALUES:
+        raise ContentTooLarge(f"has a TIFF tag of {values:,} values; at most {MAX_TIFF_VALUES:,} are allowed")
+    file = PiecesCounted(data)
     try:
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
+        image = Image.open(file, formats=FORMATS)
+    except AppError:
+        raise
     except Exception as error:
         raise InvalidRequest(f"is not an image that can be decoded: {FORMATS_IN_WORDS}") from error
     width, height = image.size
@@ -107,14 +122,49 @@ def open_limited(data: bytes, max_pixels: int) -> Image.Image:
         )
     if image.format == "JPEG" and (scans := data.count(START_OF_SCAN)) > MAX_JPEG_SCANS:
         raise ContentTooLarge(f"is a JPEG of {scans:,} scans; at most {MAX_JPEG_SCANS} are allowed")
+    file.most = FILE_PIECES
     return image
+
+
+def _most_values(data: bytes) -> int:
+    """Of the tags in a TIFF's first directory, as they say; 0 of what is none, or is damaged."""
+    if data[:4] not in TIFF:
+        return 0
+    order, is_big = TIFF[data[:4]]
+    offset, count, entry = ("Q", "Q", "HHQ8x") if is_big else ("I", "H", "HHI4x")
+    try:
+        [begin] = struct.unpack_from(order + offset, data, 8 if is_big else 4)
+        [entries] = struct.unpack_from(order + count, data, begin)
+    except struct.error:
+        return 0
+    begin, size = begin + struct.calcsize(order + count), struct.calcsize(order + entry)
+    entries = min(entries, HEADER_PIECES, (len(data) - begin) // size)
+    told = struct.iter_unpack(order + entry, data[begin : begin + max(0, entries) * size])
+    return max((values for _, kind, values in told if kind not in TIFF_BYTES), default=0)
+
+
+class PiecesCounted(io.BytesIO):
+    """A file of which no more than so many pieces are read. Raises ContentTooLarge."""
+
+    def __init__(self, content: bytes) -> None:
+        super().__init__(content)
+        self.pieces, self.most = 0, HEADER_PIECES
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self.pieces += 1
+        if self.pieces > self.most:
+            part = "header" if self.most == HEADER_PIECES else "file"
+            raise ContentTooLarge(f"has a {part} of more than {self.most:,} pieces; at most so many are allowed")
+        return super().read(size)
 
 
 def opened_again(image: Image.Image) -> Image.Image:
     """The same file, of which nothing is decoded, as of the first; what becomes of either leaves the other alone."""
     file = getattr(image, "fp", None)
-    assert isinstance(file, io.BytesIO)  # open_limited gave it
-    return Image.open(io.BytesIO(file.getvalue()), formats=FORMATS)
+    assert isinstance(file, PiecesCounted)  # open_limited gave it
+    again = PiecesCounted(file.getvalue())
+    again.most = FILE_PIECES
+    return Image.open(again, formats=FORMATS)
 
 
 def decode(image: Image.Image) -> Gray:
@@ -126,17 +176,25 @@ def decode(image: Image.Image) -> Gray:
 
 
 def decoded(image: Image.Image, made: Callable[[Image.Image], Made]) -> Made:
-    """What is made of it. Raises InvalidRequest if it is damaged."""
+    """What is made of it. Raises InvalidRequest if it is damaged, ContentTooLarge for a file of too many pieces."""
     try:
         return made(image)
+    except AppError:
+        raise
     except Exception as error:  # Pillow's plugins raise whatever their parser stumbles on
         raise InvalidRequest(f"is damaged or truncated: {error}") from error
 
 
 def upright_size(image: Image.Image) -> tuple[int, int]:
-    """Rows and columns, turned as its EXIF says. Asked before it is decoded, which may make it smaller."""
+    """Rows and columns, turned as its EXIF says. Asked before it is decoded, which may make it smaller. Raises
+    InvalidRequest if it is damaged: of a PNG all is read, since its EXIF may stand behind the pixels."""
     columns, rows = image.size
-    return (columns, rows) if image.getexif().get(ORIENTATION, 1) in ON_ITS_SIDE else (rows, columns)
+    return (columns, rows) if decoded(image, _orientation) in ON_ITS_SIDE else (rows, columns)
+
+
+def _orientation(image: Image.Image) -> int:
+    told: int = image.getexif().get(ORIENTATION, 1)
+    return told
 
 
 def _grayscale(image: Image.Image) -> Gray:

@@ -291,6 +291,8 @@ def _read_raw(body: bytes, signature: Signature) -> InferRequest:
         )
     spec = signature.inputs[signature.required[0]]
     where = f"input {spec.name!r}"
+    if not body and spec.datatype is not BYTES:
+        raise BadRequest(f"{where}: the body is empty; allowed are the bytes of one row and more")
     shape = _raw_shape(where, spec, len(body), signature.batched)
     if spec.datatype is BYTES:
         # One element is all there can be, so no length stands before it.

@@ -1,8 +1,10 @@
 """The server: a socket for each worker, and a supervisor around them. It imports nothing heavy: with one worker, nobody
 would share it."""
 
+import contextlib
 import gc
 import os
+import resource
 import socket
 import sys
 from collections.abc import Callable
@@ -14,6 +16,8 @@ from app.shared import shared_by
 from app.supervisor import supervise
 
 BACKLOG = 2_048
+# Who takes nothing of an answer for so long is not waited for.
+DEAF_SECONDS = 20.0
 
 
 def run(settings: Settings) -> int:
@@ -21,6 +25,7 @@ def run(settings: Settings) -> int:
 
     The models are loaded in the workers: sessions, and CUDA above all, do not outlive a fork."""
     workers = worker_count(settings)
+    allow_many_files()
     sockets = listen(settings.host, settings.port, workers)
     shared = shared_by(workers)
     address = f"http://{_host_of(sockets[0])}:{sockets[0].getsockname()[1]}"
@@ -59,14 +64,30 @@ def listen(host: str, port: int, workers: int) -> list[socket.socket]:
         with socket.create_server(address[:2], family=family) as probe:
             address = probe.getsockname()
         if workers == 1 or sys.platform != "linux":  # elsewhere the kernel does not spread them
-            return [socket.create_server(address[:2], family=family, backlog=BACKLOG)] * workers
+            return [give_up_the_deaf(socket.create_server(address[:2], family=family, backlog=BACKLOG))] * workers
         return [
-            socket.create_server(address[:2], family=family, backlog=BACKLOG, reuse_port=True) for _ in range(workers)
+            give_up_the_deaf(socket.create_server(address[:2], family=family, backlog=BACKLOG, reuse_port=True))
+            for _ in range(workers)
         ]
     except OSError as error:
         unknown = isinstance(error, socket.gaierror)  # its numbers are others
         reason = str(error.strerror) if unknown or not error.errno else os.strerror(error.errno)
         raise ConfigurationError(f"cannot listen on {host}:{port}: {reason}") from error
+
+
+def allow_many_files() -> None:
+    """As many as this process may have: a connection is a file, and the soft limit is 1,024 on most machines."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < hard or soft == resource.RLIM_INFINITY:
+        with contextlib.suppress(ValueError, OSError):  # macOS says that there is no limit, and has one
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def give_up_the_deaf(listening: socket.socket) -> socket.socket:
+    """Connections get this from the socket that accepts them: what is not taken for so long is not kept for ever."""
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(1_000 * DEAF_SECONDS))
+    return listening
 
 
 def _host_of(listening: socket.socket) -> str:

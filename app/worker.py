@@ -8,12 +8,13 @@ import gc
 import os
 import socket
 import sys
+import warnings
 from collections.abc import Callable
 
 import uvicorn
 
 from app import logs
-from app.connection import Connection
+from app.connection import STOPPING, Connection
 from app.errors import AppError
 from app.main import create_app, open_repository
 from app.runtime import give_back_freed_memory
@@ -22,6 +23,9 @@ from app.shared import Shared
 
 STARTUP_FAILED = 3
 MISCONFIGURED = 2
+# So long what the kernel has accepted is still taken, while it accepts no more: what waited when the socket is closed
+# would be reset.
+ACCEPT_SECONDS = 0.05
 # So many new objects before the collector looks for cycles: a few hundred requests under way are none.
 GARBAGE = 10_000
 # The event loop waits no longer than this for a thread that decodes; Python's own 5 ms would be noticed.
@@ -33,6 +37,8 @@ def serve(
 ) -> int:
     """One worker. Tells `ready` when it answers; ends when `life` does, whose other end the supervisor has."""
     logs.configure(settings.access_log)
+    # Of odd pictures; each text is kept to be told once, and a caller can make as many texts as he likes.
+    warnings.filterwarnings("ignore", module=r"PIL\.")
     try:
         app = create_app(settings, shared, slot, open_repository(settings, shared, slot))
     except AppError as error:
@@ -70,6 +76,14 @@ class Server(uvicorn.Server):
         gc.set_threshold(GARBAGE)
         give_back_freed_memory()
         self._ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """What has been accepted is answered; connections are told that it was the last."""
+        self.lifespan.state[STOPPING] = True
+        for listening in sockets or []:
+            listening.listen(0)
+        await asyncio.sleep(ACCEPT_SECONDS)
+        await super().shutdown(sockets)
 
     def _supervisor_is_gone(self) -> None:
         asyncio.get_running_loop().remove_reader(self._life)

@@ -18,8 +18,9 @@ from typing import Any
 import pytest
 
 from app.errors import ConfigurationError
-from app.server import listen
+from app.server import DEAF_SECONDS, listen
 from app.settings import GRACE_SECONDS
+from benchmarks.sockets import MOST_TIMES, beside_slow_ones
 from tests.conftest import ROOT, SAMPLES
 from tests.problems import assert_problem
 from tests.served import PATIENCE, SEVEN, Server
@@ -327,3 +328,57 @@ def test_server_may_be_stopped_before_it_answers(tmp_path: Path) -> None:
 
     assert process.wait(PATIENCE) == 0
     assert "Traceback" not in (tmp_path / "log").read_text()
+
+
+# Limits of trust.
+
+
+def connections_of(processes: list[int]) -> list[tuple[str, int, int]]:
+    """Protocol, own port and the other's of every socket of IP that they hold."""
+    inodes = set()
+    for process in processes:
+        for descriptor in Path(f"/proc/{process}/fd").iterdir():
+            try:
+                inodes.add(os.readlink(descriptor).removeprefix("socket:[").removesuffix("]"))
+            except OSError:
+                continue
+    found = []
+    for protocol in ("tcp", "tcp6", "udp", "udp6"):
+        for line in Path(f"/proc/net/{protocol}").read_text().splitlines()[1:]:
+            fields = line.split()
+            if fields[9] in inodes:
+                found.append((protocol, *(int(address.rpartition(":")[2], 16) for address in fields[1:3])))
+    return found
+
+
+def test_service_connects_to_nobody(tmp_path: Path) -> None:
+    """From its start on, while it is asked, and afterwards; whoever asks it comes to its own port."""
+    seen: list[tuple[str, int, int]] = []
+    server = Server(tmp_path / "log", PERCEPT_WORKERS="2")
+    try:
+        for _ in range(20):
+            server.predict()
+            seen += connections_of([server.process.pid, *server.workers()])
+            time.sleep(0.05)
+    finally:
+        server.stop()
+
+    assert seen
+    assert {(protocol, port) for protocol, port, _ in seen} == {("tcp", server.port)}
+
+
+def test_who_takes_nothing_of_an_answer_is_given_up_and_files_are_as_many_as_may_be(server: Server) -> None:
+    [listening] = listen("127.0.0.1", 0, 1)
+    with listening, socket.create_connection(listening.getsockname()), listening.accept()[0] as accepted:
+        assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 1_000 * DEAF_SECONDS
+
+    for process in server.workers():
+        [line] = [line for line in Path(f"/proc/{process}/limits").read_text().splitlines() if "open files" in line]
+        soft, hard = line.split()[3:5]
+        assert soft == hard
+
+
+def test_others_are_answered_beside_connections_that_trickle() -> None:
+    alone, beside = beside_slow_ones(slow=300, requests=300)
+
+    assert beside < max(MOST_TIMES * alone, 0.1)

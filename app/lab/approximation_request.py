@@ -52,7 +52,7 @@ class ApproximationRequest(TypedDict):
     ]
     units: NotRequired[
         Annotated[
-            list[int],
+            list[Annotated[int, Field(ge=1, le=MOST_UNITS)]],
             Field(
                 description=f"Hidden units of each network, 1 to {MOST_UNITS}, in rising order.",
                 default=UNITS,

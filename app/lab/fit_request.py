@@ -35,7 +35,7 @@ UNIT_SECONDS, ROUND_SECONDS, EXPECTED_ROUNDS = 1e-9, 5e-5, 20
 PLUS_PLUS, RANDOM, GIVEN = "k-means++", "random", "given"
 TOLERANCE = 1e-4
 
-Rows = list[list[float]]
+Rows = list[Annotated[list[float], Field(min_length=1, max_length=MOST_DIMENSIONS)]]
 
 
 @with_config(ConfigDict(extra="forbid"))
@@ -65,7 +65,7 @@ class FitRequest(TypedDict):
     ]
     start: NotRequired[
         Annotated[
-            Literal["k-means++", "random"] | Rows,
+            Literal["k-means++", "random"] | Annotated[Rows, Field(min_length=1, max_length=MOST_CLUSTERS)],
             Field(
                 description="`k-means++`: greedy k-means++, each next centroid is the best of a few points drawn with "
                 "a chance in proportion to their squared distance from those already chosen. `random`: k of the "

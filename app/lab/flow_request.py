@@ -25,7 +25,12 @@ class FlowRequest(TypedDict):
     activations: NotRequired[
         Annotated[
             list[Literal["sigmoid", "tanh", "relu"]],
-            Field(description="Which; all of them if it is left out.", min_length=1, max_length=len(LAYERS)),
+            Field(
+                description="Which, each once; all of them if it is left out.",
+                min_length=1,
+                max_length=len(LAYERS),
+                json_schema_extra={"uniqueItems": True},
+            ),
         ]
     ]
     depth: NotRequired[Annotated[int, Field(description="Hidden layers.", default=DEPTH, ge=1, le=MOST_DEPTH)]]

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from fastapi import Depends, Header, Request
 
-from app.routes.callers import deadline_of
+from app.routes.callers import MOST_MILLISECONDS, deadline_of
 from app.service import Service
 from app.store import Store
 from app.uploads import Upload, read_upload
@@ -31,13 +31,15 @@ async def _upload(request: Request, service: ServiceDep) -> Upload:
 
 async def _deadline(
     timeout_ms: Annotated[
-        str,
+        str | None,
         Header(
             alias="X-Request-Timeout-Ms",
             description="A request that has waited so long is dropped before the model begins.",
             examples=["500"],
+            # A string to FastAPI, so that what is none of these is told in our words.
+            json_schema_extra={"type": "integer", "minimum": 1, "maximum": MOST_MILLISECONDS},
         ),
-    ] = "",
+    ] = None,
 ) -> float | None:
     return deadline_of(timeout_ms)
 

@@ -74,7 +74,7 @@ async def answer(
     plain = Answering(store.find_text(asked.model, asked.version), None) if asked.infers else None
     model, photographs = plain or store.find_answering(asked.model)
     service.require_room(model)
-    deadline = deadline_of(headers.get(TIMEOUT, b"").decode("latin-1"))
+    deadline = deadline_of(headers[TIMEOUT].decode("latin-1") if TIMEOUT in headers else None)
     if asked.infers:
         return await infer(service, model, _body(body, headers), deadline, left)
     files = _files(headers.get(b"content-type", b""), body)

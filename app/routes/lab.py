@@ -40,7 +40,24 @@ LIST_FAULTS: dict[int, Fault] = {
 
 def takes(document: Any) -> dict[str, Any]:
     """The `openapi_extra` of a route whose body is JSON of this type."""
-    return {"requestBody": {"required": True, "content": {JSON: {"schema": TypeAdapter(document).json_schema()}}}}
+    return {"requestBody": {"required": True, "content": {JSON: {"schema": schema_of(document)}}}}
+
+
+def schema_of(document: Any) -> dict[str, Any]:
+    """Of a type, whole: what pydantic puts under `$defs`, where a document of OpenAPI has nothing, in its place."""
+    schema = TypeAdapter(document).json_schema()
+    named = schema.pop("$defs", {})
+
+    def whole(part: Any) -> Any:
+        if isinstance(part, list):
+            return [whole(each) for each in part]
+        if not isinstance(part, dict):
+            return part
+        rest = {name: whole(each) for name, each in part.items() if name != "$ref"}
+        return whole(named[part["$ref"].removeprefix("#/$defs/")]) | rest if "$ref" in part else rest
+
+    resolved: dict[str, Any] = whole(schema)
+    return resolved
 
 
 def gives_too(media_type: str, description: str, schema: dict[str, Any]) -> Responses:

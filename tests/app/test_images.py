@@ -395,3 +395,77 @@ def test_several_things_in_the_models_own_geometry_are_not_noted() -> None:
 
     assert read(encode(pair)).warnings == ()
     np.testing.assert_array_equal(read(encode(pair)).pixels, pair)
+
+
+# Pillow reads pieces and tags one at a time, in Python: what has millions of them would hold up whoever opens it.
+
+JPEG, PNG_FILE = (SAMPLES / "three-on-paper.jpg").read_bytes(), (SAMPLES / "seven.png").read_bytes()
+MILLION = 1_000_000
+
+
+def png_chunk(kind: bytes, content: bytes = b"") -> bytes:
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+def small_gif() -> tuple[bytes, bytes]:
+    """What stands before its frame, and the rest."""
+    with io.BytesIO() as file:
+        Image.new("P", (28, 28)).save(file, "GIF")
+        begin, comma, rest = file.getvalue().partition(b",\0\0\0\0")
+    return begin, comma + rest
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        JPEG[:2] + b"\xff" * MILLION + JPEG[2:],
+        JPEG[:2] + b"\xff\xfe\0\2" * MILLION + JPEG[2:],
+        PNG_FILE[:33] + png_chunk(b"prVt") * MILLION + PNG_FILE[33:],
+        small_gif()[0] + b"!\xfe\0" * MILLION + small_gif()[1],
+        small_gif()[0] + b"!\xfe" + b"\1a" * MILLION + b"\0" + small_gif()[1],
+    ],
+    ids=["fill bytes", "comments", "chunks", "extensions", "blocks of a comment"],
+)
+def test_header_without_end_is_refused(file: bytes) -> None:
+    with pytest.raises(ContentTooLarge, match="has a header of more than 4,000 pieces; at most so many are allowed"):
+        images.open_limited(file, 1_000_000)
+
+
+@pytest.mark.parametrize("place", [33, -12], ids=["before the pixels", "after them"])
+def test_png_of_a_million_pieces_is_refused_when_it_is_decoded(place: int) -> None:
+    image = images.open_limited(PNG_FILE[:place] + png_chunk(b"IDAT") * MILLION + PNG_FILE[place:], 1_000_000)
+
+    with pytest.raises(ContentTooLarge, match="has a file of more than 50,000 pieces"):
+        images.decode(image)
+
+
+def tiff_of_strips(strips: int, order: str, is_big: bool) -> bytes:
+    """2,000 × 2,000 pixels, a row each."""
+    begin = b"II" if order == "<" else b"MM"
+    tags = ((256, 1, 2_000), (257, 1, 2_000), (258, 1, 8), (259, 1, 1), (262, 1, 1))
+    tags += ((273, strips, 300), (277, 1, 1), (278, 1, 1), (279, strips, 300))
+    if is_big:
+        head = begin + struct.pack(f"{order}HHHQQ", 43, 8, 0, 16, len(tags))
+        entries = b"".join(struct.pack(f"{order}HHQQ", tag, 4, count, value) for tag, count, value in tags)
+    else:
+        head = begin + struct.pack(f"{order}HIH", 42, 8, len(tags))
+        entries = b"".join(struct.pack(f"{order}HHII", tag, 4, count, value) for tag, count, value in tags)
+    return head + entries + bytes(9 * strips + 1_000)
+
+
+@pytest.mark.parametrize(("order", "is_big"), [("<", False), (">", False), ("<", True)])
+def test_tiff_of_a_million_strips_is_refused(order: str, is_big: bool) -> None:
+    with pytest.raises(ContentTooLarge, match="has a TIFF tag of 1,000,000 values; at most 65,536 are allowed"):
+        images.open_limited(tiff_of_strips(MILLION, order, is_big), 10_000_000)
+
+    assert images.open_limited(tiff_of_strips(2_000, order, is_big), 10_000_000).size == (2_000, 2_000)
+
+
+def test_exif_of_a_damaged_png_is_the_callers_fault() -> None:
+    """It may stand behind the pixels, so that all of them are read for it."""
+    image = images.open_limited(
+        PNG_FILE[:33] + png_chunk(b"IDAT", PNG_FILE[41:61]) + png_chunk(b"\xff\xfe\xfd\xfc"), 1_000_000
+    )
+
+    with pytest.raises(InvalidRequest, match="is damaged or truncated"):
+        images.upright_size(image)

@@ -424,6 +424,7 @@ def test_pictures_twice_are_refused() -> None:
     [
         (MODEL, bytes(8), "says that the body is the one input's bytes; the model takes 'a', 'b'"),
         (PICTURES, bytes(7), "input 'image': the body has 7 bytes; UINT8 of shape [-1, 2, 2] has a multiple of 4"),
+        (PICTURES, b"", "input 'image': the body is empty; allowed are the bytes of one row and more"),
         (STRINGS, b"\xff", "input 'text': the body is not UTF-8, which the model's strings are"),
         (
             make_signature("x", "1", {"x": (STRING, ["n", 2])}, {}, {"y": (FLOAT, [1])}),

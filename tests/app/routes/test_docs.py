@@ -11,6 +11,7 @@ from app.openapi import example_sheet, golden_pixels
 from app.png import encode
 from app.store import load_store
 from tests.conftest import ROOT, SAMPLES
+from tests.problems import assert_problem
 
 
 @pytest.fixture(scope="module")
@@ -420,7 +421,7 @@ def test_optional_parameters_are_not_described_as_null(document: dict[str, Any])
         ("query", "top", "integer"),
         ("query", "many", "boolean"),
         ("query", "as_seen", "boolean"),
-        ("header", "X-Request-Timeout-Ms", "string"),
+        ("header", "X-Request-Timeout-Ms", "integer"),
     }
 
 
@@ -429,3 +430,60 @@ def test_body_is_described_as_files_or_json(document: dict[str, Any]) -> None:
 
     assert set(content) == {"multipart/form-data", "image/*", "application/json"}
     assert content["multipart/form-data"]["schema"]["required"] == ["file"]
+
+
+def references(part: Any) -> list[str]:
+    """All of them, wherever they stand."""
+    if isinstance(part, list):
+        return [found for each in part for found in references(each)]
+    if not isinstance(part, dict):
+        return []
+    own = [part["$ref"]] if isinstance(part.get("$ref"), str) else []
+    return own + [found for each in part.values() for found in references(each)]
+
+
+def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
+    found = references(document)
+    for reference in found:
+        place: Any = document
+        for step in reference.removeprefix("#/").split("/"):
+            place = place[step]
+
+    assert found
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/cluster/fit", {"points": [[1], [2]], "start": [[]]}),
+        ("/gradients/approximation", {"units": [0]}),
+        ("/gradients/approximation", {"units": [101]}),
+        ("/gradients/flow", {"activations": ["relu", "relu"]}),
+    ],
+)
+def test_what_is_refused_for_its_form_alone_is_not_documented_as_allowed(
+    client: TestClient, document: dict[str, Any], path: str, body: dict[str, Any]
+) -> None:
+    schema = document["paths"][path]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    [(name, value)] = [(name, value) for name, value in body.items() if name != "points"]
+    told = schema["properties"][name]
+    lists = [kind for kind in [told, *told.get("anyOf", [])] if kind.get("type") == "array"]
+
+    assert client.post(path, json=body).status_code == 422
+    assert all(
+        (kind.get("uniqueItems") and len(set(map(str, value))) < len(value))
+        or any(not _allows(kind["items"], each) for each in value)
+        for kind in lists
+    )
+
+
+def _allows(items: dict[str, Any], value: Any) -> bool:
+    if isinstance(value, list):
+        return len(value) >= items.get("minItems", 0)
+    return value in items["enum"] if "enum" in items else items["minimum"] <= value <= items["maximum"]
+
+
+def test_an_empty_deadline_is_refused_as_the_documentation_says(client: TestClient) -> None:
+    answer = client.get("/gradients", headers={"X-Request-Timeout-Ms": ""})
+
+    assert "X-Request-Timeout-Ms is ''; allowed is a whole number, 1 and more" in assert_problem(answer, 422)
