@@ -1,15 +1,16 @@
 """The command line of batches: `percept batch IN OUT`, or `python -m on_ray IN OUT`, which runs the same."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from app.errors import AppError
 from app.settings import read_settings
-from on_ray.batch import planned, run
-from on_ray.progress import Progress
 
+# Ray's name for a machine that is no part of a cluster. Only then it listens on 127.0.0.1, whatever address it is told.
+LOOPBACK = ("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
 PART = 1_000
 INTERRUPTED = 130  # what a shell reports for a process ended by Ctrl-C
 
@@ -49,6 +50,11 @@ def _positive(text: str) -> int:
 def main(argv: Sequence[str] | None = None) -> int:
     """0 if every input has an answer, 1 if some have an error instead."""
     options = arguments().parse_args(argv)
+    if options.address is None:
+        os.environ.setdefault(*LOOPBACK)
+    from on_ray.batch import planned, run  # Ray reads its environment when it is imported
+    from on_ray.progress import Progress
+
     try:
         batch = planned(options.inputs, options.out, options.model, options.column, options.part, read_settings())
         whole = run(batch, options.address, Progress(batch.count))

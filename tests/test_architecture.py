@@ -110,6 +110,7 @@ def test_what_runs_on_ray_knows_no_training_and_downwards_only() -> None:
         "task": {"inputs", "outputs", "scoring"},
         "batch": {"inputs", "outputs", "scoring", "task"},
         "__main__": {"batch", "progress"},
+        "serve": set(),
     }
     known = {path.stem: set(imports(path)) for path in ROOT.glob("on_ray/**/*.py")}
 
@@ -118,7 +119,7 @@ def test_what_runs_on_ray_knows_no_training_and_downwards_only() -> None:
         name: {module.split(".")[1] for module in each if module.startswith("on_ray.")} for name, each in known.items()
     } == siblings
     with_ray = {name for name, each in known.items() if {module.split(".")[0] for module in each} & {"ray"}}
-    assert with_ray == {"task", "batch"}
+    assert with_ray == {"task", "batch", "serve"}
 
 
 def test_what_both_halves_share_rests_on_nothing_else_of_the_service() -> None:

@@ -16,10 +16,12 @@ import pyarrow.parquet
 import pytest
 from fastapi.testclient import TestClient
 
-from benchmarks.processes import alive, table, tree
+from benchmarks.processes import Process, alive, children, table, tree
 from tests.conftest import ROOT, SAMPLES
+from tests.on_ray.conftest import TwoNodes
 
 PATIENCE = 120
+INPUTS, PARTS = 40, 10
 COMMAND = [sys.executable, "-m", "app.cli", "batch"]
 
 
@@ -52,10 +54,10 @@ def wait_for(condition: Callable[[], bool]) -> None:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Sixty photographs of paper, slow enough to be interrupted among."""
+    """Photographs of paper, slow enough to be interrupted among."""
     folder = tmp_path / "in"
     (folder / "deep").mkdir(parents=True)
-    for place in range(60):
+    for place in range(INPUTS):
         shutil.copy(SAMPLES / "digits-on-paper.jpg", folder / "deep" / f"{place:03}.jpg")
     return folder
 
@@ -98,21 +100,52 @@ def test_a_batch_that_is_killed_goes_on_where_it_was(folder: Path, tmp_path: Pat
     arguments = [*COMMAND, str(folder), str(out), "--part", "4"]
     process = subprocess.Popen(arguments, cwd=ROOT, stderr=subprocess.DEVNULL, start_new_session=True)
     wait_for(lambda: len(list(out.glob("part-*"))) >= 2)
-    members = tree(process.pid, table())
+    raylets = [member for member in tree(process.pid, table()) if is_raylet(member)]
     process.send_signal(signal.SIGKILL)
     process.wait()
-    wait_for(lambda: not alive(members))  # its Ray ends with it
+    wait_for(lambda: not alive(raylets))  # its Ray ends with it
+    assert raylets
     kept = {part: part.stat().st_mtime_ns for part in out.glob("part-*")}
-    assert 2 <= len(kept) < 15
+    assert 2 <= len(kept) < PARTS
     assert not json.loads((out / "manifest.json").read_text())["complete"]
 
     done = batch(folder, out, "--part", "4")
 
-    assert (done.returncode, done.stdout) == (0, f"{out}: 60 rows, 0 with an error\n")
+    assert (done.returncode, done.stdout) == (0, f"{out}: {INPUTS} rows, 0 with an error\n")
     assert is_exact(out, names_in(folder))
-    assert len(list(out.glob("part-*"))) == 15
+    assert len(list(out.glob("part-*"))) == PARTS
     assert {part: part.stat().st_mtime_ns for part in kept} == kept  # what was there is not done again
     assert [file.name for file in out.iterdir() if file.suffix == ".tmp"] == []
     manifest = json.loads((out / "manifest.json").read_text())
-    assert (manifest["complete"], manifest["rows"], manifest["errors"]) == (True, 60, 0)
+    assert (manifest["complete"], manifest["rows"], manifest["errors"]) == (True, INPUTS, 0)
     assert [part["file"] for part in manifest["parts"]] == sorted(part.name for part in out.glob("part-*"))
+
+
+def test_a_node_that_is_killed_loses_and_doubles_nothing(folder: Path, tmp_path: Path, two_nodes: TwoNodes) -> None:
+    out = tmp_path / "out"
+    arguments = [*COMMAND, str(folder), str(out), "--part", "4", "--address", two_nodes.address]
+    process = subprocess.Popen(arguments, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    wait_for(lambda: any(is_scoring(worker) for worker in children(two_nodes.raylet())))
+    two_nodes.kill_the_second()
+    left = PARTS - len(list(out.glob("part-*")))
+
+    told, _ = process.communicate(timeout=PATIENCE)
+
+    assert left > 2
+    assert process.returncode == 0
+    assert told.endswith(f"{out}: {INPUTS} rows, 0 with an error\n")  # before it Ray says that a node has died
+    assert is_exact(out, names_in(folder))
+    assert len(list(out.glob("part-*"))) == PARTS
+
+
+def is_raylet(process: Process) -> bool:
+    """What starts all other processes of a node."""
+    return (Path("/proc") / str(process.pid) / "comm").read_text() == "raylet\n"
+
+
+def is_scoring(worker: Process) -> bool:
+    """As Ray calls a process that has a task of a batch."""
+    try:
+        return b"Map(" in Path(f"/proc/{worker.pid}/cmdline").read_bytes()
+    except OSError:
+        return False
