@@ -5,6 +5,7 @@ RUN python -m venv /opt/percept
 COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY app app
 COPY training training
+COPY on_ray on_ray
 RUN /opt/percept/bin/pip install --no-cache-dir -c constraints.txt .
 
 FROM python:3.11-slim

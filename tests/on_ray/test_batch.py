@@ -1,4 +1,4 @@
-"""`percept batch` as its own process, with a Ray of its own: a row for every input, also after it was killed."""
+"""`percept batch` as its own process, by itself or on two nodes: a row for every input, whoever is killed."""
 
 import json
 import os
@@ -62,7 +62,7 @@ def folder(tmp_path: Path) -> Path:
     return folder
 
 
-def test_every_input_has_the_row_that_predict_answers(tmp_path: Path, client: TestClient) -> None:
+def test_every_input_has_the_row_that_predict_answers(tmp_path: Path, client: TestClient, two_nodes: TwoNodes) -> None:
     """Also those that no picture can be made of; what a folder has besides is no input."""
     folder, out = tmp_path / "in", tmp_path / "out"
     shutil.copytree(SAMPLES, folder / "samples")
@@ -70,7 +70,7 @@ def test_every_input_has_the_row_that_predict_answers(tmp_path: Path, client: Te
     (folder / "empty.JPG").write_bytes(b"")
     (folder / os.fsdecode(b"caf\xe9.png")).write_bytes((SAMPLES / "seven.png").read_bytes())
 
-    done = batch(folder, out, "--model", "clothing", "--part", "3")
+    done = batch(folder, out, "--model", "clothing", "--part", "3", "--address", two_nodes.address)
 
     assert (done.returncode, done.stdout) == (1, f"{out}: 9 rows, 2 with an error\n")
     rows = rows_in(out)
