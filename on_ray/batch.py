@@ -4,6 +4,8 @@ it. A task that dies with its node is done again elsewhere, under the same name:
 import hashlib
 import logging
 import pickle
+import re
+import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,6 +29,8 @@ from on_ray.task import Job, Shipped, score
 
 # A local Ray needs little: what goes through it are names and counts.
 STORE_BYTES = 80_000_000
+HOST_AND_PORT = re.compile(r"(?P<host>[^:/]+):(?P<port>\d+)", re.ASCII)
+CONNECT_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -110,6 +114,7 @@ def _ray(address: str | None) -> Iterator[None]:
     context.enable_progress_bars = False
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     if address is not None:
+        require_reachable(address)
         try:
             ray.init(address=address, **quiet)
         except (ConnectionError, ValueError, RuntimeError) as error:
@@ -133,6 +138,16 @@ def _ray(address: str | None) -> Iterator[None]:
             yield
         finally:
             ray.shutdown()
+
+
+def require_reachable(address: str) -> None:
+    """Ray itself would try for minutes. Raises ConfigurationError; forms other than HOST:PORT are left to Ray."""
+    if not (found := HOST_AND_PORT.fullmatch(address)):
+        return
+    try:
+        socket.create_connection((found["host"], int(found["port"])), timeout=CONNECT_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise ConfigurationError(f"--address {address}: nobody answers there: {error}") from None
 
 
 def _scored(job: Job, parts: list[Part]) -> Iterator[Done]:

@@ -6,10 +6,12 @@ from dataclasses import replace
 from typing import Any
 
 from pydantic import BaseModel, Field
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.errors import ConfigurationError
 from app.settings import Settings, read_settings
+
+REQUEST_ID = b"x-request-id"
 
 
 class Scale(BaseModel):
@@ -20,8 +22,9 @@ class Scale(BaseModel):
     requests: float = Field(default=4.0, gt=0, description="Under way in each, at which another is started.")
 
 
-class WithState:
-    """Hands each request what the lifespan has yielded, as uvicorn does and Serve does not."""
+class Adapted:
+    """Hands each request what the lifespan has yielded, as uvicorn does and Serve does not; leaves the request's id to
+    Serve, which gives each one, hands it on and tells it as well."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -29,7 +32,13 @@ class WithState:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         state = self.state if scope["type"] == "lifespan" else dict(self.state)
-        await self.app({**scope, "state": state}, receive, send)
+
+        async def send_without_id(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [pair for pair in message["headers"] if pair[0].lower() != REQUEST_ID]
+            await send(message)
+
+        await self.app({**scope, "state": state}, receive, send_without_id)
 
 
 def percept(scale: Scale) -> Any:
@@ -44,7 +53,7 @@ def percept(scale: Scale) -> Any:
         """In the replica."""
         from app.main import create_app
 
-        return WithState(create_app(settings))
+        return Adapted(create_app(settings))
 
     deployment = serve.deployment(
         serve.ingress(application)(),

@@ -149,3 +149,10 @@ def is_scoring(worker: Process) -> bool:
         return b"Map(" in Path(f"/proc/{worker.pid}/cmdline").read_bytes()
     except OSError:
         return False
+
+
+def test_a_cluster_that_is_not_there_is_told_at_once(tmp_path: Path) -> None:
+    done = batch(SAMPLES / "seven.png", tmp_path / "out", "--address", "127.0.0.1:1")
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.splitlines()[-1].startswith("percept batch: --address 127.0.0.1:1: nobody answers there: ")

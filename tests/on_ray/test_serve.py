@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -53,8 +54,8 @@ def address(two_nodes: TwoNodes, tmp_path: Path) -> Iterator[str]:
             time.sleep(0.1)
         yield f"http://127.0.0.1:{port}"
     finally:
-        process.terminate()
-        process.wait()
+        process.send_signal(signal.SIGINT)  # takes the replicas with it, which have both cores
+        process.wait(30)
         log.close()
 
 
@@ -96,6 +97,9 @@ def test_the_service_is_the_same_and_goes_on_when_a_node_is_killed(
         assert ask(address + path, body, kind) == (expected.status_code, expected.json()), path
     assert ask(f"{address}/health/ready") == (200, client.get("/health/ready").json())
     assert replicas(two_nodes.raylet())
+    asked = urllib.request.Request(f"{address}/health/live", headers={"X-Request-ID": "mine"})
+    with urllib.request.urlopen(asked, timeout=PATIENCE) as answer:
+        assert answer.headers.get_all("X-Request-ID") == ["mine"]
 
     for _ in range(40):  # and one above
         assert ask(f"{address}/predict/iris-mlp", IRIS, "application/json")[0] == 200
