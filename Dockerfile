@@ -12,6 +12,7 @@ RUN python -m pip install --no-deps --only-binary :all: --require-hashes -r depl
 COPY pyproject.toml README.md LICENSE ./
 COPY app app
 COPY training training
+COPY on_ray on_ray
 RUN python -m pip wheel --no-deps --no-build-isolation --wheel-dir /build/wheels . \
     && python -m venv --without-pip /opt/percept
 

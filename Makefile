@@ -80,8 +80,8 @@ $(VENV)/serve.stamp: pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/dev.stamp: $(VENV)/serve.stamp $(VENV)/torch-$(TORCH).stamp
-	@echo "installing the train and dev extras into $(VENV)"
-	@$(PIP) install -c constraints.txt -e '.[train,tracing,dev]'
+	@echo "installing the train, ray and dev extras into $(VENV)"
+	@$(PIP) install -c constraints.txt -e '.[train,tracing,ray,dev]'
 	@test ! -e $(VENV)/gpu.stamp || $(MAKE) gpu
 	@touch $@
 

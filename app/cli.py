@@ -1,5 +1,5 @@
-"""The command line: percept serve | health | predict | models | key | train. Each command imports what it needs when it
-runs."""
+"""The command line: percept serve | health | predict | batch | models | key | train. Each command imports what it needs
+when it runs."""
 
 import argparse
 import gc
@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
+from typing import NamedTuple
 
 from app.errors import AppError
 from app.settings import Settings, read_settings
@@ -19,13 +20,26 @@ HEALTH_SECONDS = 2.0
 EVERY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
+class Need(NamedTuple):
+    """A package that is no part of a base install."""
+
+    module: str
+    missing: str
+
+
+PYTORCH = Need("torch", "PyTorch is not installed; the README's section on training says how")
+RAY = Need("ray", "Ray is not installed; pip install 'percept[ray]' brings it")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     if arguments[:1] == ["train"]:
-        return hand_over("percept train", "training", arguments[1:])
+        return hand_over("percept train", "training", arguments[1:], PYTORCH)
+    if arguments[:1] == ["batch"]:
+        return hand_over("percept batch", "on_ray", arguments[1:], RAY)
     if arguments[:1] == ["models"] and "--check" in arguments:
         rest = [argument for argument in arguments[1:] if argument != "--check"]
-        return hand_over("percept models --check", "training.check", rest)
+        return hand_over("percept models --check", "training.check", rest, PYTORCH)
     options = parser().parse_args(arguments)
     try:
         settings = read_settings()
@@ -74,6 +88,7 @@ def parser() -> argparse.ArgumentParser:
     )
     command.set_defaults(run=key)
 
+    commands.add_parser("batch", help="score many files or rows (needs the ray extra)", add_help=False)
     commands.add_parser("train", help="train and export models (needs the train extra)", add_help=False)
     return top
 
@@ -160,10 +175,10 @@ def key(options: argparse.Namespace, settings: Settings) -> int:
     return 0
 
 
-def hand_over(command: str, module: str, arguments: Sequence[str]) -> int:
-    """Training is the other half: it becomes this process, and nothing of it is imported here."""
-    if find_spec("torch") is None:
-        print(f"{command}: PyTorch is not installed; the README's section on training says how", file=sys.stderr)
+def hand_over(command: str, module: str, arguments: Sequence[str], need: Need) -> int:
+    """Another part of the house: it becomes this process, and nothing of it is imported here."""
+    if find_spec(need.module) is None:
+        print(f"{command}: {need.missing}", file=sys.stderr)
         return 2
     os.execv(sys.executable, [sys.executable, "-m", module, *arguments])
 

@@ -112,6 +112,11 @@ def load_model(name: str, version: int, path: Path, providers: Providers) -> Mod
         content = path.read_bytes()
     except OSError as error:
         raise ArtifactRejected(f"cannot be read: {error.strerror}") from error
+    return model_of(name, version, path, content, providers)
+
+
+def model_of(name: str, version: int, path: Path, content: bytes, providers: Providers) -> Model:
+    """As `load_model`, of a file's content, wherever that came from."""
     session = open_session(content, providers)
     metadata = session.get_modelmeta().custom_metadata_map
     try:

@@ -38,8 +38,13 @@ def read_batch(body: bytes, card: Card, most: int) -> NDArray[Any]:
     if isinstance(card.input, TextInput):
         return _texts(entries)
     assert isinstance(card.input, RowsInput)
-    rows = rows_of(entries, [feature.name for feature in card.input.features])
-    for column, feature in enumerate(card.input.features):
+    return rows_for(entries, card.input)
+
+
+def rows_for(entries: list[Any], contract: RowsInput) -> NDArray[np.float32]:
+    """[N, features]. Raises InvalidRequest that names the row and the feature in it."""
+    rows = rows_of(entries, [feature.name for feature in contract.features])
+    for column, feature in enumerate(contract.features):
         if feature.choices is not None:
             _require_choice(rows[:, column], feature.name, feature.choices)
     return rows
@@ -121,7 +126,7 @@ def quoted(value: Any) -> str:
     try:
         text = orjson.dumps(value).decode()
     except orjson.JSONEncodeError:  # orjson reads deeper lists, and addresses have longer numbers, than it writes
-        text = str(value) if isinstance(value, int) else "[" * MOST_QUOTED + "…"
+        text = "[" * MOST_QUOTED + "…" if isinstance(value, list | dict) else str(value)
     return text if len(text) <= MOST_QUOTED else f"{text[:MOST_QUOTED]}…"
 
 

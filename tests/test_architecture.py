@@ -11,7 +11,7 @@ import pytest
 
 from tests.conftest import ROOT, run_python
 
-MODULES = sorted((*ROOT.glob("app/**/*.py"), *ROOT.glob("training/**/*.py")))
+MODULES = sorted(path for room in ("app", "training", "on_ray") for path in ROOT.glob(f"{room}/**/*.py"))
 # What stands higher may import what stands lower, never the other way round.
 FLOORS = [
     {"card", "errors", "events", "logs", "morphology"},
@@ -94,8 +94,32 @@ def test_the_service_knows_no_training_and_training_only_what_is_pure() -> None:
     training = {module for path in ROOT.glob("training/**/*.py") for module in imports(path)}
 
     assert not {module for module in app if module.split(".")[0] in {"torch", "training", "onnx", "sklearn"}}
+    assert not {module.split(".")[0] for module in (*app, *training)} & {"ray", "pyarrow", "pandas", "on_ray"}
     assert {module.split(".")[1] for module in training if module.startswith("app.")} <= SHARED
     assert "app" not in training
+
+
+def test_what_runs_on_ray_knows_no_training_and_downwards_only() -> None:
+    """Beside what is named here a file knows the service, and none of its siblings."""
+    siblings = {
+        "__init__": set(),
+        "inputs": set(),
+        "outputs": {"inputs"},
+        "scoring": {"inputs"},
+        "progress": {"outputs"},
+        "task": {"inputs", "outputs", "scoring"},
+        "batch": {"inputs", "outputs", "scoring", "task"},
+        "__main__": {"batch", "progress"},
+        "serve": set(),
+    }
+    known = {path.stem: set(imports(path)) for path in ROOT.glob("on_ray/**/*.py")}
+
+    assert not {module for each in known.values() for module in each} & {"torch", "training"}
+    assert {
+        name: {module.split(".")[1] for module in each if module.startswith("on_ray.")} for name, each in known.items()
+    } == siblings
+    with_ray = {name for name, each in known.items() if {module.split(".")[0] for module in each} & {"ray"}}
+    assert with_ray == {"task", "batch", "serve"}
 
 
 def test_what_both_halves_share_rests_on_nothing_else_of_the_service() -> None:

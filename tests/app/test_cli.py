@@ -13,7 +13,7 @@ from app.keys import KeyFile
 from app.main import open_store
 from app.settings import Settings
 from app.table import replace_table, table
-from tests.conftest import ROOT, SAMPLES
+from tests.conftest import ROOT, SAMPLES, run_python
 from tests.onnx_models import brightness_card, write_brightness, write_redness
 
 
@@ -118,6 +118,18 @@ def test_train_is_handed_to_the_other_half() -> None:
 
     assert done.returncode == 2
     assert "no recipe is called no-such-recipe; there are xor-perceptron, xor-mlp" in done.stderr
+
+
+def test_batch_without_ray_says_which_extra_is_missing() -> None:
+    told = run_python(
+        "import contextlib, sys\n"
+        "sys.modules['ray'] = None\n"
+        "from app.cli import main\n"
+        "with contextlib.redirect_stderr(sys.stdout):\n"
+        "    print(main(['batch', 'samples', 'answers']))"
+    )
+
+    assert told == "percept batch: Ray is not installed; pip install 'percept[ray]' brings it\n2\n"
 
 
 def test_check_is_handed_to_the_other_half() -> None:

@@ -1,0 +1,189 @@
+"""Inputs found, read and scored, and written as parts: everything of a batch but Ray."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow
+import pyarrow.parquet
+import pytest
+from fastapi.testclient import TestClient
+
+from app.errors import AppError, ConfigurationError, InvalidRequest, NotFound
+from app.main import open_store
+from app.settings import Settings
+from app.store import Answering, Store
+from on_ray import outputs
+from on_ray.inputs import Inputs, Part, columns_of, find, read
+from on_ray.outputs import Done
+from on_ray.scoring import Limits, Scorer
+from tests.conftest import SAMPLES
+
+SEVEN, TWO = ((SAMPLES / f"{name}.png").read_bytes() for name in ("seven", "two"))
+LIMITS = Limits(64_000_000, 1_000, 100_000, 64)
+
+
+@pytest.fixture(scope="module")
+def store() -> Store:
+    return open_store(Settings())
+
+
+def table(path: Path, columns: dict[str, Any], rows_in_a_group: int = 3) -> Path:
+    pyarrow.parquet.write_table(pyarrow.table(columns), path, row_group_size=rows_in_a_group)
+    return path
+
+
+def answers(inputs: Inputs, answering: Answering, column: str | None = None, size: int = 4) -> list[dict[str, Any]]:
+    """Of all parts, each read by itself."""
+    card = answering.model.require_card()
+    columns, scorer = columns_of(inputs, card, column), Scorer(*answering, LIMITS)
+    return [
+        row
+        for part in inputs.parts(size)
+        for row in scorer.answers(read(inputs.root, part, columns, card.takes_pictures, LIMITS.bytes), part.start)
+    ]
+
+
+def test_rows_of_a_table_are_answered_as_predict_answers_them(tmp_path: Path, store: Store, client: TestClient) -> None:
+    """Columns by their names, in any order, of two files, whose groups and parts end at different rows."""
+    model = store.find_answering("iris-mlp")
+    names = [feature.name for feature in model.model.require_card().input.features]  # type: ignore[union-attr]
+    rows = [[4.9 + place / 5, 3.0, 1.4 + place / 2, 0.2 + place / 5] for place in range(11)]
+    for file, those in (("a.parquet", rows[:7]), ("b.parquet", rows[7:])):
+        table(
+            tmp_path / file,
+            {"other": those, **{name: [row[3 - at] for row in those] for at, name in enumerate(names[::-1])}},
+        )
+
+    found = answers(find(str(tmp_path)), model)
+
+    expected = client.post("/predict/iris-mlp", json={"rows": rows}).json()["predictions"]
+    assert [row["row"] for row in found] == list(range(11))
+    assert [row["input"] for row in found] == [
+        f"{file}:{at}" for file, count in (("a.parquet", 7), ("b.parquet", 4)) for at in range(count)
+    ]
+    assert [row["label"] for row in found] == [prediction["label"] for prediction in expected]
+    for row, prediction in zip(found, expected, strict=True):
+        assert row["probabilities"] == pytest.approx(prediction["probabilities"], abs=1e-6)
+
+
+def test_a_row_that_is_none_harms_no_neighbour(tmp_path: Path, store: Store) -> None:
+    model = store.find_answering("iris-mlp")
+    names = [feature.name for feature in model.model.require_card().input.features]  # type: ignore[union-attr]
+    columns: dict[str, list[Any]] = {name: [5.0] * 4 for name in names}
+    columns[names[1]] = [3.0, None, float("nan"), 1e300]
+
+    found = answers(find(str(table(tmp_path / "rows.parquet", columns))), model)
+
+    assert [row.get("error") for row in found] == [
+        None,
+        f"{names[1]} is null; allowed is a finite number",
+        f"{names[1]} is null; allowed is a finite number",
+        "a number is too large; allowed is up to 3.4e+38",
+    ]
+    assert found[0]["label"]
+
+
+def test_pictures_in_a_table_are_bytes_or_paths_or_both(tmp_path: Path, store: Store) -> None:
+    (tmp_path / "seven.png").write_bytes(SEVEN)
+    asked = store.find_answering("digits")
+    as_bytes = table(tmp_path / "bytes.parquet", {"image": [SEVEN, TWO, None, b"", b"x" * 100_001]})
+    as_paths = table(tmp_path / "paths.parquet", {"scan": ["seven.png", "nowhere.png", str(SAMPLES / "two.png")]})
+    as_both = table(
+        tmp_path / "both.parquet", {"image": [{"bytes": TWO, "path": None}, {"bytes": None, "path": "seven.png"}]}
+    )
+
+    assert [row.get("label") or row["error"] for row in answers(find(str(as_bytes)), asked)] == [
+        "7",
+        "2",
+        "the column has NoneType; allowed are a picture's bytes or its path",
+        "the file is empty",
+        "the file has 100,001 bytes; at most 100,000 are allowed (PERCEPT_MAX_BODY_BYTES)",
+    ]
+    assert [row.get("label") or row["error"] for row in answers(find(str(as_paths)), asked, "scan")] == [
+        "7",
+        "the file cannot be read: No such file or directory",
+        "2",
+    ]
+    assert [row["label"] for row in answers(find(str(as_both)), asked)] == ["2", "7"]
+
+
+def test_texts_are_answered_as_predict_answers_them(tmp_path: Path, store: Store, client: TestClient) -> None:
+    texts = ["The striker scored twice in the cup final.", "Shares fell after the bank's results.", "x" * 1_001, None]
+
+    found = answers(find(str(table(tmp_path / "news.parquet", {"text": texts}))), store.find_answering("news-mlp"))
+
+    expected = client.post("/predict/news-mlp", json={"texts": texts[:2]}).json()["predictions"]
+    assert [row.get("label") for row in found] == [*(prediction["label"] for prediction in expected), None, None]
+    assert [json.loads(row["outputs"]) for row in found[:2]] == [prediction["outputs"] for prediction in expected]
+    assert found[2]["error"].startswith("has 1,001 characters; at most 1,000 are allowed")
+    assert found[3]["error"] == "the text is null; allowed is a string"
+
+
+def test_what_is_named_is_a_folder_a_file_or_a_pattern(tmp_path: Path) -> None:
+    for name in ("b.PNG", "a.png", "deep/c.jpg", ".hidden.png", ".git/d.png", "note.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(SEVEN)
+
+    assert find(str(tmp_path)).names == ("a.png", "b.PNG", "deep/c.jpg")
+    assert find(str(tmp_path / "**/*.jpg")).names == ("c.jpg",)
+    assert find(str(tmp_path / "*.txt")).names == ("note.txt",)  # who names it, means it
+    assert find(str(tmp_path / "a.png")).names == ("a.png",)
+    table(tmp_path / "rows.parquet", {"x": [1]})
+    with pytest.raises(InvalidRequest, match="there are 1 tables and 3 pictures"):
+        find(str(tmp_path))
+    with pytest.raises(NotFound, match="there is not a file of that name or pattern"):
+        find(str(tmp_path / "nowhere*"))
+
+
+def test_a_table_without_a_column_is_told_before_anything_is_scored(tmp_path: Path, store: Store) -> None:
+    inputs = find(str(table(tmp_path / "rows.parquet", {"x": [1.0]})))
+
+    with pytest.raises(InvalidRequest, match=r"has no column 'image'; model '.*' takes 'image', there are 'x'"):
+        columns_of(inputs, store.find("digits").require_card(), None)
+    with pytest.raises(InvalidRequest, match="--column x: model 'iris-mlp' has the columns"):
+        columns_of(inputs, store.find("iris-mlp").require_card(), "x")
+    with pytest.raises(InvalidRequest, match="model 'iris-mlp' takes no pictures; it takes tables"):
+        columns_of(find(str(SAMPLES)), store.find("iris-mlp").require_card(), None)
+
+
+def test_a_part_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
+    part = Part(4, 7)
+    rows = [{"row": place, "input": str(place), "error": "bad" if place == 5 else None} for place in range(4, 7)]
+    with pytest.raises(AppError, match=r"part-0000000004-0000000006.parquet has 3 inputs, of which 2 are left"):
+        outputs.write_part(tmp_path, part, "plan", rows[:2])
+    assert list(tmp_path.iterdir()) == []
+    assert outputs.done(tmp_path, part, "plan") is None
+
+    assert outputs.write_part(tmp_path, part, "plan", rows) == Done(3, 1)
+
+    assert outputs.done(tmp_path, part, "plan") == Done(3, 1)
+    assert [file.name for file in tmp_path.iterdir()] == [part.file]
+    assert pyarrow.parquet.read_table(tmp_path / part.file).schema.equals(outputs.SCHEMA)
+    with pytest.raises(ConfigurationError, match="is of another batch"):
+        outputs.done(tmp_path, part, "another plan")
+    (tmp_path / part.file).write_bytes(b"PAR1")
+    with pytest.raises(ConfigurationError, match="is damaged"):
+        outputs.done(tmp_path, part, "plan")
+
+
+def test_a_folder_has_the_answers_of_one_batch(tmp_path: Path) -> None:
+    with (
+        outputs.opened(tmp_path),
+        pytest.raises(ConfigurationError, match="another batch is writing there"),
+        outputs.opened(tmp_path),
+    ):
+        pass
+    outputs.require_same(tmp_path, {"inputs": 3})
+    outputs.write_manifest(tmp_path, {"plan": {"inputs": 3}})
+    outputs.require_same(tmp_path, {"inputs": 3})
+    with pytest.raises(ConfigurationError, match="has answers of another batch: inputs was 3, is 4; choose another"):
+        outputs.require_same(tmp_path, {"inputs": 4})
+
+
+def test_another_file_or_size_is_another_batch(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(SEVEN)
+    before = find(str(tmp_path)).digest()
+    assert find(str(tmp_path)).digest() == before
+    (tmp_path / "a.png").write_bytes(SEVEN + b"x")
+    assert find(str(tmp_path)).digest() != before
