@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.onnx_models import doubling_graph, write_model
 from tests.page.conftest import PHONE, Visit
@@ -140,6 +140,7 @@ def test_on_slippery_ice_the_page_says_where_one_slid_and_a_link_has_the_same_wa
     steps = walks(page, policy, [0], True, 3)[2]
     n, slid = next((n, step) for n, step in enumerate(steps, 1) if step["way"] != step["wanted"])
     page.get_by_role("slider").fill(str(n))
+    page.wait_for_url(f"**&step={n}")
 
     before = steps[n - 2]["state"] if n > 1 else 0
     went = "nowhere" if slid["state"] == before else ACTION_NAMES[slid["way"]]
@@ -182,6 +183,46 @@ def test_the_very_call_gives_what_is_shown(visit: Visit) -> None:
 
     expect(page.locator("code")).to_contain_text('"rows":[[0],[1],')
     expect(page.locator("code")).to_contain_text(f"/predict/{FIRM}")
+
+
+def test_while_nothing_has_come_it_is_asked_once_and_nobody_walks(visit: Visit) -> None:
+    page = visit.open("#lake", ready=READY)
+    page.get_by_role("button", name="Walk").click()
+    asked: list[Route] = []
+    page.route(f"**/predict/{SLIPPERY}", lambda route: asked.append(route))
+    page.get_by_role("button", name="Slippery").click()
+    page.wait_for_timeout(1_600)
+
+    assert len(asked) == 1
+    expect(page.get_by_role("button", name="Stop").first).to_be_disabled()
+
+
+def test_the_call_is_that_of_the_ice_that_is_shown(visit: Visit) -> None:
+    page = visit.open("#lake", ready=READY)
+    asked: list[Route] = []
+    page.route(f"**/predict/{SLIPPERY}", lambda route: asked.append(route))
+    page.get_by_text("This very call").click()
+    with page.expect_request(f"**/predict/{SLIPPERY}"):
+        page.get_by_role("button", name="Slippery").click()
+    page.get_by_role("button", name="Firm ice").click()
+    asked[0].continue_()
+    page.wait_for_timeout(300)
+
+    expect(page.locator("code")).to_contain_text(f"/predict/{FIRM} ".strip())
+    expect(page.locator("code")).not_to_contain_text(SLIPPERY)
+    expect(page.get_by_role("button", name="Walk")).to_be_enabled()
+
+
+def test_keys_of_the_browser_are_left_to_it(visit: Visit) -> None:
+    page = visit.open("#lake?from=5", ready=READY)
+    page.get_by_role("radio", name="Row 2, column 2").focus()
+    prevented = page.evaluate(
+        """() => !document.activeElement.dispatchEvent(
+            new KeyboardEvent("keydown", { key: "ArrowLeft", altKey: true, cancelable: true, bubbles: true }))"""
+    )
+
+    assert not prevented
+    expect(page.get_by_role("radio", name="Row 2, column 2")).to_be_checked()
 
 
 @pytest.fixture

@@ -176,6 +176,20 @@ def test_a_text_that_is_too_long_is_refused_in_words(visit: Visit, tmp_path: Pat
         server.stop()
 
 
+def test_a_refused_explanation_leaves_the_topic_where_it_is(visit: Visit) -> None:
+    visit.expected.append("status of 429")
+    page = visit.open("#news", ready=READY)
+    page.route("**/explain/**", lambda route: route.fulfill(status=429, json={"title": "slowly"}), times=1)
+    page.get_by_role("textbox").fill("The minister promised lower taxes.")
+    expect(page.get_by_role("alert")).to_contain_text("slowly")
+    expect(page.locator(".label")).to_have_text("Politics")
+    expect(page.locator(".label")).to_be_visible()
+    page.get_by_role("button", name="Ask again").click()
+
+    expect(page.locator("mark").first).to_be_visible()
+    expect(page.get_by_role("alert")).to_be_hidden()
+
+
 def test_a_service_that_goes_away_is_told_and_asked_again(visit: Visit, tmp_path: Path) -> None:
     visit.expected.append("ERR_")
     visit.server = server = Server(tmp_path / "log", PERCEPT_WORKERS="1")

@@ -4,6 +4,7 @@ import json
 import re
 import urllib.request
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
@@ -325,6 +326,100 @@ def test_waiting_can_be_stopped(visit: Visit) -> None:
     expect(page.get_by_text("Waiting for the answer…")).to_be_hidden()
 
 
+def test_what_is_stopped_says_so_and_is_asked_again(visit: Visit) -> None:
+    page = visit.open("#points?of=Iris", ready="details")
+    page.unroute_all()
+    held: list[Route] = []
+    page.route("**/models/iris-mlp", lambda route: held.append(route), times=1)
+    page.reload()
+    page.get_by_role("button", name="Stop").click()
+    expect(page.get_by_text("Stopped.")).to_be_visible()
+    page.get_by_role("button", name="Ask again").click()
+
+    expect(page.locator(".label")).to_have_text("versicolor")
+    expect(page.get_by_text("Stopped.")).to_be_hidden()
+
+
+def test_what_one_drags_never_writes_the_link_more_often_than_browsers_let(visit: Visit) -> None:
+    page = visit.open(f"{LINK}&k=2", ready=".centre")
+    page.evaluate(
+        """() => {
+            window.written = [];
+            const usual = history.replaceState;
+            history.replaceState = (...given) => (written.push(performance.now()), usual.apply(history, given));
+        }"""
+    )
+    page.mouse.move(*pointed(page, POINTS[3]))
+    page.mouse.down()
+    page.mouse.move(*pointed(page, (60, 70)), steps=40)
+    page.mouse.up()
+
+    assert kept(page)["points"].startswith("10.10.20.10.10.20.60.70.")
+    written = page.evaluate("written")
+    assert all(later - earlier > 300 for earlier, later in pairwise(written))
+
+
+def test_a_point_that_is_taken_away_takes_no_others_cluster(visit: Visit) -> None:
+    page = visit.open(f"{LINK}&k=2", ready=".centre")
+    expect(told(page)).to_contain_text("Round")
+    colours = "all => all.map(each => each.style.getPropertyValue('--kind'))"
+    spots = board(page).locator(".spot:not(.centre)")
+    before = spots.evaluate_all(colours)
+    page.route("**/cluster/fit", lambda route: None)
+    click(page, POINTS[1])
+    expect(spots).to_have_count(7)
+    assert spots.evaluate_all(colours) == before[:1] + before[2:]
+    page.get_by_role("button", name="Three groups").click()
+
+    expect(spots).to_have_count(36)
+    assert set(spots.evaluate_all(colours)) == {"none"}
+
+
+def test_a_finger_that_is_not_far_from_a_point_means_it(visit: Visit) -> None:
+    page = visit.open(f"{LINK}&k=2", viewport=PHONE, touch=True, ready=".centre")
+    x, y = pointed(page, POINTS[4])
+    page.touchscreen.tap(x + 14, y + 14)
+
+    expect(board(page).locator(".spot:not(.centre)")).to_have_count(7)
+
+
+def test_what_is_refused_does_not_stand_beside_an_older_answer(visit: Visit) -> None:
+    visit.expected.append("status of 429")
+    page = visit.open("#points?of=Iris", ready="input[type=range]")
+    expect(page.locator(".label")).to_have_text("versicolor")
+    page.route("**/predict/**", lambda route: route.fulfill(status=429, json={"title": "slowly"}), times=1)
+    page.get_by_label("Petal length").fill("15")
+    expect(page.get_by_role("alert")).to_contain_text("slowly")
+    expect(page.locator(".label")).to_be_hidden()
+    assert violations(page) == []
+    page.get_by_role("button", name="Ask again").click()
+
+    expect(page.locator(".label")).to_be_visible()
+    expect(page.locator(".alone")).to_have_count(0)
+
+
+def test_nothing_is_left_of_centres_when_all_is_cleared(visit: Visit) -> None:
+    page = visit.open(f"{LINK}&k=2&start=given&centres=10.10.20.10", ready=".centre")
+    page.get_by_role("button", name="Clear").click()
+
+    assert kept(page) == {"of": "k-means", "k": "2", "seed": "1", "start": "given", "points": ""}
+
+
+@pytest.mark.parametrize(
+    ("link", "written"),
+    [
+        ("k=abc&seed=-1&round=x&start=nonsense", {"k": "3", "seed": "1", "start": "random"}),
+        ("of=Iris&mm=999.1.1.1", {"mm": "79.20.10.1"}),
+        ("of=SVM&at=foo", {"model": "blobs-svm"}),
+    ],
+)
+def test_a_link_is_read_as_far_as_it_makes_sense(visit: Visit, link: str, written: dict[str, str]) -> None:
+    page = visit.open(f"#points?{link}", ready="[role=status]:not(:empty)")
+
+    assert kept(page).items() >= written.items()
+    expect(page.get_by_role("alert")).to_have_count(0)
+
+
 # --- a support vector machine ----------------------------------------------------------------------------------------
 
 
@@ -383,6 +478,20 @@ def test_a_place_that_is_clicked_is_answered_as_the_model_does(visit: Visit) -> 
     expect(told(page)).to_have_text(said)
     again = visit.open(page.url.split("/")[-1], ready=".curve")
     expect(told(again)).to_have_text(said)
+
+
+def test_the_plane_of_one_model_is_no_place_for_another(visit: Visit) -> None:
+    page = visit.open("#points?of=SVM", ready=".curve")
+    expect(told(page)).to_contain_text("0.471")
+    held: list[Route] = []
+    page.route("**/models/moons-svm", lambda route: held.append(route))
+    with page.expect_request("**/models/moons-svm"):
+        page.get_by_role("button", name="moons-svm").click()
+    board(page).click(position={"x": 120, "y": 60})
+    assert "at" not in kept(page)
+    held[0].continue_()
+
+    expect(told(page)).to_have_text("Class 0, margin -0.107")
 
 
 def test_arrow_keys_move_the_place_and_none_is_lost(visit: Visit) -> None:
@@ -447,6 +556,19 @@ def test_each_keeps_what_was_chosen_while_one_looks_at_another(visit: Visit) -> 
 
     expect(told(page)).to_contain_text("Round 1")
     assert kept(page)["points"] == LINK.split("=")[1]
+
+
+def test_a_language_takes_nothing_from_what_one_does_not_look_at(visit: Visit) -> None:
+    page = visit.open("#points?k=2", ready=".centre")
+    spots = board(page).locator(".spot:not(.centre)")
+    click(page, (5, 5))
+    expect(spots).to_have_count(37)
+    page.get_by_role("button", name="SVM").click()
+    page.get_by_role("button", name="한국어").click()
+    expect(page.get_by_role("button", name="English")).to_be_visible()
+    page.get_by_role("button", name="k-means", exact=True).click()
+
+    expect(spots).to_have_count(37)
 
 
 @pytest.mark.parametrize("of", ["k-means", "SVM", "Iris"])
