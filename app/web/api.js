@@ -14,8 +14,8 @@ const STORED = "percept-key";
 // What a header can carry.
 const SENDABLE = /^[\x21-\x7e]+$/;
 
-/** `want(refused)` lets a person say a key, and resolves with it; `refused` if there was one already. */
-export const door = { want: undefined };
+/** `want(refused)` lets a person say a key, and resolves with it; `refused` if there was one already. `kept()` is told of it. */
+export const door = { want: undefined, kept: undefined };
 let key = stored();
 let wanted; // by all who wait for it, at once
 
@@ -117,12 +117,18 @@ async function answered(call, signal) {
     const tried = key;
     const response = await fetched(call, signal);
     if (response.status !== 401) return response;
-    if (tried === key) {
-      wanted ??= said(Boolean(key)).finally(() => (wanted = undefined));
-      keep(await wanted);
-    }
+    if (tried === key) await unlock(Boolean(key));
     signal.throwIfAborted();
   }
+}
+
+export const keyed = () => Boolean(key);
+
+/** By a key that somebody says, who may have another one. */
+export async function unlock(refused = false) {
+  wanted ??= said(refused).finally(() => (wanted = undefined));
+  keep(await wanted);
+  door.kept();
 }
 
 async function said(refused) {

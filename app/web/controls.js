@@ -16,8 +16,8 @@ export function field(text, attributes, changed, said = (value) => value) {
   return element("label", {}, element("span", {}, text), element("input", { "aria-label": text, ...attributes, oninput }), output);
 }
 
-export function select(text, names, chosen, choose) {
-  return element("select", { "aria-label": text, onchange: ({ target }) => choose(target.value) }, names.map((name) => element("option", { selected: name === chosen }, name)));
+export function select(text, names, chosen, choose, said = (name) => name) {
+  return element("select", { "aria-label": text, onchange: ({ target }) => choose(target.value) }, names.map((name) => element("option", { value: name, selected: name === chosen }, said(name))));
 }
 
 /** Through steps, one by one or by itself; `moved(step)` shows one. It begins at `state.step`, or at the last, or, where there

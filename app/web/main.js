@@ -1,6 +1,6 @@
 // The frame of the page: words, theme, and the panel that the link names. A panel is a function in PANELS.
 
-import { Gone, back, door, load } from "./api.js";
+import { Gone, back, door, keyed, load, unlock } from "./api.js";
 import { element, icon } from "./dom.js";
 
 /**
@@ -70,6 +70,7 @@ async function speak(language) {
   const words = (key, values = {}) => texts[key].replace(/\{(\w+)\}/g, (_, name) => values[name]);
   words.subject = (subject) => texts[`subject.${subject}`] ?? subject;
   words.figure = (name) => texts[`figure.${name}`] ?? name;
+  words.called = (name) => texts[`name.${name}`] ?? name;
   words.label = (label) => texts[`label.${label}`] ?? label;
   // In the service's own words where there are none here.
   words.notice = ({ code, message }) => texts[`notice.${code}`] || message;
@@ -136,7 +137,8 @@ async function patiently(work, signal) {
 function switches(words) {
   const theme = element("button", { type: "button", class: "quiet", "aria-label": words("theme"), onclick: () => relight() }, icon(SUN));
   const language = element("button", { type: "button", class: "quiet", lang: root.lang === "ko" ? "en" : "ko", onclick: () => translate() }, words("language"));
-  return [element("a", { class: "quiet", href: "docs" }, words("api")), language, theme];
+  const other = keyed() && element("button", { type: "button", class: "quiet", onclick: () => rekey() }, words("key.other"));
+  return [element("a", { class: "quiet", href: "docs" }, words("api")), language, theme, other].filter(Boolean);
 }
 
 function relight() {
@@ -177,6 +179,14 @@ door.want = (refused) =>
     form.hidden = false;
     input.focus();
   });
+
+door.kept = () => document.querySelector("#switches").replaceChildren(...switches(words));
+
+/** Who is refused may have a key that is not. */
+async function rekey() {
+  await unlock();
+  if (await show()) document.querySelector("#panel").focus();
+}
 
 /** The form for a key may stand there while somebody changes the language. */
 function label() {

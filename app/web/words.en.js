@@ -180,6 +180,7 @@ export default {
   "key.wanted": "This service wants an API key.",
   "key.wrong": "It does not know this key.",
   "key.use": "Use it",
+  "key.other": "Other key",
 
   stop: "Stop",
   stopped: "Stopped.",

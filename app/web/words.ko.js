@@ -180,6 +180,7 @@ export default {
   "key.wanted": "이 서비스에는 API 키가 필요합니다.",
   "key.wrong": "올바르지 않은 키입니다.",
   "key.use": "사용",
+  "key.other": "다른 키",
 
   stop: "멈추기",
   stopped: "멈췄습니다.",

@@ -97,6 +97,21 @@ def test_a_language_is_taken_by_the_form_for_a_key_too(locked: Visit) -> None:
     expect(page.get_by_label("이 서비스에는 API 키가 필요합니다.")).to_be_visible()
 
 
+def test_who_is_refused_gives_another_key(locked: Visit) -> None:
+    locked.expected.append("status of 403")
+    page = locked.open("#news", ready="#key:not([hidden])")
+    page.route("**/predict/**", lambda route: route.fulfill(status=403, json={"title": "Forbidden"}), times=1)
+    page.locator("#secret").fill(ALICE)
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("alert")).to_contain_text("Forbidden")
+    page.get_by_role("button", name="Other key").click()
+    page.locator("#secret").fill(ALICE)
+    page.keyboard.press("Enter")
+
+    expect(page.locator(".label")).to_have_text("Sport")
+    expect(page.locator("#panel")).to_be_focused()
+
+
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_axe_finds_nothing_where_the_key_is_asked_for(locked: Visit, theme: str) -> None:
     page = locked.open(ready="#key:not([hidden])", theme=theme)
