@@ -1,7 +1,7 @@
 // The view "Activations": a function, its slope, and the tangent at a place that one moves.
 
 import { postJson } from "./api.js";
-import { field, select } from "./controls.js";
+import { field, number, select } from "./controls.js";
 import { drawing, element } from "./dom.js";
 import { curve, plane } from "./plot.js";
 
@@ -11,18 +11,18 @@ const FUNCTIONS = { sigmoid: ALPHA, tanh: ALPHA, relu: {}, "leaky-relu": SLOPE, 
 const [FROM, TO, STEP] = [-6, 6, 0.05];
 
 export function view({ words, state, keep, refusal, asked }) {
-  const figure = element("figure", { onpointermove: pointed, onpointerdown: pointed });
+  const figure = element("figure", { onpointerdown: pressed, onpointermove: (event) => figure.hasPointerCapture(event.pointerId) && pointed(event) });
   const said = element("p", { class: "sure", role: "status" });
-  const at = field("x", { type: "range", min: FROM, max: TO, step: STEP, value: state.at ?? 1 }, move);
+  const at = field("x", { type: "range", min: FROM, max: TO, step: STEP, value: number(state.at, 1) }, move);
   const [, slider] = at.children;
   const taken = element("div");
   let [known, drawn] = [];
-  state.function = state.function in FUNCTIONS ? state.function : "sigmoid";
+  state.function = Object.hasOwn(FUNCTIONS, state.function) ? state.function : "sigmoid";
   choose();
 
   function choose() {
     const parameters = Object.entries(FUNCTIONS[state.function]);
-    for (const [key, { value }] of parameters) state[key] ??= value;
+    for (const [key, { value, max }] of parameters) state[key] = number(state[key], value, 0, max);
     const sliders = parameters.map(([key, { max }]) => field(key, { type: "range", min: 0, max, step: 0.01, value: state[key] }, (value) => (keep({ [key]: value }), look())));
     taken.replaceChildren(...sliders);
     look();
@@ -37,6 +37,12 @@ export function view({ words, state, keep, refusal, asked }) {
   function move(x) {
     keep({ at: x });
     if (known) show(known);
+  }
+
+  function pressed(event) {
+    if (event.button || !drawn) return;
+    figure.setPointerCapture(event.pointerId);
+    pointed(event);
   }
 
   function pointed(event) {

@@ -16,45 +16,57 @@ export function field(text, attributes, changed, said = (value) => value) {
   return element("label", {}, element("span", {}, text), element("input", { "aria-label": text, ...attributes, oninput }), output);
 }
 
+/** What a link says, from `low` to `high`; where that is no number, what is `usual`. */
+export function number(text, usual, low = -Infinity, high = Infinity) {
+  return text === "" || !isFinite(text) ? usual : Math.min(high, Math.max(low, text));
+}
+
 export function select(text, names, chosen, choose, said = (name) => name) {
   return element("select", { "aria-label": text, onchange: ({ target }) => choose(target.value) }, names.map((name) => element("option", { value: name, selected: name === chosen }, said(name))));
 }
 
-/** Through steps, one by one or by itself; `moved(step)` shows one. It begins at `state.step`, or at the last, or, where there
- * is `more()` to have of them, at 0. */
+/** Through steps, one by one or by itself; `moved(step)` shows one. Until it can `reach` some there is nothing to press. It begins
+ * at `state.step`, or at the last, or, where there is `more()` to have of them, at 0. */
 export function stepper({ words, state, keep }, moved, more) {
-  const range = element("input", { type: "range", min: 0, max: 0, "aria-label": words("step.step"), oninput: () => (turn(false), put(at())) });
+  const range = element("input", { type: "range", min: 0, max: 0, "aria-label": words("step.step"), disabled: true, oninput: () => (turn(false), go(at())) });
   const place = element("output");
-  const acts = { back: () => put(at() - 1), play: run, on: () => forwards(1), end: () => forwards(last()) };
+  const acts = { back: () => go(at() - 1), play: run, on: () => forwards(1), end: () => forwards(last()) };
   const pressed = (act) => () => (act === run || turn(false), act());
   const buttons = Object.entries(acts).map(([name, act]) =>
-    element("button", { type: "button", "aria-label": words(`step.${name}`), onclick: pressed(act) }, SIGNS[name]),
+    element("button", { type: "button", disabled: true, "aria-label": words(`step.${name}`), onclick: pressed(act) }, SIGNS[name]),
   );
   const [, play] = buttons;
   const [at, last] = [() => Number(range.value), () => Number(range.max)];
-  let playing = false;
+  let playing = false; // or which time it plays: who stops it and plays again does not want it twice
   play.hidden = matchMedia("(prefers-reduced-motion: reduce)").matches;
 
   function put(step) {
     range.value = step;
     place.value = `${at()} / ${last()}`;
-    keep({ step: at() === (more ? 0 : last()) ? undefined : at() });
     moved(at());
   }
 
+  function go(step) {
+    put(step);
+    keep({ step: at() === (more ? 0 : last()) ? undefined : at() });
+  }
+
   async function forwards(steps) {
-    if (at() === last()) await more?.();
-    if (at() === last()) turn(false);
-    else put(at() + steps);
+    const [mine, from] = [playing, at()];
+    if (from === last()) await more?.();
+    if (mine !== playing) return;
+    if (from === last()) turn(false);
+    else go(from + steps);
   }
 
   async function run() {
     if (playing) return turn(false);
-    turn(true);
-    if (!more && at() === last()) put(0);
-    while (playing && play.isConnected) {
+    const mine = {};
+    turn(mine);
+    if (!more && at() === last()) go(0);
+    while (playing === mine && play.isConnected) {
       await new Promise((done) => (last() < FEW ? setTimeout(done, SLOW_MS) : requestAnimationFrame(done)));
-      if (playing) await forwards(last() < FEW ? 1 : 2);
+      if (playing === mine) await forwards(last() < FEW ? 1 : 2);
     }
   }
 
@@ -66,10 +78,12 @@ export function stepper({ words, state, keep }, moved, more) {
 
   return {
     root: element("div", { class: "row" }, buttons, range, place),
+    at,
     pause: () => turn(false),
-    reach(steps, step = state.step ?? (more ? 0 : steps)) {
+    reach(steps) {
       range.max = steps;
-      put(step);
+      for (const each of [range, ...buttons]) each.disabled = false;
+      put(number(state.step, more ? 0 : steps));
     },
   };
 }

@@ -3,6 +3,7 @@
 import { postJson } from "./api.js";
 import { field, stepper } from "./controls.js";
 import { drawing, element } from "./dom.js";
+import { LONGEST_LINK } from "./drawing_board.js";
 
 const EXAMPLES = { "mean(3*(x+2)**2)": "x=[[1, 1], [1, 1]]", "sigmoid(w*x+b)": "w=2;x=-1;b=0.5", "max(x*y, 0)": "x=2;y=3" };
 // Neither functions nor options nor exponents.
@@ -18,10 +19,16 @@ export function view({ words, state, keep, refusal, asked }) {
   const fields = element("div", { class: "row" });
   const result = element("p", { class: "sure" });
   const lines = element("div", { class: "hint", role: "status" });
-  const examples = Object.keys(EXAMPLES).map((each) => element("button", { type: "button", onclick: () => take(each, EXAMPLES[each]) }, each));
-  let [timer, known] = [];
+  const examples = Object.keys(EXAMPLES).map((each) => element("button", { type: "button", onclick: () => (begin(), take(each, EXAMPLES[each])) }, each));
+  let [timer, known, width] = [];
+  // Edges end where the nodes stand, which a width decides.
+  const resized = new ResizeObserver(() => {
+    if (!figure.isConnected) resized.disconnect();
+    else if (known && width !== figure.clientWidth) draw(steps.at());
+  });
+  resized.observe(figure);
   // When it stands on the page, and has a width.
-  setTimeout(() => (state.formula ? take(state.formula, state.inputs) : examples[0].click()));
+  setTimeout(() => take(...(state.formula === undefined ? Object.entries(EXAMPLES)[0] : [state.formula, state.inputs])));
 
   function take(text, inputs = "") {
     formula.lastChild.value = text;
@@ -31,9 +38,22 @@ export function view({ words, state, keep, refusal, asked }) {
 
   const input = (name, value = "1") => field(name, { value }, typed);
 
-  function typed() {
+  function begin() {
     steps.pause();
     keep({ step: undefined });
+  }
+
+  /** Fields as `[name, text]`, which the link has, unless that is too long. */
+  function written() {
+    const inputs = [...fields.children].map((each) => [each.textContent, each.lastChild.value]);
+    const changed = { formula: formula.lastChild.value, inputs: inputs.map((each) => each.join("=")).join(";") || undefined };
+    keep(String(new URLSearchParams(changed)).length > LONGEST_LINK ? { formula: undefined, inputs: undefined } : changed);
+    return inputs;
+  }
+
+  function typed() {
+    begin();
+    written();
     clearTimeout(timer);
     timer = setTimeout(now, TYPING_MS);
   }
@@ -42,11 +62,10 @@ export function view({ words, state, keep, refusal, asked }) {
   function now() {
     if (!fields.isConnected) return;
     const expression = formula.lastChild.value;
-    const there = Object.fromEntries([...fields.children].map((each) => [each.textContent, each]));
-    fields.replaceChildren(...[...new Set(expression.match(NAMES))].map((name) => there[name] ?? input(name)));
-    const inputs = [...fields.children].map((each) => [each.textContent, each.lastChild.value]);
-    keep({ formula: expression, inputs: inputs.map((each) => each.join("=")).join(";") || undefined });
-    asked([postJson("gradients/expression", { expression, inputs: Object.fromEntries(inputs.map(([name, text]) => [name, read(text)])) })], show);
+    const there = new Map([...fields.children].map((each) => [each.textContent, each]));
+    fields.replaceChildren(...[...new Set(expression.match(NAMES))].map((name) => there.get(name) ?? input(name)));
+    const inputs = Object.fromEntries(written().map(([name, text]) => [name, read(text)]));
+    asked([postJson("gradients/expression", { expression, inputs })], show);
   }
 
   function show(told) {
@@ -66,6 +85,7 @@ export function view({ words, state, keep, refusal, asked }) {
       words(`formula.${check.agrees}`, { error: check.largest_error?.toPrecision(1) }),
       ...notes.map(({ message }) => message),
     ];
+    width = figure.clientWidth;
     paint(figure, graph, new Set(back.slice(0, step)), now);
     lines.replaceChildren(...told.map((line) => element("p", {}, line)));
   }

@@ -153,7 +153,8 @@ export default {
   "xor.seed": "Seed",
   "xor.right": "Loss {loss}, {right} of 4 right",
   "xor.answers": "The answers: 1 orange, 0 blue",
-  "xor.folded": "The same plane, folded by the layers: one line parts it",
+  "xor.folded": "The same plane, folded by the layers",
+  "xor.parted": "The same plane, folded by the layers: one line parts it",
 
   "points.plane": "A plane: arrow keys move a cross, Enter clicks there, Delete takes the nearest point away",
   "points.hint": "Click to place a point, drag to move it, click it to take it away.",

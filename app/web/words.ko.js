@@ -153,7 +153,8 @@ export default {
   "xor.seed": "시드",
   "xor.right": "손실 {loss}, 4개 중 {right}개 정답",
   "xor.answers": "출력: 1은 주황, 0은 파랑",
-  "xor.folded": "층들이 접은 같은 평면: 직선 하나로 나뉩니다",
+  "xor.folded": "여러 층을 거치며 접힌 같은 평면",
+  "xor.parted": "여러 층을 거치며 접힌 같은 평면: 직선 하나로 나뉩니다",
 
   "points.plane": "평면: 화살표 키로 십자를 옮기고, Enter로 누르고, Delete로 가장 가까운 점을 지웁니다",
   "points.hint": "눌러서 점을 놓고, 끌어서 옮기고, 점을 눌러 지웁니다.",

@@ -1,7 +1,7 @@
 // The view "XOR": a network that learns while one looks, and how its layers fold the plane until a line parts it.
 
 import { postJson, told } from "./api.js";
-import { field, stepper } from "./controls.js";
+import { field, number, stepper } from "./controls.js";
 import { drawing, element } from "./dom.js";
 import { curve, plane } from "./plot.js";
 
@@ -9,55 +9,61 @@ const [RATE, PIECE, MOST, CELLS, LOW, HIGH] = [0.05, 100, 2_000, 20, -0.25, 1.25
 const SIDE = (HIGH - LOW) / CELLS;
 const PLACES = Array.from({ length: CELLS + 1 }, (_, n) => LOW + n * SIDE);
 const GRID = [...PLACES.map((x) => PLACES.map((y) => [x, y])), ...PLACES.map((y) => PLACES.map((x) => [x, y]))];
-const CORNERS = { contra: [[0, 0], [1, 1]], pro: [[0, 1], [1, 0]] };
+const CORNERS = [["contra", [0, 0]], ["contra", [1, 1]], ["pro", [0, 1]], ["pro", [1, 0]]];
+const R = 6;
 
 export function view({ words, state, keep, refusal, work }) {
-  const seed = field(words("xor.seed"), { type: "number", min: 0, value: state.seed ?? 1 }, (value) => (keep({ seed: value, step: undefined }), begin()));
+  const seed = field(words("xor.seed"), { type: "number", min: 0, value: number(state.seed, 1, 0) }, (value) => (keep({ seed: value, step: undefined }), begin()));
   const said = element("p", { class: "sure", role: "status" });
-  const captions = ["xor.answers", "xor.folded", "descent.loss"].map((each) => words(each));
-  const figures = captions.map(() => element("figure"));
+  const figures = [1, 2, 3].map(() => element("figure"));
   const steps = stepper({ words, state, keep }, draw, more);
   let [seen, position] = [];
   begin();
 
   /** Up to the step that the link names. */
-  async function begin() {
+  function begin() {
     steps.pause();
-    const mine = (seen = []);
-    const { step = 0 } = state;
-    position = {};
-    do await more();
-    while (mine === seen && mine.length && mine.length <= Math.min(step, MOST) && refusal.hidden);
-    if (mine === seen && mine.length) steps.reach(mine.length - 1, step);
+    [seen, position] = [[], {}];
+    more(number(state.step, 0, 0, MOST));
   }
 
-  /** Another piece of the training, step by step as it is sent. */
-  async function more() {
-    const [mine, start] = [seen, seen.length];
+  /** On with the training up to a step, piece by piece; what was there when it was stopped is shown. */
+  async function more(step = seen.length) {
+    const mine = seen;
+    let [done, call] = [step > MOST];
+    if (done) return;
+    await work(async (given) => {
+      try {
+        while (mine === seen && (position.steps_so_far ?? -1) < step) call = await piece(mine, given);
+        done = true;
+        return call;
+      } finally {
+        if (mine === seen && mine.length) steps.reach(mine.length - 1);
+      }
+    });
+    if (mine === seen && !done) steps.pause();
+  }
+
+  /** Another hundred steps, one by one as they are sent. */
+  async function piece(mine, given) {
     const call = postJson("train/xor", { optimiser: "adam", learning_rate: RATE, seed: Number(seed.lastChild.value), steps: PIECE, ...position });
     call.headers.Accept = "text/event-stream";
-    if (start > MOST) return;
-    await work(async (given) => {
-      mine.length = start;
-      let end;
-      for await (const [kind, document] of told(call, given)) {
-        if (kind === "end") end = document;
-        // The first of a later piece is the last of the one before.
-        else if (document.step >= start) mine.push(document);
-      }
-      if (mine !== seen) return undefined;
-      position = { weights: end.weights, state: end.state, steps_so_far: end.steps_so_far };
-      steps.reach(mine.length - 1);
-      return call;
-    });
+    for await (const [kind, document] of told(call, given)) {
+      if (mine !== seen) continue; // another training has begun
+      if (kind === "end") position = { weights: document.weights, state: document.state, steps_so_far: document.steps_so_far };
+      // The first of a later piece is the last of the one before.
+      else if (document.step === mine.length) mine.push(document);
+    }
+    return call;
   }
 
   function draw(step) {
-    if (!seen[step]) return; // another training has begun
+    if (!seen[step]) return; // of another training nothing is there yet
     const { loss, accuracy, weights } = seen[step];
     said.textContent = words("xor.right", { loss: loss.toPrecision(3), right: 4 * accuracy });
     const folded = GRID.map((line) => line.map((place) => network(weights, place)));
     const [far, high] = [0, 1].map((axis) => 2 ** Math.ceil(Math.log2(Math.max(1, ...folded.flat().map((each) => Math.abs(each[axis]))))));
+    const captions = ["xor.answers", accuracy === 1 ? "xor.parted" : "xor.folded", "descent.loss"].map((each) => words(each));
     const planes = [
       { x: [LOW, HIGH], y: [LOW, HIGH], height: 380 },
       { x: [-far, far], y: [0, high], height: 380 },
@@ -67,11 +73,13 @@ export function view({ words, state, keep, refusal, work }) {
     square.inside.append(...PLACES.flatMap((x) => PLACES.map((y) => tint(square, [x, y], network(weights, [x, y])[0]))));
     image.inside.append(...folded.map((line) => curve(image, line, { class: "contour" })), curve(image, [[0, 0], [0, high]], { class: "dashed" }));
     losses.layer.append(curve(losses, seen.map((each, n) => [n, each.loss])), mark(losses.at(step, loss)));
-    for (const [kind, corners] of Object.entries(CORNERS))
-      for (const corner of corners) {
-        square.layer.append(mark(square.at(...corner), kind));
-        image.layer.append(mark(image.at(...network(weights, corner)), kind));
-      }
+    const places = CORNERS.map(([, corner]) => image.at(...network(weights, corner)));
+    CORNERS.forEach(([kind, corner], n) => {
+      // Around those that are drawn over it.
+      const over = places.slice(n + 1).filter(([x, y]) => Math.hypot(x - places[n][0], y - places[n][1]) < R);
+      square.layer.append(mark(square.at(...corner), kind));
+      image.layer.append(mark(places[n], kind, R + 4 * over.length));
+    });
     planes.forEach(({ root }, n) => figures[n].replaceChildren(element("figcaption", {}, captions[n]), root));
   }
 
@@ -79,7 +87,7 @@ export function view({ words, state, keep, refusal, work }) {
   return element("div", { class: "view" }, seed, refusal, said, sides, steps.root, figures[2]);
 }
 
-const mark = ([cx, cy], kind) => drawing("circle", { class: kind, cx, cy, r: 6 });
+const mark = ([cx, cy], kind, r = R) => drawing("circle", { class: kind, cx, cy, r });
 
 /** Around a place: the surer the answer, the stronger. */
 function tint({ at }, [x, y], odds) {

@@ -153,6 +153,74 @@ def test_what_cannot_be_read_is_refused_with_its_place_and_what_stood_there_pale
     expect(page.get_by_role("alert")).to_contain_text('"zero"')
 
 
+def test_an_example_begins_with_its_gradients_and_another_formula_with_its_own(visit: Visit) -> None:
+    page = visit.open("#gradients?formula=&step=1", ready=".view")
+    visit.expected.append("status of 422")  # of no formula: the link has it so
+    expect(page.get_by_role("alert")).to_be_visible()
+    page.get_by_role("button", name="max(x*y, 0)").click()
+
+    expect(page.locator("output")).to_have_text("2 / 2")
+    go_to(page, 0)
+    page.get_by_role("button", name="sigmoid(w*x+b)").click()
+    expect(page.locator("output")).to_have_text("3 / 3")
+
+
+def test_nothing_is_pressed_before_there_are_steps(visit: Visit) -> None:
+    visit.expected.append("status of 422")
+    page = visit.open("#gradients?formula=x**", ready=".view")
+    expect(page.get_by_role("alert")).to_be_visible()
+
+    for name in ("Back", "Play", "On", "To the end"):
+        expect(page.get_by_role("button", name=name, exact=True)).to_be_disabled()
+    page.get_by_label("Formula").fill("toString + 1")
+    expect(page.locator(".row label span")).to_have_text(["toString"])
+    expect(page.get_by_role("button", name="To the end")).to_be_enabled()
+
+
+def test_edges_follow_the_width(visit: Visit) -> None:
+    page = visit.open("#gradients", ready=".node")
+    page.set_viewport_size({"width": 500, "height": 800})
+    expect(page.locator(".graph.down")).to_have_count(1)
+    ends = page.evaluate(
+        """() => {
+          const {left, top} = document.querySelector(".graph").getBoundingClientRect();
+          const middles = [...document.querySelectorAll(".node")].map((each) => each.getBoundingClientRect())
+            .map(({x, y, width, height}) => [x + width / 2 - left, y + height / 2 - top]);
+          return [...document.querySelectorAll(".graph polyline")].flatMap(({points}) => [points[0], points[points.length - 1]])
+            .map((end) => Math.min(...middles.map(([x, y]) => Math.hypot(end.x - x, end.y - y))));
+        }"""
+    )
+
+    assert ends and max(ends) < 3
+
+
+def test_a_long_formula_stays_out_of_the_link(visit: Visit) -> None:
+    visit.expected.append("status of 422")
+    page = visit.open("#gradients", ready=".node")
+    page.get_by_label("Formula").fill("x+" * 2_500 + "x")
+    expect(page.get_by_role("alert")).to_be_visible()
+    page.wait_for_url(re.compile("#gradients$"))
+
+
+def test_what_is_typed_is_not_lost_to_a_quick_change_of_view(visit: Visit) -> None:
+    page = visit.open("#gradients", ready=".node")
+    page.get_by_label("Formula").fill("sum(x) + 41")
+    page.get_by_role("button", name="XOR").click()
+    page.locator(".contour").first.wait_for()
+    page.get_by_role("button", name="Formula").click()
+
+    expect(page.locator(".sure")).to_have_text("sum(x) + 41 = 45")
+
+
+def test_long_matrices_are_no_wider_than_a_phone(visit: Visit) -> None:
+    rows = [[n / 7 for n in range(12)]] * 4
+    page = visit.open(
+        f"#gradients?formula=sum(x)&inputs=x={json.dumps(rows)}", ready=".node", viewport=PHONE, touch=True
+    )
+
+    assert page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
+
+
 def test_a_kink_is_noted(visit: Visit) -> None:
     page = visit.open("#gradients?formula=max(x*y%2C 0)&inputs=x=0;y=2", ready=".node")
 
@@ -186,7 +254,13 @@ def test_value_and_slope_are_read_at_a_place_that_one_moves(visit: Visit) -> Non
     expect(said).to_contain_text(f"{expected(0.55, 3)[2]:.4g}")
     box = page.locator(".plane").bounding_box()
     assert box
-    page.mouse.move(box["x"] + box["width"] * (44 + 426 / 4) / 480, box["y"] + box["height"] / 2)  # a quarter: −3
+    middle, left = box["x"] + box["width"] * (44 + 426 / 2) / 480, box["x"] + box["width"] * (44 + 426 / 4) / 480
+    page.mouse.move(middle, box["y"] + box["height"] / 2)
+    assert numbers(said.inner_text())[0] == 0.55  # who only passes moves nothing
+    page.mouse.down()
+    page.mouse.move(left, box["y"] + box["height"] / 2)  # a quarter: −3
+    page.mouse.up()
+    page.mouse.move(middle, box["y"] + box["height"] / 2)
     assert numbers(said.inner_text())[0] == pytest.approx(-3, abs=0.051)
     page.wait_for_url("**at=-*")
     kept = said.inner_text()
@@ -206,6 +280,18 @@ def test_the_tangent_touches_the_curve_and_saturated_parts_are_shaded(visit: Vis
     expect(shaded).to_have_count(0)
     page.get_by_label("x", exact=True).fill("-3")
     expect(page.locator(".sure")).to_have_text("At x = -3 the value is -0.6, the slope 0.2.")
+
+
+def test_a_link_that_says_nonsense_is_taken_as_if_it_said_nothing(visit: Visit) -> None:
+    page = show(visit, "activations", "#gradients?view=activations&function=toString&at=abc&alpha=x")
+    assert numbers(page.locator(".sure").inner_text()) == pytest.approx(
+        [1, sigmoid(1), sigmoid(1) * sigmoid(-1)], rel=1e-3
+    )
+    page = show(visit, "activations", "#gradients?view=activations&function=sigmoid&at=99&alpha=99")
+    assert numbers(page.locator(".sure").inner_text())[0] == 6
+    page = show(visit, "descent", "#gradients?view=descent&surface=constructor&x=abc&rates=fast&step=soon")
+    expect(page.locator("output").last).to_have_text("300 / 300")
+    expect(page.get_by_label("x", exact=True)).not_to_have_value("")
 
 
 # --- descent ---------------------------------------------------------------------------------------------------------
@@ -246,9 +332,64 @@ def test_another_start_is_clicked_or_typed_and_stands_in_the_link(visit: Visit) 
     page.get_by_label("y", exact=True).fill("1")
     go_to(page, 0)
     expect(page.get_by_text("adam, η").locator("output")).to_have_text("2.50")
-    page.wait_for_url(re.compile(r"step=0.*x=-2"))
+    page.wait_for_url(re.compile(r"(?=.*step=0).*x=-2"))
     page.reload()
     expect(page.get_by_text("adam, η").locator("output")).to_have_text("2.50")
+
+
+def test_the_surface_is_that_of_the_paths(visit: Visit) -> None:
+    page = show(visit, "descent", "#gradients?view=descent&surface=ravine")
+    lines = "[...document.querySelectorAll('.contour')].map((each) => each.getAttribute('d')).join()"
+    ravine = page.evaluate(lines)
+    held: list[Route] = []
+    late = True
+    page.route("**/train/*", lambda route: held.append(route) if late else route.continue_())
+    chosen = page.get_by_role("combobox")
+    chosen.select_option("rosenbrock")
+    page.wait_for_timeout(150)
+    chosen.select_option("ravine")
+    late = False
+    with page.expect_response("**/train/ravine"):
+        for each in held:
+            each.continue_()
+    page.wait_for_load_state("networkidle")
+
+    assert page.evaluate(lines) == ravine
+
+
+def test_a_start_of_no_finite_height_is_refused(visit: Visit) -> None:
+    page = visit.open("#gradients?view=descent&surface=bowl&x=1e200&y=1", ready=".refusal:not([hidden])")
+
+    expect(page.locator(".refusal")).to_contain_text("Loss (1e+200, 1) = ∞")
+    page.get_by_label("x", exact=True).fill("1")
+    expect(page.locator(".contour").first).to_be_visible()
+
+
+def test_problems_that_were_refused_are_asked_for_again(visit: Visit) -> None:
+    visit.expected.append("status of 429")
+    page = visit.browser.new_context(locale="en-GB").new_page()
+    visit.watch(page)
+    page.route("**/train", lambda route: route.fulfill(status=429, content_type="application/json", body="{}"), times=1)
+    page.goto(f"{visit.server.url}/#gradients?view=descent&surface=bowl")
+    expect(page.locator(".refusal")).to_be_visible()
+    page.get_by_label("x", exact=True).fill("1")
+
+    expect(page.locator(".contour").first).to_be_visible()
+
+
+def test_numbers_beside_the_loss_are_where_they_stand(visit: Visit) -> None:
+    """The loss of the bowl falls by the same share in every step of sgd: what is said of a height is within 3 % of it."""
+    page = show(visit, "descent", "#gradients?view=descent&surface=saddle&without=momentum.nesterov.rmsprop.adam")
+    for surface in ("ravine", "bowl", "rosenbrock", "saddle"):
+        page.get_by_role("combobox").select_option(surface)
+        page.wait_for_load_state("networkidle")
+        texts = page.locator("figure .plane").nth(1).locator("text[text-anchor=end]")
+        places = [float(str(each.get_attribute("y"))) for each in texts.all()]
+        values = [float(each) for each in texts.all_text_contents()]
+        if min(values) > 0:
+            heights = np.log10(values)
+            slope, start = np.polyfit(places, heights, 1)
+            assert np.abs(10 ** (slope * np.array(places) + start - heights) - 1).max() < 0.03
 
 
 def test_a_rate_that_is_too_large_diverges(visit: Visit) -> None:
@@ -298,6 +439,17 @@ def test_it_plays_by_itself_and_stops(visit: Visit) -> None:
     assert slider.input_value() == stopped
 
 
+def test_who_plays_and_stops_and_plays_goes_no_faster(visit: Visit) -> None:
+    page = visit.open("#gradients?step=0", ready=".node")
+    play = page.locator(".view button", has_text=re.compile("[▷‖]"))
+    page.clock.install()
+    for _ in range(3):
+        play.click()
+    page.clock.run_for(750)
+
+    expect(page.locator("output")).to_have_text("1 / 4")
+
+
 def test_nothing_plays_where_motion_is_not_wanted(visit: Visit) -> None:
     page = visit.browser.new_context(locale="en-GB", reduced_motion="reduce").new_page()
     visit.watch(page)
@@ -341,6 +493,45 @@ def test_it_goes_on_from_where_the_last_piece_ended(visit: Visit) -> None:
 
     last = trained(visit.server, steps, 3)
     assert numbers(page.locator(".sure").inner_text())[0] == pytest.approx(last["loss"], rel=5e-3)
+
+
+def test_training_to_a_step_of_the_link_is_stopped_and_gone_on_with(visit: Visit) -> None:
+    page = visit.browser.new_context(locale="en-GB").new_page()
+    visit.watch(page)
+    asked: list[Route] = []
+
+    def slow(route: Route) -> None:
+        asked.append(route)
+        if len(asked) < 3:
+            route.continue_()
+
+    page.route("**/train/xor", slow)
+    page.goto(f"{visit.server.url}/#gradients?view=xor&step=250&seed=3")
+    page.get_by_role("button", name="Stop").click()
+    expect(page.locator("output")).to_have_text("200 / 200")
+    page.wait_for_timeout(400)
+    assert len(asked) == 3
+    assert "step=250" in page.url
+    page.unroute("**/train/xor")
+    page.reload()
+    expect(page.locator("output")).to_have_text("250 / 300", timeout=15_000)
+    last = trained(visit.server, 250, 3)
+    assert numbers(page.locator(".sure").inner_text())[0] == pytest.approx(last["loss"], rel=5e-3)
+
+
+def test_the_caption_says_that_a_line_parts_it_only_where_one_does(visit: Visit) -> None:
+    parted = "The same plane, folded by the layers: one line parts it"
+    for seed, right in ((1, 4), (4, None)):
+        page = visit.open(f"#gradients?view=xor&step=200&seed={seed}", ready="circle")
+        wanted = trained(visit.server, 200, seed)["accuracy"] == 1
+        assert wanted is (right == 4)
+        expect(page.get_by_text(parted)).to_have_count(int(wanted))
+    # Two corners in one place: each is to be seen.
+    circles = page.locator("figure").nth(1).locator("circle").all()
+    drawn = [[float(str(each.get_attribute(name))) for name in ("cx", "cy", "r")] for each in circles]
+    for n, (x, y, radius) in enumerate(drawn):
+        for other_x, other_y, other in drawn[n + 1 :]:
+            assert math.hypot(x - other_x, y - other_y) + radius > other + 2
 
 
 def test_the_network_of_the_page_is_that_of_the_service(visit: Visit) -> None:
@@ -423,6 +614,18 @@ def test_views_are_chosen_by_the_keyboard_and_keep_what_they_had(visit: Visit) -
     expect(page.locator(".sure")).to_contain_text("sigmoid(w*x+b)")
     page.get_by_role("button", name="Activations").click()
     expect(page.locator(".sure")).to_contain_text("At x = -6")
+
+
+@pytest.mark.parametrize("width", [360, 390, 600])
+def test_every_panel_can_be_reached_in_a_narrow_window(visit: Visit, width: int) -> None:
+    page = show(visit, "activations", viewport={"width": width, "height": 844})
+
+    for link in page.locator("#panels a").all():
+        box = link.bounding_box()
+        assert box and box["x"] >= 0 and box["x"] + box["width"] <= width
+    assert page.evaluate(
+        "document.querySelector('#panels').scrollWidth <= document.querySelector('#panels').clientWidth"
+    )
 
 
 @pytest.mark.parametrize("view", VIEWS)
