@@ -21,9 +21,10 @@ export function gradients({ words, state: { view, ...given }, remember, memory }
   function choose(name) {
     stop();
     shown = name;
+    states[name] ??= {};
     work(async (given) => {
       const { view } = await load(VIEWS[name]);
-      if (!given.aborted) place.replaceChildren(view({ words, state: (states[name] ??= {}), keep, refusal, asked, work }));
+      if (!given.aborted) place.replaceChildren(view({ words, state: states[name], keep, refusal, asked, work }));
     });
   }
 
