@@ -11,9 +11,11 @@ const NOBODY = [502, 503, 504];
 
 // The key that the service may want: for as long as the tab is open.
 const STORED = "percept-key";
+// What a header can carry.
+const SENDABLE = /^[\x21-\x7e]+$/;
 
-/** `want(refused)` lets a person say a key, and resolves with it; `refused` if there was one already. */
-export const door = { want: undefined };
+/** `want(refused)` lets a person say a key, and resolves with it; `refused` if there was one already. `kept()` is told of it. */
+export const door = { want: undefined, kept: undefined };
 let key = stored();
 let wanted; // by all who wait for it, at once
 
@@ -115,23 +117,39 @@ async function answered(call, signal) {
     const tried = key;
     const response = await fetched(call, signal);
     if (response.status !== 401) return response;
-    if (tried === key) {
-      wanted ??= door.want(Boolean(key)).finally(() => (wanted = undefined));
-      keep(await wanted);
-    }
+    if (tried === key) await unlock(Boolean(key));
     signal.throwIfAborted();
   }
 }
 
-/** An address for a picture of the service: its own, or where it needs a key, one of what it holds. */
+export const keyed = () => Boolean(key);
+
+/** By a key that somebody says, who may have another one. */
+export async function unlock(refused = false) {
+  wanted ??= said(refused).finally(() => (wanted = undefined));
+  keep(await wanted);
+  door.kept();
+}
+
+async function said(refused) {
+  const given = await door.want(refused);
+  return SENDABLE.test(given) ? given : said(true);
+}
+
+/** An address for a picture of the service: its own, or where it needs a key, one of what it holds, until `signal`. */
 export async function pictureAt(path, signal) {
   if (!key) return path;
-  return URL.createObjectURL(await (await answered(get(path), signal)).blob());
+  const response = await answered(get(path), signal);
+  if (!response.ok) throw new Gone(`HTTP ${response.status}`);
+  const found = URL.createObjectURL(await response.blob());
+  signal.addEventListener("abort", () => URL.revokeObjectURL(found));
+  if (signal.aborted) URL.revokeObjectURL(found);
+  return found;
 }
 
 function stored() {
   try {
-    return sessionStorage.getItem(STORED) ?? "";
+    return sessionStorage.getItem(STORED)?.match(SENDABLE)?.[0] ?? "";
   } catch {
     return "";
   }

@@ -21,8 +21,8 @@ export function number(text, usual, low = -Infinity, high = Infinity) {
   return text === "" || !isFinite(text) ? usual : Math.min(high, Math.max(low, text));
 }
 
-export function select(text, names, chosen, choose) {
-  return element("select", { "aria-label": text, onchange: ({ target }) => choose(target.value) }, names.map((name) => element("option", { selected: name === chosen }, name)));
+export function select(text, names, chosen, choose, said = (name) => name) {
+  return element("select", { "aria-label": text, onchange: ({ target }) => choose(target.value) }, names.map((name) => element("option", { value: name, selected: name === chosen }, said(name))));
 }
 
 /** Through steps, one by one or by itself; `moved(step)` shows one. Until it can `reach` some there is nothing to press. It begins

@@ -23,7 +23,7 @@ export function view({ words, state, keep, refusal, asked }) {
   function offer(told) {
     problems = Object.fromEntries(told.problems.filter(({ expression }) => expression).map((each) => [each.name, each]));
     state.surface = Object.hasOwn(problems, state.surface) ? state.surface : "ravine";
-    choice.replaceChildren(select(words("gradients.descent"), Object.keys(problems), state.surface, (name) => go({ surface: name, x: undefined, y: undefined })));
+    choice.replaceChildren(select(words("gradients.descent"), Object.keys(problems), state.surface, (name) => go({ surface: name, x: undefined, y: undefined }), words.called));
     race();
   }
 

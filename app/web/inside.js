@@ -59,6 +59,7 @@ export function inside({ words, state, remember, memory }) {
   let source = kept(state, memory);
   let looking = new AbortController();
   let parameters = 0;
+  let query; // of the link
   let latest; // what was looked at: the model, the picture, and what each layer is computed from
   begin();
 
@@ -91,7 +92,7 @@ export function inside({ words, state, remember, memory }) {
     waiting.end();
     patient.hide();
     root.removeAttribute("aria-busy");
-    if (!sections[0].isConnected) refuse(words("inside.stopped"));
+    if (!sections[0].isConnected) refuse(words("stopped"), " ", element("button", { type: "button", onclick: look }, words("again")));
   }
 
   function sampled(name) {
@@ -159,7 +160,7 @@ export function inside({ words, state, remember, memory }) {
     const { model, body, name, inputs } = latest;
     const numbersOf = (each) =>
       post(`explain/${encodeURIComponent(model)}?layer=${encodeURIComponent(each)}&gradients=false&occlusion=false`, body, name);
-    const linked = (name) => `#inside?${new URLSearchParams({ ...Object.fromEntries(new URLSearchParams(location.hash.split("?")[1])), model: name })}`;
+    const linked = (name) => `#inside?${new URLSearchParams({ ...Object.fromEntries(new URLSearchParams(query)), model: name })}`;
     const told = (problem) => place({ root: element("p", { role: "status" }, problem.message), choose() {} });
     await patient.until(
       async () => {
@@ -183,8 +184,8 @@ export function inside({ words, state, remember, memory }) {
   }
 
   function write({ name }) {
-    remember({ ...state, model: name === USUAL ? undefined : name, sample: source.name, ink: written(source.strokes) });
-    elsewhere.href = `#recognise?${location.hash.split("?")[1] ?? ""}`;
+    query = remember({ ...state, model: name === USUAL ? undefined : name, sample: source.name, ink: written(source.strokes) });
+    elsewhere.href = `#recognise?${query}`;
   }
 
   function told(problem) {

@@ -2,6 +2,7 @@
 
 import { barsView } from "./answer.js";
 import { ask, get, postJson } from "./api.js";
+import { field } from "./controls.js";
 import { element } from "./dom.js";
 
 // In millimetres, of the 150 flowers that are known.
@@ -12,7 +13,7 @@ export function iris({ words, state, write, answer }) {
   const sliders = element("div", { class: "told" });
   const told = element("div", { class: "told" });
   const label = element("p", { class: "label long", role: "status" });
-  let mm = /^\d+(\.\d+){3}$/.test(state.mm) ? state.mm.split(".").map(Number) : undefined;
+  let mm = /^\d+(\.\d+){3}$/.test(state.mm) ? state.mm.split(".").map((each, n) => Math.min(SPANS[n][1], Math.max(SPANS[n][0], each))) : undefined;
   let bars;
   look();
 
@@ -33,14 +34,12 @@ export function iris({ words, state, write, answer }) {
     bars = barsView(labels, words);
     told.replaceChildren(label, bars.root);
     sliders.replaceChildren(...features.map(({ name, unit }, n) => {
-      const written = () => `${words(`iris.${name}`)}: ${(mm[n] / 10).toFixed(1)} ${unit}`;
-      const text = element("span", {}, written());
-      const oninput = ({ target }) => {
-        mm[n] = Number(target.value);
-        text.textContent = written();
+      const [min, max] = SPANS[n];
+      const moved = (value) => {
+        mm[n] = Number(value);
         look();
       };
-      return element("label", { class: "told" }, text, element("input", { type: "range", min: SPANS[n][0], max: SPANS[n][1], value: mm[n], oninput }));
+      return field(words(`iris.${name}`), { type: "range", min, max, value: mm[n] }, moved, (value) => `${(value / 10).toFixed(1)} ${unit}`);
     }));
   }
 

@@ -1,26 +1,29 @@
 // k-means on points that somebody places, round by round as the service tells it. Knows no panels.
 
 import { ask, get, passing, postJson } from "./api.js";
+import { field } from "./controls.js";
 import { element, segments } from "./dom.js";
 import { pointed, spot } from "./places.js";
 import { curve, plane } from "./plot.js";
 
-// One scale for both axes: what looks near is near. Who points so near to a point means it.
-const [X, Y, HEIGHT, NEAR] = [[0, 120], [0, 80], 322, 3];
+// One scale for both axes: what looks near is near.
+const [X, Y, HEIGHT] = [[0, 120], [0, 80], 322];
 const BY_HAND = "given";
+const STARTS = ["random", "k-means++", BY_HAND];
 
 /** As of KINDS in points.js. */
 export function kmeans({ words, state, write, answer }) {
-  const now = { k: 3, seed: 1, start: "random", ...state };
-  for (const name of ["k", "seed", "round"]) now[name] &&= Number(now[name]);
+  const whole = (text, usual) => (/^\d{1,9}$/.test(text) ? Number(text) : usual);
+  const now = { ...state, k: whole(state.k, 3), seed: whole(state.seed, 1), round: whole(state.round) };
+  if (!STARTS.includes(now.start)) [now.start] = STARTS;
   let points = state.points === undefined ? blobs(now.seed) : read(state.points);
   let centres = read(state.centres); // where they start, if by hand
   let rounds = [];
   let held; // the number of the point under the hand, and whether letting go takes it away
   const acts = {
-    press(place) {
+    press(place, reach) {
       if (placing()) centres.push(place);
-      else if ((held = near(place)).still) return;
+      else if ((held = near(place, reach)).still) return;
       else held.n = points.push(place) - 1;
       change();
     },
@@ -34,7 +37,10 @@ export function kmeans({ words, state, write, answer }) {
       if (held?.still) acts.remove(place);
       held = undefined;
     },
-    remove: (place) => take(points.toSpliced(near(place).n, 1)),
+    remove(place) {
+      const { n } = near(place);
+      take(points.toSpliced(n, 1), (clusters) => clusters.toSpliced(n, 1));
+    },
   };
   const board = pointed({ x: X, y: Y, digits: 0, height: HEIGHT, label: words("points.plane") }, acts);
   const told = element("p", { class: "sure", id: "told", role: "status" });
@@ -43,10 +49,9 @@ export function kmeans({ words, state, write, answer }) {
   const range = element("input", { type: "range", min: 1, "aria-labelledby": "told", oninput: () => turn(Number(range.value)) });
   const row = (...children) => element("div", { class: "row" }, children);
   const steps = row(button("−1", () => turn(shown() - 1)), range, button("+1", () => turn(shown() + 1)));
-  const fields = ["k", "seed"].map((name) => {
-    const oninput = ({ target }) => change({ [name]: Number(target.value) });
-    return element("label", { class: "hint" }, name, " ", element("input", { type: "number", min: 0, value: now[name], oninput }));
-  });
+  const fields = ["k", "seed"].map((name, n) =>
+    field(n ? words("xor.seed") : name, { type: "number", min: 0, value: now[name] }, (value) => change({ [name]: Number(value) })),
+  );
 
   const placing = () => now.start === BY_HAND && centres.length < now.k;
   const shown = () => Math.min(now.round || Infinity, rounds.length);
@@ -62,11 +67,14 @@ export function kmeans({ words, state, write, answer }) {
 
   async function fit(signal) {
     const { k, start, seed } = now;
+    const of = points;
     const call = postJson("cluster/fit", { points, start: start === BY_HAND ? centres.slice(0, k) : start, k, seed, tolerance: 0 });
     const { document } = await ask(call, signal).catch((error) => {
       if (error.status && !passing(error)) show([]);
       throw error;
     });
+    // Who has taken a point away, or has others, waits for another answer.
+    if (of !== points) return undefined;
     show(document.rounds);
     return call;
   }
@@ -98,14 +106,17 @@ export function kmeans({ words, state, write, answer }) {
   }
 
   /** Of the points the nearest, and whether it is meant. */
-  function near(to) {
-    const far = points.map((place) => Math.hypot(place[0] - to[0], place[1] - to[1]));
+  function near(to, reach) {
+    const [x, y] = board.at(...to);
+    const far = points.map((place) => board.at(...place)).map((each) => Math.hypot(each[0] - x, each[1] - y));
     const n = far.indexOf(Math.min(...far));
-    return { n, still: far[n] <= NEAR };
+    return { n, still: far[n] <= reach };
   }
 
-  function take(others) {
+  /** `left(clusters)` are those of points that were there before. */
+  function take(others, left = () => []) {
     points = others;
+    rounds = rounds.map((round) => ({ ...round, assignments: left(round.assignments) }));
     change();
   }
 
@@ -125,9 +136,9 @@ export function kmeans({ words, state, write, answer }) {
   const examples = row(
     button(words("points.blobs"), () => take(blobs(now.seed))),
     button(words("points.players"), () => answer(players)),
-    button(words("board.clear"), () => take([])),
+    button(words("board.clear"), () => ((centres = []), take([]))),
   );
-  const starts = segments(["random", "k-means++", BY_HAND], now.start, begin, (start) => (start === BY_HAND ? words("points.given") : start));
+  const starts = segments(STARTS, now.start, begin, (start) => (start.endsWith("+") ? start : words(`points.${start}`)));
   change();
   return [
     element("div", { class: "told" }, board.root, element("p", { class: "hint" }, words("points.hint")), examples),

@@ -1,6 +1,7 @@
 // The panel "FrozenLake": what a Q-network expects of every way, and walks that follow it. Knows how the ice slips.
 
 import { bar } from "./answer.js";
+import { ask, postJson } from "./api.js";
 import { element } from "./dom.js";
 import { desk } from "./patience.js";
 
@@ -41,8 +42,8 @@ export function lake({ words, state, remember }) {
   const [from, seed, step] = [number(state.from, 15), number(state.seed, 9_999), number(state.step, MOST_STEPS)];
   const chosen = { slippery: Number(state.model === MODELS[1]), from, seed, step };
   const ways = words("lake.ways").split(" ");
-  const { lines, call, answer, close } = desk(words);
-  let [table, of, playing] = []; // the predictions for all states, and whether of slippery ice
+  const { line, refusal, foot, call, work, stop: close } = desk(words);
+  let [table, of, asked, playing] = []; // the predictions for all states, whether of slippery ice, and what is asked
   const button = (word, onclick) => element("button", { type: "button", onclick }, words(word));
   const models = MODELS.map((_, slippery) => button(`lake.${slippery}`, () => show({ slippery, step: 0 })));
   const place = element("input", { type: "range", max: 0, "aria-label": words("lake.step"), oninput: () => stop() || show({ step: Number(place.value) }) });
@@ -58,8 +59,8 @@ export function lake({ words, state, remember }) {
   const ice = element("div", { class: "ice", role: "radiogroup", "aria-label": words("lake.map") }, cells);
   const tools = element("div", { class: "row brush" }, place, play, other);
   const top = element("div", { class: "top" }, element("h1", {}, words("lake.title")), element("div", { class: "segments" }, models));
-  const beside = element("div", { class: "input" }, said, tools, bars, element("p", { class: "hint" }, words("lake.legend")), call);
-  const root = element("div", { class: "lake" }, top, lines, element("div", { class: "work" }, ice, beside));
+  const beside = element("div", { class: "input" }, said, tools, bars, element("p", { class: "hint" }, words("lake.legend")), foot, call.root);
+  const root = element("div", { class: "lake" }, top, line, refusal, element("div", { class: "work" }, ice, beside));
   show({});
 
   /** Another walk, or another place on it. */
@@ -67,13 +68,24 @@ export function lake({ words, state, remember }) {
     const { slippery } = Object.assign(chosen, change);
     models.forEach((each, n) => each.setAttribute("aria-pressed", String(n === slippery)));
     other.hidden = !slippery;
-    if (of !== slippery) {
-      of = undefined;
-      const told = await answer(`predict/${MODELS[slippery]}`, { rows: cells.map((_, n) => [n]) });
-      if (!told || chosen.slippery !== slippery) return;
-      [table, of] = [told.predictions, slippery];
+    play.disabled = place.disabled = of !== slippery;
+    if (of === slippery) {
+      asked = close();
+      return tell(chosen);
     }
+    if (asked === slippery) return;
+    asked = slippery;
+    await work((signal) => lookedUp(slippery, signal), true);
+    if (asked === slippery) asked = undefined;
+  }
+
+  async function lookedUp(slippery, signal) {
+    const call = postJson(`predict/${MODELS[slippery]}`, { rows: cells.map((_, n) => [n]) });
+    table = (await ask(call, signal)).document.predictions;
+    of = slippery;
+    play.disabled = place.disabled = false;
     tell(chosen);
+    return call;
   }
 
   function tell({ slippery, from, seed }) {
@@ -98,7 +110,7 @@ export function lake({ words, state, remember }) {
 
   function keyed(event, state) {
     const way = KEYS.indexOf(event.key);
-    if (way < 0) return;
+    if (way < 0 || event.altKey || event.ctrlKey || event.metaKey) return;
     event.preventDefault();
     const from = moved(state, way);
     cells[from].focus();
@@ -107,7 +119,7 @@ export function lake({ words, state, remember }) {
 
   function begin() {
     play.textContent = words("stop");
-    playing = setInterval(() => show({ step: chosen.step + 1 }), PACE_MS);
+    playing = setInterval(() => play.disabled || show({ step: chosen.step + 1 }), PACE_MS);
     if (place.value === place.max) show({ step: 0 });
   }
 

@@ -1,6 +1,6 @@
 // The frame of the page: words, theme, and the panel that the link names. A panel is a function in PANELS.
 
-import { Gone, back, door, load } from "./api.js";
+import { Gone, back, door, keyed, load, unlock } from "./api.js";
 import { element, icon } from "./dom.js";
 
 /**
@@ -16,13 +16,17 @@ const PANELS = {
   news: () => load("news.js"),
 };
 const FIRST = "recognise";
+// Browsers let a link change a hundred times in half a minute.
+const WRITTEN_MS = 350;
 // They go on with the same picture: what the link says of one holds for the other.
 const PICTURED = new Set(["recognise", "inside"]);
 const SUN = "M12 8a4 4 0 1 0 .01 0M12 2v2M12 20v2M2 12h2M20 12h2M5 5l1.500 1.500M17.500 17.500 19 19M5 19l1.500-1.500M17.500 6.500 19 5";
 
 const root = document.documentElement;
-let memory = {}; // picture and text, for as long as the page is open: a file has no place in a link
-const queries = new Map(); // as they were last written down, by what they are about
+let memory = {}; // what has no place in a link, like a file, for as long as the page is open
+const queries = new Map(); // what the panels show, by what they are about
+let here; // the link as it was shown or written: where it is another one, somebody is on the way there
+let [due, written, timer] = [undefined, -Infinity];
 let panel;
 let shown; // the panel's name
 let words;
@@ -37,10 +41,21 @@ function linked() {
 function remember(name, state) {
   const query = String(new URLSearchParams(Object.entries(state).filter(([, value]) => value !== undefined)));
   queries.set(about(name), query);
-  history.replaceState(null, "", name === FIRST && !query ? "#" : address(name));
+  due = name === FIRST && !query ? "#" : address(name);
+  timer ??= setTimeout(write, written + WRITTEN_MS - performance.now());
+  if (performance.now() > written + WRITTEN_MS) write();
   for (const link of document.querySelectorAll("#panels a")) link.href = address(link.dataset.panel);
   // To the first panel, with what there is.
   document.querySelector(".wordmark").href = address(FIRST);
+  return query;
+}
+
+/** What was to be remembered stands in the link, unless that has changed meanwhile. */
+function write() {
+  timer = clearTimeout(timer);
+  if (due === undefined || location.hash !== here) return;
+  history.replaceState(null, "", due);
+  [due, here, written] = [undefined, location.hash, performance.now()];
 }
 
 const about = (name) => (PICTURED.has(name) ? "picture" : name);
@@ -55,6 +70,7 @@ async function speak(language) {
   const words = (key, values = {}) => texts[key].replace(/\{(\w+)\}/g, (_, name) => values[name]);
   words.subject = (subject) => texts[`subject.${subject}`] ?? subject;
   words.figure = (name) => texts[`figure.${name}`] ?? name;
+  words.called = (name) => texts[`name.${name}`] ?? name;
   words.label = (label) => texts[`label.${label}`] ?? label;
   // In the service's own words where there are none here.
   words.notice = ({ code, message }) => texts[`notice.${code}`] || message;
@@ -69,12 +85,15 @@ async function show(language = root.lang) {
   const { name } = linked();
   const loaded = await patiently(() => Promise.all([speak(language), PANELS[name]()]), signal);
   if (signal.aborted) return false;
+  write();
   const { state } = linked();
+  [due, here] = [undefined, location.hash];
   const module = loaded[1];
   words = loaded[0];
   document.querySelector("#away").hidden = true;
   root.lang = language;
   panel?.close();
+  label();
   document.title = `Percept – ${words(`panel.${name}`)}`;
   panel = module[name]({ words, state, memory, remember: (state) => remember(name, state) });
   const place = document.querySelector("#panel");
@@ -118,7 +137,8 @@ async function patiently(work, signal) {
 function switches(words) {
   const theme = element("button", { type: "button", class: "quiet", "aria-label": words("theme"), onclick: () => relight() }, icon(SUN));
   const language = element("button", { type: "button", class: "quiet", lang: root.lang === "ko" ? "en" : "ko", onclick: () => translate() }, words("language"));
-  return [element("a", { class: "quiet", href: "docs" }, words("api")), language, theme];
+  const other = keyed() && element("button", { type: "button", class: "quiet", onclick: () => rekey() }, words("key.other"));
+  return [element("a", { class: "quiet", href: "docs" }, words("api")), language, theme, other].filter(Boolean);
 }
 
 function relight() {
@@ -146,22 +166,35 @@ function keep(chosen) {
 door.want = (refused) =>
   new Promise((resolve) => {
     const form = document.querySelector("#key");
+    const before = document.activeElement;
     const input = element("input", { type: "password", id: "secret", required: true, autocomplete: "current-password" });
-    form.replaceChildren(
-      element("label", { for: "secret" }, words(refused ? "key.wrong" : "key.wanted")),
-      input,
-      element("button", { type: "submit" }, words("key.use")),
-    );
+    form.replaceChildren(element("label", { for: "secret", "data-word": refused ? "key.wrong" : "key.wanted" }), input, element("button", { "data-word": "key.use" }));
+    label();
     form.onsubmit = (event) => {
       event.preventDefault();
       form.hidden = true;
+      (before !== document.body && before.isConnected ? before : document.querySelector("#panel")).focus();
       resolve(input.value.trim());
     };
     form.hidden = false;
     input.focus();
   });
 
+door.kept = () => document.querySelector("#switches").replaceChildren(...switches(words));
+
+/** Who is refused may have a key that is not. */
+async function rekey() {
+  await unlock();
+  if (await show()) document.querySelector("#panel").focus();
+}
+
+/** The form for a key may stand there while somebody changes the language. */
+function label() {
+  for (const each of document.querySelectorAll("#key [data-word]")) each.textContent = words(each.dataset.word);
+}
+
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => dispatchEvent(new Event("relight")));
+addEventListener("pagehide", write);
 addEventListener("hashchange", () => {
   // Another panel goes on with the picture; a link with another one has its own.
   const [now, before] = [location.hash.split("?")[1], queries.get("picture")].map((each) => new URLSearchParams(each));

@@ -1,7 +1,7 @@
 // The panel "News": the topic of a text, and the words that decide it, marked where they stand. Knows no pictures.
 
 import { bar, barsView, percentage } from "./answer.js";
-import { Latest } from "./api.js";
+import { ask, postJson } from "./api.js";
 import { element } from "./dom.js";
 import { LONGEST_LINK } from "./drawing_board.js";
 import { desk } from "./patience.js";
@@ -19,7 +19,8 @@ const [PACE_MS, PAUSE_MS, MOST_WORDS, LEAST_FALL] = [300, 600, 8, 1e-6];
 
 /** `page` as of recognise.js. */
 export function news({ words, state, remember, memory }) {
-  const { lines, call, answer, close } = desk(words);
+  const { line, refusal, foot, call, work, stop } = desk(words, { pause: PACE_MS });
+  const reasons = desk(words, { call });
   const area = element("textarea", { rows: 5, placeholder: words("news.text"), "aria-label": words("news.text"), oninput: () => typed() });
   const behind = element("div", { "aria-hidden": "true" });
   const [label, sure, note, why] = ["label long", "sure", "hint", "hint"].map((name) => element("p", { class: name }));
@@ -28,10 +29,9 @@ export function news({ words, state, remember, memory }) {
   const examples = Object.entries(EXAMPLES).map(([topic, text]) => element("button", { type: "button", onclick: () => put(text) }, words.label(topic)));
   const input = element("div", { class: "input" }, element("div", { class: "paper" }, behind, area), element("div", { class: "row" }, examples));
   const head = element("div", { class: "head", role: "status" }, label, sure, note);
-  const answers = element("div", { class: "answers" }, lines, head, topics.root, element("div", { class: "deciding" }, why, deciding), call);
+  const answers = element("div", { class: "answers" }, refusal, head, topics.root, element("div", { class: "deciding" }, why, reasons.refusal, deciding, reasons.foot), foot, call.root);
   const top = element("div", { class: "top" }, element("h1", {}, words("news.title")));
-  const root = element("div", { class: "news" }, top, element("div", { class: "work" }, input, answers));
-  const latest = new Latest(topicOf, PACE_MS);
+  const root = element("div", { class: "news" }, top, line, reasons.line, element("div", { class: "work" }, input, answers));
   let pause;
   // What was written since the link was, or is too long for it.
   put((state.text === memory.linked ? memory.text : undefined) ?? state.text ?? EXAMPLES.sport);
@@ -42,15 +42,21 @@ export function news({ words, state, remember, memory }) {
   }
 
   function typed() {
-    clearTimeout(pause);
-    mark((memory.text = area.value), []);
-    latest.ask(area.value);
+    const text = (memory.text = area.value);
+    rest();
+    mark(text, []);
+    work((signal) => topicOf(text, signal));
   }
 
-  async function topicOf(text) {
-    const told = await answer("predict/news-mlp", { texts: [text] });
-    if (!told) return;
-    const [prediction] = told.predictions;
+  /** Nothing is asked about words that stand there no more. */
+  function rest() {
+    clearTimeout(pause);
+    reasons.stop();
+  }
+
+  async function topicOf(text, signal) {
+    const call = postJson("predict/news-mlp", { texts: [text] });
+    const [prediction] = (await ask(call, signal)).document.predictions;
     label.textContent = words.label(prediction.label);
     sure.textContent = words("answer.sure", { percent: percentage(prediction.probability) });
     note.textContent = [prediction.outputs.words[0] ? "" : words("news.unknown"), ...prediction.warnings.map(words.notice)].join(" ");
@@ -58,14 +64,15 @@ export function news({ words, state, remember, memory }) {
     memory.linked = String(new URLSearchParams({ text })).length > LONGEST_LINK ? undefined : text;
     remember({ text: memory.linked });
     // Each word left out in turn is a hundred times the work: only after a pause.
-    clearTimeout(pause);
-    pause = setTimeout(() => wordsOf(text), PAUSE_MS);
+    if (text === area.value) pause = setTimeout(() => reasons.work((signal) => wordsOf(text, signal)), PAUSE_MS);
+    return call;
   }
 
-  async function wordsOf(text) {
-    const told = await answer("explain/news-mlp", { texts: [text] });
-    if (!told || text !== area.value) return;
+  async function wordsOf(text, signal) {
+    const call = postJson("explain/news-mlp", { texts: [text] });
+    const told = (await ask(call, signal)).document;
     mark(text, told.methods.words.parts.filter(({ fall }) => Math.abs(fall) > LEAST_FALL), words.label(told.explained.label));
+    return call;
   }
 
   /** Tints behind the text, and a list of what weighs most. Places count whole characters, not a string's halves of them. */
@@ -89,5 +96,5 @@ export function news({ words, state, remember, memory }) {
     deciding.replaceChildren(...parts.slice(0, MOST_WORDS).map(({ name, fall }) => bar(name, Math.abs(fall) / most, points(fall), kind(fall))));
   }
 
-  return { root, close };
+  return { root, close: () => (stop(), rest()) };
 }

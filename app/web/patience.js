@@ -1,14 +1,14 @@
-// What is asked until somebody answers, with a line that says so meanwhile. Knows no panels.
+// What is asked until somebody answers, with lines that say so meanwhile. Knows no panels.
 
-import { Problem, ask, back, passing, postJson } from "./api.js";
+import { Gone, Latest, Problem, back, passing } from "./api.js";
 import { callView } from "./call.js";
 import { element, waitingLine } from "./dom.js";
 
 /**
  * `root` is the line; `until(work)` does the work, again and again while nobody answers, and hands a Problem to `told`.
- * Given up when `signal` is aborted.
+ * Given up when `signal` is aborted; resolves to whether the work was done. `away()` is called when nobody answers.
  */
-export function patience(words, signal, told) {
+export function patience(words, signal, told, away = () => undefined) {
   const root = element("p", { class: "gone", role: "alert", hidden: true });
   return {
     root,
@@ -18,45 +18,92 @@ export function patience(words, signal, told) {
         try {
           await work();
           root.hidden = true;
-          return;
+          return true;
         } catch (error) {
-          if (given.aborted) return;
+          if (given.aborted) return false;
           if (!passing(error)) {
             root.hidden = true;
-            if (error instanceof Problem) return refused(error);
-            throw error;
+            if (!(error instanceof Problem)) throw error;
+            refused(error);
+            return false;
           }
-          root.replaceChildren(element("strong", {}, words("gone.title")), " ", words("gone.detail"));
+          away();
+          const title = error instanceof Gone ? words("gone.title") : `${words.problem(error)}.`;
+          root.replaceChildren(element("strong", {}, title), " ", words("gone.detail"));
           root.hidden = false;
           await back(given);
         }
       }
+      return false;
     },
   };
 }
 
-/** Where a panel asks by JSON: `lines` say how it goes, `call` shows the last call. `answer` is undefined if it is refused. */
-export function desk(words) {
-  const leaving = new AbortController();
-  const { signal } = leaving;
+/**
+ * Where a panel asks, one question at a time. `line`, `refusal` and `foot` say how it goes, and offer to stop and to ask
+ * again; `call` shows the last call that was answered. What stands in `place` pales while it is of something else.
+ * `work(job, urgent)` resolves to whether the job was done: it is not when it is refused, stopped or replaced by a later one
+ * while it waits; `urgent` ends what is under way. `job(signal)` may resolve to the call that it made.
+ */
+export function desk(words, { place, pause = 50, call = callView(words) } = {}) {
+  const again = () => element("button", { type: "button", onclick: () => work(asked) }, words("again"));
   const refusal = element("p", { class: "refusal", role: "alert", hidden: true });
-  const waiting = waitingLine(words("answer.waiting"));
-  const call = callView(words);
-  const patient = patience(words, signal, (problem) => {
-    refusal.replaceChildren(element("strong", {}, words.problem(problem)), " ", problem.message);
-    refusal.hidden = false;
+  const stopped = element("p", { class: "waiting", role: "status", hidden: true });
+  const waiting = waitingLine(words("answer.waiting"), words("stop"), () => {
+    stop();
+    say(stopped, words("stopped"), " ", again());
   });
-  async function answer(path, value) {
-    const asked = postJson(path, value);
-    let told;
-    waiting.begin();
-    await patient.until(async () => {
-      told = (await ask(asked, signal)).document;
-      refusal.hidden = true;
-      call.show(asked);
-    });
-    waiting.end();
-    return signal.aborted ? undefined : told;
+  const patient = patience(words, undefined, refuse, waiting.end);
+  const latest = new Latest(answer, pause);
+  let [asked, replaced] = [];
+
+  function work(job, urgent) {
+    replaced?.(false);
+    asked = job;
+    return new Promise((resolve) => latest.ask({ job, resolve: (replaced = resolve) }, urgent));
   }
-  return { lines: [patient.root, waiting.root, refusal], call: call.root, answer, close: () => leaving.abort() };
+
+  async function answer({ job, resolve }, signal) {
+    if (replaced === resolve) replaced = undefined;
+    stopped.hidden = true;
+    waiting.begin();
+    try {
+      const done = await patient.until(async () => {
+        const made = await job(signal);
+        if (signal.aborted) return;
+        settle();
+        if (made) call.show(made);
+      }, signal);
+      resolve(done && !signal.aborted);
+    } finally {
+      if (!signal.aborted) waiting.end();
+    }
+  }
+
+  function refuse(problem) {
+    const later = problem.status === 429 || problem.status >= 500;
+    say(refusal, element("strong", {}, words.problem(problem)), " ", problem.message, " ", later && again());
+  }
+
+  function say(line, ...told) {
+    settle();
+    line.replaceChildren(...told.filter(Boolean));
+    line.hidden = false;
+    place?.classList.add("alone");
+  }
+
+  function settle() {
+    refusal.hidden = stopped.hidden = true;
+    place?.classList.remove("alone");
+  }
+
+  function stop() {
+    latest.stop();
+    replaced = replaced?.(false);
+    waiting.end();
+    patient.hide();
+    settle();
+  }
+
+  return { line: patient.root, refusal, foot: element("div", { class: "foot" }, waiting.root, stopped), call, work, stop };
 }

@@ -4,6 +4,8 @@ import { drawing } from "./dom.js";
 import { plane } from "./plot.js";
 
 const SHAPES = ["M-4 0a4 4 0 1 0 8 0a4 4 0 1 0-8 0", "M-4-4h8v8h-8z", "M0-5 5 4h-10z", "M0-6 6 0 0 6-6 0z", "M0 5-5-4h10z", "M-5-2h3v-3h4v3h3v4h-3v3h-4v-3h-3z"];
+// So near a hand or a mouse can point, in pixels.
+const REACH = { touch: 22, mouse: 12 };
 const KEYS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] };
 
 /** A mark of a class or cluster, by colour and shape; where it has none yet, a plain one. */
@@ -15,7 +17,8 @@ export function spot(place, kind = "none", name = "", d = SHAPES[kind % SHAPES.l
 
 /**
  * The plane of `given`, with a cross that the pointer takes along and arrow keys move. `acts` are told the place with so
- * many `digits`: `press`, `drag`, `release` (Enter is a press, too), `move` (by keys) and `remove` (Delete).
+ * many `digits`: `press`, `drag`, `release` (Enter is a press, too), `move` (by keys) and `remove` (Delete); `press` how far
+ * around it counts, too, in units of the drawing. `within(place)` is the nearest place there is.
  */
 export function pointed({ digits, ...given }, acts) {
   const board = plane(given);
@@ -24,21 +27,25 @@ export function pointed({ digits, ...given }, acts) {
   const bounds = [given.x, given.y];
   let place = bounds.map(([low, high]) => (low + high) / 2);
 
-  function tell(act, to = place) {
-    place = to.map((value, n) => Number(Math.min(bounds[n][1], Math.max(bounds[n][0], value)).toFixed(digits)));
+  const within = (to) => to.map((value, n) => Number(Math.min(bounds[n][1], Math.max(bounds[n][0], value)).toFixed(digits)));
+  const reach = (pointer) => (REACH[pointer] ?? REACH.mouse) / root.getScreenCTM().a;
+
+  function tell(act, to = place, pointer) {
+    place = within(to);
     cross.setAttribute("transform", `translate(${board.at(...place)})`);
-    acts[act]?.(place);
+    acts[act]?.(place, act === "press" && reach(pointer));
   }
 
   const listeners = {
     pointerdown(event) {
       if (event.button) return;
       root.setPointerCapture(event.pointerId);
-      tell("press", board.from(event));
+      tell("press", board.from(event), event.pointerType);
     },
     pointermove: (event) => root.hasPointerCapture(event.pointerId) && tell("drag", board.from(event)),
     lostpointercapture: () => tell("release"),
     keydown(event) {
+      if (event.altKey || event.ctrlKey || event.metaKey) return;
       const way = KEYS[event.key];
       if (way) tell("move", place.map((value, n) => value + (way[n] * (event.shiftKey ? 1 : 5)) / 10 ** digits));
       else if (event.key === "Enter") tell("press"), tell("release");
@@ -51,5 +58,5 @@ export function pointed({ digits, ...given }, acts) {
   root.setAttribute("role", "application");
   root.setAttribute("tabindex", 0);
   root.append(cross);
-  return { ...board, tell };
+  return { ...board, tell, within };
 }

@@ -18,7 +18,8 @@ export function svm({ words, state, write, answer }) {
   const support = element("p", { class: "hint" });
   const call = (model, rows) => postJson(`predict/${model}`, { rows });
   let board;
-  look(now.at?.split("_").map(Number));
+  const [number, there] = ["-?\\d+(\\.\\d+)?", now.at];
+  look(new RegExp(`^${number}_${number}$`).test(there) ? there.split("_").map(Number) : undefined);
 
   /** At a place; if none is given, at the card's example. */
   function look(at) {
@@ -26,7 +27,7 @@ export function svm({ words, state, write, answer }) {
     write(Object.assign(now, { at: at?.join("_") }));
     answer(async (signal) => {
       if (board?.model !== model) board = await draw(model, at, signal);
-      const asked = call(model, [at ?? board.example]);
+      const asked = call(model, [at ? board.within(at) : board.example]);
       const [{ label, outputs }] = (await ask(asked, signal)).document.predictions;
       const [margin, distance] = [outputs.margin, outputs.distance].map((value) => value?.toFixed(3));
       told.textContent = words(distance ? "points.distance" : "points.margin", { label, margin, distance });
@@ -43,7 +44,7 @@ export function svm({ words, state, write, answer }) {
     const { predictions } = (await ask(call(model, [...points, ...grid]), signal)).document;
     const margin = (n) => predictions[n].outputs.margin;
     const supporting = points.map((_, n) => (classes[n] ? 1 : -1) * margin(n) <= SUPPORTING);
-    const made = pointed({ x, y, digits: 2, label: words("points.plane") }, { press: look, drag: look, move: look });
+    const made = pointed({ x, y, digits: 2, label: words("points.plane") }, { press: pressed, drag: pressed, move: pressed });
     const outlined = (level, sign = 1) =>
       contour([COLUMNS, ROWS], (column, row) => sign * margin(points.length + row * COLUMNS + column) - level, (at) => made.at(...node(...at)));
     made.root.classList.add("asked");
@@ -56,7 +57,12 @@ export function svm({ words, state, write, answer }) {
     place.replaceChildren(made.root);
     const example = features.map((each) => each.example);
     made.tell("", at ?? example);
-    return { model, example };
+    return { model, example, within: made.within };
+  }
+
+  /** What is drawn for one model is no place of another, which comes. */
+  function pressed(at) {
+    if (board.model === now.model) look(at);
   }
 
   const choice = segments(MODELS, now.model, (model) => {

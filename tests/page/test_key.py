@@ -46,6 +46,7 @@ def test_a_wrong_key_is_told_and_the_right_one_goes_on_with_everything(locked: V
     page.get_by_role("button", name="Use it").click()
 
     expect(page.locator("#key")).to_be_hidden()
+    expect(page.locator("#panel")).to_be_focused()
     draw(page)
     expect_label(page, "7")
     page.reload()
@@ -74,6 +75,41 @@ def test_the_call_that_is_copied_names_the_key_and_does_not_have_it(
 
     assert ALICE not in call
     assert re.search(r"""['"]label['"]: ?['"]7['"]""", done.stdout)
+
+
+def test_a_key_that_no_header_carries_is_a_wrong_one(locked: Visit) -> None:
+    page = locked.open(ready="#key:not([hidden])")
+    page.get_by_label("This service wants an API key.").fill("열쇠")
+    page.keyboard.press("Enter")
+    page.get_by_label("It does not know this key.").fill(ALICE)
+    page.keyboard.press("Enter")
+    expect(page.locator("#first")).to_be_enabled()
+    page.evaluate("() => sessionStorage.setItem('percept-key', '열쇠')")
+    page.reload()
+
+    expect(page.get_by_label("This service wants an API key.")).to_be_visible()
+
+
+def test_a_language_is_taken_by_the_form_for_a_key_too(locked: Visit) -> None:
+    page = locked.open(ready="#key:not([hidden])")
+    page.get_by_role("button", name="한국어").click()
+
+    expect(page.get_by_label("이 서비스에는 API 키가 필요합니다.")).to_be_visible()
+
+
+def test_who_is_refused_gives_another_key(locked: Visit) -> None:
+    locked.expected.append("status of 403")
+    page = locked.open("#news", ready="#key:not([hidden])")
+    page.route("**/predict/**", lambda route: route.fulfill(status=403, json={"title": "Forbidden"}), times=1)
+    page.locator("#secret").fill(ALICE)
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("alert")).to_contain_text("Forbidden")
+    page.get_by_role("button", name="Other key").click()
+    page.locator("#secret").fill(ALICE)
+    page.keyboard.press("Enter")
+
+    expect(page.locator(".label")).to_have_text("Sport")
+    expect(page.locator("#panel")).to_be_focused()
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

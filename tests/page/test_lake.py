@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.onnx_models import doubling_graph, write_model
 from tests.page.conftest import PHONE, Visit
@@ -59,7 +59,7 @@ def test_the_map_shows_the_way_that_the_network_takes_and_its_numbers(visit: Vis
     values = page.locator(".bars .value").all_inner_texts()
     assert [float(each) for each in values] == pytest.approx(predictions[9]["outputs"]["q_values"], abs=5.1e-5)
     expect(page.locator(".bars .best")).to_contain_text(ACTION_NAMES[predictions[9]["index"]])
-    assert page.url.endswith("#lake?from=9")
+    expect(page).to_have_url(re.compile(re.escape("#lake?from=9") + "$"))
 
 
 def test_on_firm_ice_a_walk_is_the_roll_out_that_the_model_tells(visit: Visit) -> None:
@@ -106,7 +106,7 @@ def test_one_goes_step_by_step_forward_and_back_with_the_keyboard(visit: Visit) 
     slider.press("ArrowLeft")
 
     assert status(page).startswith("Step 5 of 6")
-    assert page.url.endswith("#lake?step=5")
+    expect(page).to_have_url(re.compile(re.escape("#lake?step=5") + "$"))
     page.reload()
     page.wait_for_selector(READY)
     assert status(page).startswith("Step 5 of 6")
@@ -125,7 +125,7 @@ def test_arrow_keys_choose_where_to_begin_and_the_edge_holds(visit: Visit) -> No
         expect(page.get_by_role("radio", name=name)).to_be_checked()
 
     assert status(page) == "Begins here: hole. Takes 0 steps."
-    assert page.url.endswith("#lake?from=5")
+    expect(page).to_have_url(re.compile(re.escape("#lake?from=5") + "$"))
 
 
 def test_on_slippery_ice_the_page_says_where_one_slid_and_a_link_has_the_same_walk(visit: Visit) -> None:
@@ -135,11 +135,12 @@ def test_on_slippery_ice_the_page_says_where_one_slid_and_a_link_has_the_same_wa
     expect(page.get_by_role("button", name="Slip otherwise")).to_be_visible()
     page.get_by_role("button", name="Slip otherwise").click()
     page.get_by_role("button", name="Slip otherwise").click()
-    assert page.url.endswith(f"#lake?model={SLIPPERY}&seed=2")
+    expect(page).to_have_url(re.compile(re.escape(f"#lake?model={SLIPPERY}&seed=2") + "$"))
     policy = [each["index"] for each in told(visit.server, SLIPPERY)]
     steps = walks(page, policy, [0], True, 3)[2]
     n, slid = next((n, step) for n, step in enumerate(steps, 1) if step["way"] != step["wanted"])
     page.get_by_role("slider").fill(str(n))
+    page.wait_for_url(f"**&step={n}")
 
     before = steps[n - 2]["state"] if n > 1 else 0
     went = "nowhere" if slid["state"] == before else ACTION_NAMES[slid["way"]]
@@ -182,6 +183,46 @@ def test_the_very_call_gives_what_is_shown(visit: Visit) -> None:
 
     expect(page.locator("code")).to_contain_text('"rows":[[0],[1],')
     expect(page.locator("code")).to_contain_text(f"/predict/{FIRM}")
+
+
+def test_while_nothing_has_come_it_is_asked_once_and_nobody_walks(visit: Visit) -> None:
+    page = visit.open("#lake", ready=READY)
+    page.get_by_role("button", name="Walk").click()
+    asked: list[Route] = []
+    page.route(f"**/predict/{SLIPPERY}", lambda route: asked.append(route))
+    page.get_by_role("button", name="Slippery").click()
+    page.wait_for_timeout(1_600)
+
+    assert len(asked) == 1
+    expect(page.get_by_role("button", name="Stop").first).to_be_disabled()
+
+
+def test_the_call_is_that_of_the_ice_that_is_shown(visit: Visit) -> None:
+    page = visit.open("#lake", ready=READY)
+    asked: list[Route] = []
+    page.route(f"**/predict/{SLIPPERY}", lambda route: asked.append(route))
+    page.get_by_text("This very call").click()
+    with page.expect_request(f"**/predict/{SLIPPERY}"):
+        page.get_by_role("button", name="Slippery").click()
+    page.get_by_role("button", name="Firm ice").click()
+    asked[0].continue_()
+    page.wait_for_timeout(300)
+
+    expect(page.locator("code")).to_contain_text(f"/predict/{FIRM} ".strip())
+    expect(page.locator("code")).not_to_contain_text(SLIPPERY)
+    expect(page.get_by_role("button", name="Walk")).to_be_enabled()
+
+
+def test_keys_of_the_browser_are_left_to_it(visit: Visit) -> None:
+    page = visit.open("#lake?from=5", ready=READY)
+    page.get_by_role("radio", name="Row 2, column 2").focus()
+    prevented = page.evaluate(
+        """() => !document.activeElement.dispatchEvent(
+            new KeyboardEvent("keydown", { key: "ArrowLeft", altKey: true, cancelable: true, bubbles: true }))"""
+    )
+
+    assert not prevented
+    expect(page.get_by_role("radio", name="Row 2, column 2")).to_be_checked()
 
 
 @pytest.fixture
@@ -241,7 +282,7 @@ def test_a_phone_needs_no_sideways_scroll_and_korean_is_spoken(visit: Visit, scr
     page = visit.open("#lake?step=2", ready=READY, viewport=PHONE, touch=True, language="ko-KR")
 
     assert page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
-    assert status(page) == "6걸음 중 2: 가려던 쪽 아래, 간 쪽 아래, 지금 얼음."
+    assert status(page) == "6걸음 중 2걸음째 · 의도: 아래, 실제: 아래 · 현재: 얼음"
     expect(page.locator(".ice")).to_be_in_viewport(ratio=1)
     expect(page.get_by_role("slider")).to_be_in_viewport()
     page.screenshot(path=screenshots / "lake-phone.png", full_page=True)

@@ -100,7 +100,7 @@ def test_while_somebody_writes_little_is_asked_and_at_the_end_what_stands_there(
     assert 1 < asked.count("predict") <= 10
     assert asked.count("explain") == 1
     expect(page.locator(".label")).to_have_text("Technology")
-    assert page.url.endswith("#news?text=The+new+phone+searches+the+web")
+    page.wait_for_url("**/#news?text=The+new+phone+searches+the+web")
 
 
 def test_a_link_shows_the_same_and_a_language_keeps_the_text(visit: Visit) -> None:
@@ -174,6 +174,20 @@ def test_a_text_that_is_too_long_is_refused_in_words(visit: Visit, tmp_path: Pat
         expect(page.get_by_role("alert")).to_be_hidden()
     finally:
         server.stop()
+
+
+def test_a_refused_explanation_leaves_the_topic_where_it_is(visit: Visit) -> None:
+    visit.expected.append("status of 429")
+    page = visit.open("#news", ready=READY)
+    page.route("**/explain/**", lambda route: route.fulfill(status=429, json={"title": "slowly"}), times=1)
+    page.get_by_role("textbox").fill("The minister promised lower taxes.")
+    expect(page.get_by_role("alert")).to_contain_text("slowly")
+    expect(page.locator(".label")).to_have_text("Politics")
+    expect(page.locator(".label")).to_be_visible()
+    page.get_by_role("button", name="Ask again").click()
+
+    expect(page.locator("mark").first).to_be_visible()
+    expect(page.get_by_role("alert")).to_be_hidden()
 
 
 def test_a_service_that_goes_away_is_told_and_asked_again(visit: Visit, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import json
 import re
 import urllib.request
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
@@ -29,6 +30,7 @@ POINTS: tuple[Place, ...] = ((10, 10), (20, 10), (10, 20), (30, 22), (90, 60), (
 STARTS: tuple[Place, ...] = ((10, 10), (20, 10))
 LINK = "#points?points=" + ".".join(str(value) for place in POINTS for value in place)
 READY = "svg.plane path"
+WRITTEN_MS = 400
 
 
 def board(page: Page) -> Locator:
@@ -63,6 +65,8 @@ def shown(page: Page) -> NDArray[np.float64]:
 
 
 def kept(page: Page) -> dict[str, str]:
+    """Of the link, when it is written: some time after the last change."""
+    page.wait_for_timeout(WRITTEN_MS)
     return {name: values[0] for name, values in parse_qs(page.url.split("?", 1)[1], keep_blank_values=True).items()}
 
 
@@ -207,7 +211,7 @@ def test_the_keyboard_places_and_takes_away(visit: Visit) -> None:
 def test_start_seed_and_round_stand_in_the_link_and_are_seen_again(visit: Visit) -> None:
     page = visit.open(f"{LINK}&k=4&seed=7", ready=".centre")
     page.get_by_role("button", name="k-means++").click()
-    page.get_by_label("seed").fill("3")
+    page.get_by_label("Seed").fill("3")
     expect(told(page)).to_contain_text("Round")
     page.wait_for_load_state("networkidle")
     page.get_by_role("slider").fill("1")
@@ -216,7 +220,7 @@ def test_start_seed_and_round_stand_in_the_link_and_are_seen_again(visit: Visit)
     assert shown(page) == pytest.approx(np.array(first["centroids"]), abs=0.01)
     again = visit.open(page.url.split("/")[-1], ready=".centre")
 
-    assert again.url == page.url
+    assert kept(again) == kept(page)
     assert number(again) == number(page)
     expect(again.get_by_role("button", name="k-means++")).to_have_attribute("aria-pressed", "true")
 
@@ -236,9 +240,7 @@ def test_the_curve_of_inertia_marks_the_round(visit: Visit) -> None:
     ("link", "said"),
     [
         ("k=3&points=5.5.5.5.5.5", "k is 3; allowed are at most 1"),
-        ("k=many", "k is null"),
-        ("seed=-1", "seed is -1"),
-        ("start=nonsense", 'start is "nonsense"'),
+        ("k=0", "k is 0"),
     ],
 )
 def test_what_cannot_be_answered_is_refused_in_words(visit: Visit, link: str, said: str) -> None:
@@ -257,7 +259,7 @@ def test_after_a_refusal_an_answer_takes_its_place(visit: Visit) -> None:
     page.get_by_label("k", exact=True).fill("2")
 
     expect(told(page)).to_contain_text("Round")
-    expect(page.locator(".refusal")).to_be_empty()
+    expect(page.locator(".refusal")).to_be_hidden()
 
 
 def test_the_call_is_the_very_call(visit: Visit) -> None:
@@ -324,6 +326,100 @@ def test_waiting_can_be_stopped(visit: Visit) -> None:
     expect(page.get_by_text("Waiting for the answer…")).to_be_hidden()
 
 
+def test_what_is_stopped_says_so_and_is_asked_again(visit: Visit) -> None:
+    page = visit.open("#points?of=Iris", ready="details")
+    page.unroute_all()
+    held: list[Route] = []
+    page.route("**/models/iris-mlp", lambda route: held.append(route), times=1)
+    page.reload()
+    page.get_by_role("button", name="Stop").click()
+    expect(page.get_by_text("Stopped.")).to_be_visible()
+    page.get_by_role("button", name="Ask again").click()
+
+    expect(page.locator(".label")).to_have_text("versicolor")
+    expect(page.get_by_text("Stopped.")).to_be_hidden()
+
+
+def test_what_one_drags_never_writes_the_link_more_often_than_browsers_let(visit: Visit) -> None:
+    page = visit.open(f"{LINK}&k=2", ready=".centre")
+    page.evaluate(
+        """() => {
+            window.written = [];
+            const usual = history.replaceState;
+            history.replaceState = (...given) => (written.push(performance.now()), usual.apply(history, given));
+        }"""
+    )
+    page.mouse.move(*pointed(page, POINTS[3]))
+    page.mouse.down()
+    page.mouse.move(*pointed(page, (60, 70)), steps=40)
+    page.mouse.up()
+
+    assert kept(page)["points"].startswith("10.10.20.10.10.20.60.70.")
+    written = page.evaluate("written")
+    assert all(later - earlier > 300 for earlier, later in pairwise(written))
+
+
+def test_a_point_that_is_taken_away_takes_no_others_cluster(visit: Visit) -> None:
+    page = visit.open(f"{LINK}&k=2", ready=".centre")
+    expect(told(page)).to_contain_text("Round")
+    colours = "all => all.map(each => each.style.getPropertyValue('--kind'))"
+    spots = board(page).locator(".spot:not(.centre)")
+    before = spots.evaluate_all(colours)
+    page.route("**/cluster/fit", lambda route: None)
+    click(page, POINTS[1])
+    expect(spots).to_have_count(7)
+    assert spots.evaluate_all(colours) == before[:1] + before[2:]
+    page.get_by_role("button", name="Three groups").click()
+
+    expect(spots).to_have_count(36)
+    assert set(spots.evaluate_all(colours)) == {"none"}
+
+
+def test_a_finger_that_is_not_far_from_a_point_means_it(visit: Visit) -> None:
+    page = visit.open(f"{LINK}&k=2", viewport=PHONE, touch=True, ready=".centre")
+    x, y = pointed(page, POINTS[4])
+    page.touchscreen.tap(x + 14, y + 14)
+
+    expect(board(page).locator(".spot:not(.centre)")).to_have_count(7)
+
+
+def test_what_is_refused_does_not_stand_beside_an_older_answer(visit: Visit) -> None:
+    visit.expected.append("status of 429")
+    page = visit.open("#points?of=Iris", ready="input[type=range]")
+    expect(page.locator(".label")).to_have_text("versicolor")
+    page.route("**/predict/**", lambda route: route.fulfill(status=429, json={"title": "slowly"}), times=1)
+    page.get_by_label("Petal length").fill("15")
+    expect(page.get_by_role("alert")).to_contain_text("slowly")
+    expect(page.locator(".label")).to_be_hidden()
+    assert violations(page) == []
+    page.get_by_role("button", name="Ask again").click()
+
+    expect(page.locator(".label")).to_be_visible()
+    expect(page.locator(".alone")).to_have_count(0)
+
+
+def test_nothing_is_left_of_centres_when_all_is_cleared(visit: Visit) -> None:
+    page = visit.open(f"{LINK}&k=2&start=given&centres=10.10.20.10", ready=".centre")
+    page.get_by_role("button", name="Clear").click()
+
+    assert kept(page) == {"of": "k-means", "k": "2", "seed": "1", "start": "given", "points": ""}
+
+
+@pytest.mark.parametrize(
+    ("link", "written"),
+    [
+        ("k=abc&seed=-1&round=x&start=nonsense", {"k": "3", "seed": "1", "start": "random"}),
+        ("of=Iris&mm=999.1.1.1", {"mm": "79.20.10.1"}),
+        ("of=SVM&at=foo", {"model": "blobs-svm"}),
+    ],
+)
+def test_a_link_is_read_as_far_as_it_makes_sense(visit: Visit, link: str, written: dict[str, str]) -> None:
+    page = visit.open(f"#points?{link}", ready="[role=status]:not(:empty)")
+
+    assert kept(page).items() >= written.items()
+    expect(page.get_by_role("alert")).to_have_count(0)
+
+
 # --- a support vector machine ----------------------------------------------------------------------------------------
 
 
@@ -384,6 +480,20 @@ def test_a_place_that_is_clicked_is_answered_as_the_model_does(visit: Visit) -> 
     expect(told(again)).to_have_text(said)
 
 
+def test_the_plane_of_one_model_is_no_place_for_another(visit: Visit) -> None:
+    page = visit.open("#points?of=SVM", ready=".curve")
+    expect(told(page)).to_contain_text("0.471")
+    held: list[Route] = []
+    page.route("**/models/moons-svm", lambda route: held.append(route))
+    with page.expect_request("**/models/moons-svm"):
+        page.get_by_role("button", name="moons-svm").click()
+    board(page).click(position={"x": 120, "y": 60})
+    assert "at" not in kept(page)
+    held[0].continue_()
+
+    expect(told(page)).to_have_text("Class 0, margin -0.107")
+
+
 def test_arrow_keys_move_the_place_and_none_is_lost(visit: Visit) -> None:
     page = visit.open("#points?of=SVM&model=moons-svm", ready=".curve")
     expect(told(page)).to_have_text("Class 0, margin -0.107")
@@ -424,14 +534,14 @@ def test_a_flower_is_answered_while_one_slides(visit: Visit) -> None:
     assert bars == [f"{100 * share:.1f}%" if share >= 0.0005 else "" for share in prediction["probabilities"]]
     assert kept(page) == {"of": "Iris", "mm": "50.30.15.2"}
     again = visit.open(page.url.split("/")[-1], ready="input[type=range]")
-    expect(again.get_by_text("Petal length: 1.5 cm")).to_be_visible()
+    expect(again.locator("label", has_text="Petal length")).to_contain_text("1.5 cm")
     expect(again.locator(".label")).to_have_text("setosa")
 
 
 def test_a_link_without_a_flower_begins_with_the_cards(visit: Visit) -> None:
     page = visit.open("#points?of=Iris&mm=nonsense", ready="input[type=range]")
 
-    expect(page.get_by_text("Sepal length: 5.9 cm")).to_be_visible()
+    expect(page.locator("label", has_text="Sepal length")).to_contain_text("5.9 cm")
 
 
 # --- all of them -----------------------------------------------------------------------------------------------------
@@ -446,6 +556,19 @@ def test_each_keeps_what_was_chosen_while_one_looks_at_another(visit: Visit) -> 
 
     expect(told(page)).to_contain_text("Round 1")
     assert kept(page)["points"] == LINK.split("=")[1]
+
+
+def test_a_language_takes_nothing_from_what_one_does_not_look_at(visit: Visit) -> None:
+    page = visit.open("#points?k=2", ready=".centre")
+    spots = board(page).locator(".spot:not(.centre)")
+    click(page, (5, 5))
+    expect(spots).to_have_count(37)
+    page.get_by_role("button", name="SVM").click()
+    page.get_by_role("button", name="한국어").click()
+    expect(page.get_by_role("button", name="English")).to_be_visible()
+    page.get_by_role("button", name="k-means", exact=True).click()
+
+    expect(spots).to_have_count(37)
 
 
 @pytest.mark.parametrize("of", ["k-means", "SVM", "Iris"])
@@ -467,7 +590,7 @@ def test_a_phone_in_korean_needs_no_sideways_scroll(visit: Visit, screenshots: P
 
     expect(page.get_by_role("heading", level=1)).to_have_text("점")
     if of == "k-means":
-        expect(told(page)).to_contain_text("관성")
+        expect(told(page)).to_contain_text("이너셔")
     if of == "Iris":
         expect(page.get_by_label("꽃잎 길이")).to_have_value("42")
     assert page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]

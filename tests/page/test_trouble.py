@@ -1,5 +1,6 @@
 """The page when something fails, is slow, or is overtaken by what somebody does meanwhile."""
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -53,6 +54,31 @@ def test_a_panel_that_cannot_be_loaded_is_told_and_loaded_when_the_service_is_ba
 
     expect(page.get_by_text("It answers 7.")).to_be_visible(timeout=15_000)
     expect(page.locator("#panel")).to_be_focused()
+
+
+def test_a_link_is_not_written_over_by_the_panel_that_one_leaves(visit: Visit) -> None:
+    page = visit.open("#lake", ready=".ice [data-sign]")
+    held = Held(page, "**/page/svm.js")
+    page.evaluate("() => { location.hash = 'points?of=SVM&model=moons-svm&at=1_1'; }")
+    page.get_by_role("radio", name="Row 3, column 2").check()
+    page.wait_for_timeout(500)
+    held.release(page)
+
+    expect(page.get_by_role("button", name="moons-svm")).to_have_attribute("aria-pressed", "true")
+    expect(page).to_have_url(re.compile("of=SVM.*at=1_1"))
+
+
+def test_a_service_with_too_much_to_do_is_not_taken_for_absent(visit: Visit) -> None:
+    visit.expected.append("status of 503")
+    page = visit.open("#lake", ready=".ice [data-sign]")
+    refusal = {"type": "urn:percept:overloaded", "title": "Overloaded", "status": 503}
+    page.route("**/predict/**", lambda route: route.fulfill(status=503, json=refusal), times=1)
+    page.get_by_role("button", name="Slippery").click()
+
+    expect(page.get_by_role("alert")).to_contain_text("Too many are asking at once.")
+    expect(page.get_by_role("button", name="Slip otherwise")).to_be_visible()
+    expect(page.get_by_role("status")).not_to_contain_text("Takes 6 steps")
+    expect(page.get_by_role("alert")).to_be_hidden()
 
 
 def test_a_language_is_taken_when_its_words_are_there(visit: Visit, restart: Callable[[], None]) -> None:
@@ -318,7 +344,10 @@ def test_a_slow_inside_shows_no_headings_without_content(visit: Visit) -> None:
     expect(page.get_by_text("Looking into the model…")).to_be_visible()
     expect(page.get_by_role("heading", level=2)).to_have_count(0)
     page.get_by_role("button", name="Stop").click()
-    expect(page.get_by_role("alert")).to_have_text("Stopped.")
+    expect(page.get_by_role("alert")).to_contain_text("Stopped.")
+    page.unroute_all()
+    page.get_by_role("button", name="Ask again").click()
+    expect(page.get_by_text("It answers 7.")).to_be_visible()
 
 
 def test_what_inside_refuses_stands_in_the_place_of_layers_and_goes(visit: Visit) -> None:
