@@ -32,7 +32,7 @@ def test_wheel_has_every_file_of_the_service_and_nothing_else(wheel: Path) -> No
         found = {name for name in archive.namelist() if not name.startswith("percept-")}
     expected = {
         str(path.relative_to(ROOT))
-        for folder in ("app", "training")
+        for folder in ("app", "training", "on_ray")
         for path in (ROOT / folder).rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
     }
