@@ -89,6 +89,7 @@ def test_marks_lie_where_the_words_are_whatever_stands_before_them(visit: Visit)
     assert boxes[0] == boxes[1]
 
 
+@pytest.mark.alone
 def test_while_somebody_writes_little_is_asked_and_at_the_end_what_stands_there(visit: Visit) -> None:
     page = visit.open("#news?text=", ready="textarea")
     page.wait_for_load_state("networkidle")
