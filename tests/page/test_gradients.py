@@ -352,9 +352,8 @@ def test_the_surface_is_that_of_the_paths(visit: Visit) -> None:
     with page.expect_response("**/train/ravine"):
         for each in held:
             each.continue_()
-    page.wait_for_load_state("networkidle")
 
-    assert page.evaluate(lines) == ravine
+    page.wait_for_function(f"ravine => {lines} === ravine", arg=ravine)
 
 
 def test_a_start_of_no_finite_height_is_refused(visit: Visit) -> None:
