@@ -604,7 +604,7 @@ def test_views_are_chosen_by_the_keyboard_and_keep_what_they_had(visit: Visit) -
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
     expect(page.locator(".plane")).to_be_visible()
-    assert "view=activations" in page.url
+    page.wait_for_url("**view=activations*")
     page.get_by_label("x", exact=True).focus()
     page.keyboard.press("Home")
     expect(page.locator(".sure")).to_contain_text("At x = -6")
