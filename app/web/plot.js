@@ -3,6 +3,8 @@
 import { drawing } from "./dom.js";
 
 const [WIDTH, HEIGHT, LEFT, BOTTOM, GAP] = [480, 320, 44, 28, 10];
+// Beyond that nothing is seen, and not much further SVG has no numbers.
+const FAR = 100_000;
 
 /**
  * From `x[0]` to `x[1]`, and upwards from `y[0]` to `y[1]`; `label` says what is drawn, for who does not see it. In `layer`,
@@ -34,7 +36,7 @@ export function plane({ x, y, label, height = HEIGHT, upwards = written }) {
     root,
     layer,
     inside,
-    at: (one, other) => [across(one), up(other)],
+    at: (one, other) => [across(one), up(other)].map((each) => Math.min(FAR, Math.max(-FAR, each))),
     from(event) {
       const place = new DOMPoint(event.clientX, event.clientY).matrixTransform(root.getScreenCTM().inverse());
       const share = [(place.x - LEFT) / (WIDTH - LEFT - GAP), (bottom - place.y) / (bottom - GAP)];
