@@ -353,9 +353,8 @@ def test_the_surface_is_that_of_the_paths(visit: Visit) -> None:
     with page.expect_response("**/train/ravine"):
         for each in held:
             each.continue_()
-    page.wait_for_load_state("networkidle")
 
-    assert page.evaluate(lines) == ravine
+    page.wait_for_function(f"ravine => {lines} === ravine", arg=ravine)
 
 
 def test_a_start_of_no_finite_height_is_refused(visit: Visit) -> None:
@@ -604,7 +603,7 @@ def test_views_are_chosen_by_the_keyboard_and_keep_what_they_had(visit: Visit) -
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
     expect(page.locator(".plane")).to_be_visible()
-    assert "view=activations" in page.url
+    page.wait_for_url("**view=activations*")
     page.get_by_label("x", exact=True).focus()
     page.keyboard.press("Home")
     expect(page.locator(".sure")).to_contain_text("At x = -6")
