@@ -1,6 +1,7 @@
 """The panel "News": a text's topic and the words that decide it, as the service tells them."""
 
 import json
+import re
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -119,7 +120,7 @@ def test_a_long_text_stays_out_of_the_link_and_is_there_when_one_comes_back(visi
     long = "The striker scored in the cup final. " * 200
     write(page, long)
     expect(page.locator("mark").first).to_be_visible()
-    assert page.url.endswith("#news")
+    expect(page).to_have_url(re.compile(r"#news$"))
     page.get_by_role("link", name="FrozenLake").click()
     page.wait_for_selector(".ice")
     page.get_by_role("link", name="Recognise").click()

@@ -1,6 +1,7 @@
 """The panel "Recognise" as people use it: what they do, and what they see then."""
 
 import json
+import re
 import subprocess
 import urllib.request
 from pathlib import Path
@@ -70,7 +71,7 @@ def test_undo_takes_a_stroke_back_clear_all_and_undo_brings_that_back(visit: Vis
     clear = page.get_by_role("button", name="Clear")
     expect(clear).to_be_disabled()
     expect(clear).to_be_focused()
-    assert page.url.endswith("/#")
+    expect(page).to_have_url(re.compile(r"/#$"))
     page.get_by_role("button", name="Undo").click()
     expect(page.get_by_role("img", name="A drawing of 1 strokes")).to_be_visible()
     expect_label(page, "7")
@@ -248,6 +249,7 @@ def test_a_link_opens_the_same_drawing_and_models(visit: Visit) -> None:
     draw(page)
     expect(page.get_by_role("status")).to_contain_text("7.")
     seen = page.locator(".frame img").first.get_attribute("src")
+    expect(page).to_have_url(re.compile("ink="))
     again = visit.open(page.url.removeprefix(f"{visit.server.url}/"))
 
     expect_label(again, "7")
