@@ -77,7 +77,9 @@ def serving(short_way: bool = True) -> Iterator[Server]:
     seen: list[str] = []
     app = create_app(Settings(max_files=MAX_FILES, max_pixels=2_000_000))
     app.front = Recorder(app.front, seen)  # what comes here the connection has not answered by itself
-    config = uvicorn.Config(app, http=Connection, port=0, log_config=None, access_log=False, server_header=False)
+    config = uvicorn.Config(
+        app, http=Connection, ws="none", port=0, log_config=None, access_log=False, server_header=False
+    )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()
