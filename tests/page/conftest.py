@@ -77,9 +77,13 @@ class Visit:
         )
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
 
-    def close(self) -> None:
+    def leave(self) -> None:
+        """Closes all pages, as before a server stops: what they still ask would be a complaint."""
         for context in self.browser.contexts:
             context.close()
+
+    def close(self) -> None:
+        self.leave()
         unexpected = [each for each in self.complaints if not any(part in each for part in self.expected)]
         hosts = {
             urlsplit(url).netloc for url in self.requests if urlsplit(url).scheme in ("http", "https", "ws", "wss")

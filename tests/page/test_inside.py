@@ -199,6 +199,7 @@ def test_a_service_that_goes_away_is_told_and_found_again(visit: Visit, tmp_path
         expect(page.get_by_text("It answers 2.")).to_be_visible(timeout=15_000)
         expect(page.get_by_role("alert")).to_be_hidden()
     finally:
+        visit.leave()
         server.stop()
 
 

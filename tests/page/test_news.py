@@ -175,6 +175,7 @@ def test_a_text_that_is_too_long_is_refused_in_words(visit: Visit, tmp_path: Pat
         expect(page.locator(".label")).to_have_text("Sport")
         expect(page.get_by_role("alert")).to_be_hidden()
     finally:
+        visit.leave()
         server.stop()
 
 
@@ -206,6 +207,7 @@ def test_a_service_that_goes_away_is_told_and_asked_again(visit: Visit, tmp_path
         expect(page.locator(".label")).to_have_text("Politics", timeout=15_000)
         expect(page.locator("mark").first).to_be_visible()
     finally:
+        visit.leave()
         server.stop()
 
 

@@ -300,6 +300,7 @@ def test_a_service_that_goes_away_is_told_and_found_again(visit: Visit, tmp_path
         expect(answer(page).locator(".timing")).to_contain_text("ms in the model")
         expect(answer(page).locator(".label")).to_have_text("7")
     finally:
+        visit.leave()
         server.stop()
 
 
