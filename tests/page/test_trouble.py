@@ -258,6 +258,8 @@ def test_back_keeps_a_picture_that_was_brought(visit: Visit) -> None:
     bring(page, "drop", PAPER, "three.jpg", "image/jpeg")
     expect_label(page, "3")
     page.get_by_role("link", name="Inside").click()
+    # The panel that is left has a choice of the same name.
+    expect(page.get_by_role("heading", level=1)).to_have_text("Inside digits-net")
     page.get_by_label("Model", exact=True).select_option("mnist-lenet")
     expect(page.get_by_role("heading", level=1)).to_have_text("Inside mnist-lenet")
     page.go_back()
