@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -98,3 +98,16 @@ def visit(browser: Browser, server: Server) -> Iterator[Visit]:
     visit = Visit(browser, server)
     yield visit
     visit.close()
+
+
+@pytest.fixture
+def restart(visit: Visit, tmp_path: Path) -> Iterator[Callable[[], None]]:
+    """Of a server of the test's own: stopped by `visit.server.stop()`, it comes back at the same address."""
+    visit.expected.append("ERR_")
+    visit.server = Server(tmp_path / "log", PERCEPT_WORKERS="1")
+
+    def again() -> None:
+        visit.server = Server(tmp_path / "log", visit.server.port, PERCEPT_WORKERS="1")
+
+    yield again
+    visit.server.stop()

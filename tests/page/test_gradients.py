@@ -6,7 +6,7 @@ import re
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -46,19 +46,6 @@ def sigmoid(x: float) -> float:
 
 def go_to(page: Page, step: int) -> None:
     page.get_by_role("slider", name="Step").fill(str(step))
-
-
-@pytest.fixture
-def restart(visit: Visit, tmp_path: Path) -> Iterator[Callable[[], None]]:
-    """Of a server of the test's own: stopped by `visit.server.stop()`, it comes back at the same address."""
-    visit.expected.append("ERR_")
-    visit.server = Server(tmp_path / "log", PERCEPT_WORKERS="1")
-
-    def again() -> None:
-        visit.server = Server(tmp_path / "log", visit.server.port, PERCEPT_WORKERS="1")
-
-    yield again
-    visit.server.stop()
 
 
 # --- a formula -------------------------------------------------------------------------------------------------------

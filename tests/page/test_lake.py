@@ -245,18 +245,6 @@ def test_without_the_model_the_page_says_so(visit: Visit, theme: str) -> None:
     assert violations(page) == []
 
 
-@pytest.fixture
-def restart(visit: Visit, tmp_path: Path) -> Iterator[Callable[[], None]]:
-    visit.expected.append("ERR_")
-    visit.server = Server(tmp_path / "log", PERCEPT_WORKERS="1")
-
-    def again() -> None:
-        visit.server = Server(tmp_path / "log", visit.server.port, PERCEPT_WORKERS="1")
-
-    yield again
-    visit.server.stop()
-
-
 def test_a_service_that_goes_away_is_told_and_asked_again(visit: Visit, restart: Callable[[], None]) -> None:
     page = visit.open("#lake", ready=READY)
     visit.server.stop()

@@ -3,7 +3,7 @@
 import json
 import re
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -274,18 +274,6 @@ def test_the_call_is_the_very_call(visit: Visit) -> None:
     assert number(page)[1:] == (len(document["rounds"]), round(document["inertia"]))
     page.get_by_role("button", name="Python").click()
     expect(code).to_contain_text("urllib.request")
-
-
-@pytest.fixture
-def restart(visit: Visit, tmp_path: Path) -> Iterator[Callable[[], None]]:
-    visit.expected.append("ERR_")
-    visit.server = Server(tmp_path / "log", PERCEPT_WORKERS="1")
-
-    def again() -> None:
-        visit.server = Server(tmp_path / "log", visit.server.port, PERCEPT_WORKERS="1")
-
-    yield again
-    visit.server.stop()
 
 
 def test_a_service_that_goes_away_is_told_and_found_again(visit: Visit, restart: Callable[[], None]) -> None:

@@ -1,7 +1,7 @@
 """The page when something fails, is slow, or is overtaken by what somebody does meanwhile."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,22 +10,8 @@ from playwright.sync_api import Page, Route, expect
 from tests.conftest import SAMPLES
 from tests.page.conftest import Visit
 from tests.page.hand import ONE, answer, bring, draw, expect_label, violations
-from tests.served import Server
 
 PAPER = (SAMPLES / "three-on-paper.jpg").read_bytes()
-
-
-@pytest.fixture
-def restart(visit: Visit, tmp_path: Path) -> Iterator[Callable[[], None]]:
-    """Of a server of the test's own: stopped by `visit.server.stop()`, it comes back at the same address."""
-    visit.expected.append("ERR_")
-    visit.server = Server(tmp_path / "log", PERCEPT_WORKERS="1")
-
-    def again() -> None:
-        visit.server = Server(tmp_path / "log", visit.server.port, PERCEPT_WORKERS="1")
-
-    yield again
-    visit.server.stop()
 
 
 class Held:
