@@ -15,6 +15,7 @@ Knows nothing of FastAPI; app/problems.py turns these into responses.
     ├── TooManyRequests        more often than the operator allows
     ├── InvalidRequest         readable, but not what the route can answer
     ├── NotReady               some model that should be served is not
+    ├── OutOfMemory            the machine, or what the process may have of it, is short of memory
     ├── Overloaded             more is waiting than may wait
     └── DeadlineExceeded       the time that the caller allows was over before the work began
 """
@@ -96,6 +97,11 @@ class TooManyRequests(AppError):
 class NotReady(AppError):
     status = 503
     title = "Not ready"
+
+
+class OutOfMemory(AppError):
+    status = 503
+    title = "Out of memory"
 
 
 class Overloaded(AppError):

@@ -109,7 +109,7 @@ def open_limited(data: bytes, max_pixels: int) -> Image.Image:
     file = PiecesCounted(data)
     try:
         image = Image.open(file, formats=FORMATS)
-    except AppError:
+    except (AppError, MemoryError):
         raise
     except Exception as error:
         raise InvalidRequest(f"is not an image that can be decoded: {FORMATS_IN_WORDS}") from error
@@ -179,7 +179,7 @@ def decoded(image: Image.Image, made: Callable[[Image.Image], Made]) -> Made:
     """What is made of it. Raises InvalidRequest if it is damaged, ContentTooLarge for a file of too many pieces."""
     try:
         return made(image)
-    except AppError:
+    except (AppError, MemoryError):
         raise
     except Exception as error:  # Pillow's plugins raise whatever their parser stumbles on
         raise InvalidRequest(f"is damaged or truncated: {error}") from error

@@ -30,7 +30,7 @@ from app.card import (
 from app.errors import ArtifactRejected, InvalidRequest, NotFound, NotReady
 from app.open_inference import Signature, make_signature
 from app.profile import Profile, measure
-from app.runtime import Providers, open_session, provider_of, run_with_bfloat16
+from app.runtime import Providers, is_lack_of_memory, open_session, provider_of, run_with_bfloat16
 
 Array = NDArray[Any]
 
@@ -53,10 +53,17 @@ class Model:
         return provider_of(self.session)
 
     def run(self, inputs: Mapping[str, Array], outputs: list[str]) -> list[Array]:
-        """The named outputs, in that order. bfloat16 comes and goes as the uint16 of its bits."""
-        if self.has_bfloat16:
-            return run_with_bfloat16(self.session, inputs, outputs)
-        return list(self.session.run(outputs, dict(inputs)))
+        """The named outputs, in that order. bfloat16 comes and goes as the uint16 of its bits.
+
+        Raises MemoryError, and whatever else onnxruntime raises."""
+        try:
+            if self.has_bfloat16:
+                return run_with_bfloat16(self.session, inputs, outputs)
+            return list(self.session.run(outputs, dict(inputs)))
+        except Exception as error:
+            if is_lack_of_memory(error):
+                raise MemoryError from None
+            raise
 
     @cached_property
     def signature(self) -> Signature:

@@ -28,6 +28,7 @@ from app.errors import (
     InvalidRequest,
     NotFound,
     NotReady,
+    OutOfMemory,
     Overloaded,
     RequestTimeout,
     TooManyRequests,
@@ -122,6 +123,10 @@ OVERLOADED = (
     "More is waiting than may wait; Retry-After says when to come again.",
     Overloaded("128 requests are under way, and 128 may be (PERCEPT_MAX_QUEUE); try again"),
 )
+# What was asked may be small and have come beside something large; that is over soon.
+NO_MEMORY = OutOfMemory(
+    "there is no memory to answer this with now; come again, or send something smaller", {"Retry-After": "1"}
+)
 EXAMPLE_ID = "f0801f50f66f0534"
 
 
@@ -131,6 +136,7 @@ def add_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(ClientDisconnect, _client_gone)
     app.add_exception_handler(CallerGone, _client_gone)
+    app.add_exception_handler(MemoryError, _no_memory)
     app.add_exception_handler(Exception, _unexpected)
 
 
@@ -197,15 +203,22 @@ def rendered(error: BaseException, scope: Scope) -> Rendered:
         return _render(scope, _problem(error, scope["request_id"]), error.headers)
     if isinstance(error, CallerGone):
         return Rendered(CLIENT_CLOSED_REQUEST, {}, b"")
+    if isinstance(error, MemoryError):
+        logger.warning("request %s: no memory for %s %s", scope["request_id"], scope["method"], scope["path"])
+        return rendered(NO_MEMORY, scope)
     return _failure(error, scope)
 
 
 def is_expected(error: BaseException) -> bool:
     """Whether it is an answer rather than a fault of the service."""
-    return isinstance(error, (AppError, CallerGone))
+    return isinstance(error, (AppError, CallerGone, MemoryError))
 
 
 def _app_error(request: Request, error: Exception) -> Response:
+    return rendered(error, request.scope).response()
+
+
+def _no_memory(request: Request, error: Exception) -> Response:
     return rendered(error, request.scope).response()
 
 

@@ -81,6 +81,11 @@ def _session(model: bytes, options: ort.SessionOptions, providers: Providers) ->
     return session
 
 
+def is_lack_of_memory(error: Exception) -> bool:
+    """onnxruntime has no class for it: the words are its arena's and those of C++."""
+    return any(words in str(error) for words in ("Failed to allocate memory", "bad_alloc"))
+
+
 def run_and_shrink(session: ort.InferenceSession, inputs: Mapping[str, Array]) -> None:
     """A run after which the arena gives back what larger batches made it take."""
     options = ort.RunOptions()

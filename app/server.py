@@ -13,7 +13,7 @@ from importlib import import_module
 from app.errors import ConfigurationError
 from app.settings import GRACE_SECONDS, Settings, worker_count
 from app.shared import shared_by
-from app.supervisor import supervise
+from app.supervisor import STDOUT, supervise, tell
 
 BACKLOG = 2_048
 # Who takes nothing of an answer for so long is not waited for.
@@ -42,7 +42,7 @@ def run(settings: Settings) -> int:
             listening.close()
 
     def announce() -> None:
-        print(f"Percept answers on {address} with {workers} worker{'s' * (workers > 1)}", flush=True)
+        tell(f"Percept answers on {address} with {workers} worker{'s' * (workers > 1)}", STDOUT)
 
     if workers > 1:
         # What is imported before the fork is there once for all of them; a single worker would share it with nobody
@@ -50,7 +50,7 @@ def run(settings: Settings) -> int:
         import_module("app.worker")
     gc.freeze()  # shared as long as no collector touches it
     code = supervise(workers, work, announce, GRACE_SECONDS + 2, lambda: close(sockets))
-    print("Percept has stopped", flush=True)
+    tell("Percept has stopped", STDOUT)
     return code
 
 

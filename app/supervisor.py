@@ -16,6 +16,7 @@ from dataclasses import dataclass
 EARLY_SECONDS = 1.0
 # So long it takes until a process that could not be had is asked for again.
 RETRY_SECONDS = 1.0
+STDOUT, STDERR = 1, 2
 STOPPING = {signal.SIGINT, signal.SIGTERM}
 HEEDED = {*STOPPING, signal.SIGCHLD}
 
@@ -31,6 +32,13 @@ class Worker:
 
 # Gets the slot, a function to call when it answers, and a descriptor that ends when the supervisor does.
 Work = Callable[[int, Callable[[], object], int], int]
+
+
+def tell(line: str, stream: int = STDERR) -> None:
+    """Whoever reads along. That the disk with the log is full, or the pipe's reader gone, is no reason to stop serving;
+    written without Python's buffer, which would try again when the process ends, and fail it."""
+    with contextlib.suppress(OSError):
+        os.write(stream, f"{line}\n".encode())
 
 
 def supervise(
@@ -105,7 +113,7 @@ class _Workers:
                 return 0
             missing = [slot for slot in missing if not self._replace(slot)]
             for worker, status in self._reap():
-                print(f"worker {worker.process} {_end(status)}; another takes its place", file=sys.stderr, flush=True)
+                tell(f"worker {worker.process} {_end(status)}; another takes its place")
                 if time.monotonic() - worker.started < EARLY_SECONDS and signal.sigtimedwait(STOPPING, EARLY_SECONDS):
                     return 0
                 if not self._replace(worker.slot):
@@ -118,11 +126,7 @@ class _Workers:
         try:
             self._fork(slot)
         except OSError as error:
-            print(
-                f"no process for worker {slot}: {error.strerror}; asked for again in {RETRY_SECONDS:g} s",
-                file=sys.stderr,
-                flush=True,
-            )
+            tell(f"no process for worker {slot}: {error.strerror}; asked for again in {RETRY_SECONDS:g} s")
             return False
         return True
 
@@ -142,10 +146,11 @@ class _Workers:
         except SystemExit as error:
             code = error.code if isinstance(error.code, int) else 1
         except Exception:
-            traceback.print_exc()
+            tell(traceback.format_exc())
         finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
+            with contextlib.suppress(OSError):
+                sys.stdout.flush()
+                sys.stderr.flush()
             os._exit(code)
 
     def _reap(self) -> list[tuple[Worker, int]]:

@@ -20,6 +20,7 @@ from app.main import create_app, open_repository
 from app.runtime import give_back_freed_memory
 from app.settings import GRACE_SECONDS, Settings
 from app.shared import Shared
+from app.supervisor import tell
 
 STARTUP_FAILED = 3
 MISCONFIGURED = 2
@@ -42,7 +43,7 @@ def serve(
     try:
         app = create_app(settings, shared, slot, open_repository(settings, shared, slot))
     except AppError as error:
-        print(f"percept: {error.detail}", file=sys.stderr)
+        tell(f"percept: {error.detail}")
         return MISCONFIGURED
     sys.setswitchinterval(SWITCH_SECONDS)
     config = uvicorn.Config(

@@ -86,13 +86,12 @@ def summarise(outcome: Outcome, times: Floats) -> Summary:
     served, refused = milliseconds[status == 200], milliseconds[np.isin(status, REFUSED)]
     answered = (times + outcome.latency)[status == 200]
     late = percentile(outcome.late * 1_000, 0.99) or 0.0
-    codes, counts = np.unique(status, return_counts=True)
     return Summary(
         offered_per_second=len(times) / float(times[-1]) if len(times) > 1 else 0.0,
         # To the last answer: a server that works off a queue afterwards has not served faster.
         served_per_second=len(served) / max(float(times[-1]), float(answered.max())) if len(answered) else 0.0,
         requests=len(times),
-        statuses={_status_name(int(code)): int(count) for code, count in zip(codes, counts, strict=True)},
+        statuses=statuses(status),
         p50=percentile(served, 0.5),
         p90=percentile(served, 0.9),
         p99=percentile(served, 0.99),
@@ -104,6 +103,12 @@ def summarise(outcome: Outcome, times: Floats) -> Summary:
         generator_late_p99=late,
         kept_up=late <= LATE_MILLISECONDS,
     )
+
+
+def statuses(status: NDArray[np.int16]) -> dict[str, int]:
+    """How many got what."""
+    codes, counts = np.unique(status, return_counts=True)
+    return {_status_name(int(code)): int(count) for code, count in zip(codes, counts, strict=True)}
 
 
 def _status_name(code: int) -> str:

@@ -6,6 +6,7 @@ A failed request is any that was not answered with a status below 400: refused, 
 """
 
 import argparse
+import contextlib
 import http.client
 import json
 import os
@@ -19,6 +20,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import asdict
+from glob import glob
 from pathlib import Path
 from typing import NamedTuple
 
@@ -208,13 +210,10 @@ def held_sockets(pids: list[int]) -> dict[int, set[int | None]]:
     """Process → the inodes of its open sockets. A listening socket may have several holders."""
     holders: dict[int, set[int | None]] = {pid: set() for pid in pids}
     for pid in pids:
-        try:
-            for descriptor in (PROC / str(pid) / "fd").iterdir():
-                found = re.fullmatch(r"socket:\[(\d+)\]", os.readlink(descriptor))
-                if found:
+        for descriptor in glob(f"{PROC}/{pid}/fd/*"):
+            with contextlib.suppress(OSError):  # one that has just been closed says nothing of the next
+                if found := re.fullmatch(r"socket:\[(\d+)\]", os.readlink(descriptor)):
                     holders[pid].add(int(found[1]))
-        except OSError:
-            continue
     return holders
 
 

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from app.png import encode
-from benchmarks.arrivals import Outcome, offering, percentile, schedule
+from benchmarks.arrivals import Outcome, offering, percentile, schedule, statuses
 from benchmarks.machine import this_machine
 from benchmarks.processes import terminated_as_interrupted
 from benchmarks.servers import PERCEPT, running
@@ -49,10 +49,11 @@ class Kind(NamedTuple):
 @dataclass(frozen=True)
 class Minute:
     requests: int
-    wrong: int  # neither answered nor refused as they have to be
+    wrong: dict[str, int]  # neither answered nor refused as they have to be, by what they got
     p50: float  # milliseconds
     p99: float
     memory: float  # MB
+    late: float  # milliseconds: the most by which the generator itself was, as it is when the machine stands still
 
 
 def raw(method: str, path: str, body: bytes = b"", content_type: str = "") -> bytes:
@@ -96,10 +97,11 @@ def minute(outcome: Outcome, expected: Sequence[int], memory: float) -> Minute:
     milliseconds = outcome.latency[right] * 1_000
     return Minute(
         requests=len(right),
-        wrong=int((~right).sum()),
+        wrong=statuses(outcome.status[~right]),
         p50=percentile(milliseconds, 0.5) or 0.0,
         p99=percentile(milliseconds, 0.99) or 0.0,
         memory=memory,
+        late=float(outcome.late.max()) * 1_000,
     )
 
 
@@ -109,7 +111,7 @@ def bars(minutes: Sequence[Minute]) -> list[tuple[str, str, str, bool]]:
     third = max(1, len(warm) // 3)
     growth = max(each.memory for each in warm[-third:]) / warm[0].memory
     first, last = (statistics.median(each.p99 for each in part) for part in (warm[:third], warm[-third:]))
-    wrong = sum(each.wrong for each in minutes)
+    wrong = sum(sum(each.wrong.values()) for each in minutes)
     return [
         ("memory, after warm-up", f"≤ {MOST_GROWTH:g} ×", f"{growth:.3f} ×", growth <= MOST_GROWTH),
         ("wrong answers", "0", f"{wrong:,} of {sum(each.requests for each in minutes):,}", wrong == 0),
@@ -126,7 +128,7 @@ def soak(minutes: int, workers: int, seconds: float) -> tuple[float, list[Minute
     """Requests per second offered, and what each minute was like."""
     order = mixed(kinds())
     requests, expected = [kind.request for kind in order], [kind.status for kind in order]
-    with running(PERCEPT, Path(sys.executable), workers) as process:
+    with running(PERCEPT, Path(sys.executable), workers, {"PERCEPT_WORKERS": str(workers)}) as process:
         rate = SHARE * capacity(requests, expected, process.port)
         found = []
         for number in range(1, minutes + 1):
@@ -151,8 +153,8 @@ def capacity(requests: Sequence[bytes], expected: Sequence[int], port: int) -> f
 
 def told(each: Minute) -> str:
     return (
-        f"{each.requests:,} requests, {each.wrong} wrong, p50 {each.p50:.2f} ms, p99 {each.p99:.1f} ms, "
-        f"{each.memory:.0f} MB"
+        f"{each.requests:,} requests, {each.wrong or 'none'} wrong, p50 {each.p50:.2f} ms, p99 {each.p99:.1f} ms, "
+        f"{each.memory:.0f} MB, sent up to {each.late:.0f} ms late"
     )
 
 

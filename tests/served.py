@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
 
 from tests.conftest import MODELS, ROOT, SAMPLES
@@ -17,11 +18,20 @@ PATIENCE = 30
 
 
 class Server:
-    def __init__(self, log: Path, port: int | None = None, models: int = len(MODELS), **settings: str) -> None:
+    def __init__(
+        self,
+        log: Path,
+        port: int | None = None,
+        models: int = len(MODELS),
+        temporary: Path | None = None,
+        prefix: Sequence[str] = (),
+        **settings: str,
+    ) -> None:
+        """Both streams go to `log`. `prefix` is a command that runs a command."""
         self.log = log
         self.port = port or free_port()
-        command = [sys.executable, "-m", "app.cli", "serve", "--port", str(self.port)]
-        self.temporary = log.parent / "temporary"
+        command = [*prefix, sys.executable, "-m", "app.cli", "serve", "--port", str(self.port)]
+        self.temporary = temporary or log.parent / "temporary"
         self.temporary.mkdir(exist_ok=True)
         environment = os.environ | {"TMPDIR": str(self.temporary)} | settings
         with log.open("w") as output:
@@ -64,6 +74,12 @@ class Server:
 
     def open_files(self) -> list[str]:
         """What the processes have open, without their sockets."""
+        return sorted(name for name in self._descriptors() if not name.startswith("socket:"))
+
+    def open_sockets(self) -> int:
+        return sum(name.startswith("socket:") for name in self._descriptors())
+
+    def _descriptors(self) -> list[str]:
         names = []
         for process in (self.process.pid, *self.workers()):
             for descriptor in Path(f"/proc/{process}/fd").iterdir():
@@ -71,7 +87,7 @@ class Server:
                     names.append(os.readlink(descriptor))
                 except OSError:
                     continue
-        return sorted(name for name in names if not name.startswith("socket:"))
+        return names
 
 
 def free_port() -> int:

@@ -12,6 +12,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -144,8 +145,9 @@ def test_loading_is_forbidden_unless_it_is_allowed(folder: Path) -> None:
         server.stop()
 
 
-def test_versions_come_and_go_under_load_and_no_request_fails(folder: Path) -> None:
-    server = Server(folder, PERCEPT_RELOAD_SECONDS="0.1")
+@contextmanager
+def answered(server: Server) -> Iterator[list[str]]:
+    """The versions that answer four callers who never stop, as they come in. No request may fail until the end."""
     seen: list[str] = []
     failures: list[Exception] = []
     over = threading.Event()
@@ -161,6 +163,18 @@ def test_versions_come_and_go_under_load_and_no_request_fails(folder: Path) -> N
     try:
         for caller in callers:
             caller.start()
+        yield seen
+    finally:
+        over.set()
+        for caller in callers:
+            caller.join()
+        server.stop()
+    assert failures == []
+
+
+def test_versions_come_and_go_under_load_and_no_request_fails(folder: Path) -> None:
+    server = Server(folder, PERCEPT_RELOAD_SECONDS="0.1")
+    with answered(server) as seen:
         for version in range(2, 7):
             write_brightness(folder, version=version)
             wait_until(lambda: set(seen[-8:]) == {str(version)})  # noqa: B023
@@ -171,11 +185,34 @@ def test_versions_come_and_go_under_load_and_no_request_fails(folder: Path) -> N
             shutil.rmtree(folder / "brightness" / str(version))
             wait_until(lambda: set(seen[-8:]) == {str(version - 1)})  # noqa: B023
         assert server.get("/health/ready") == {"ready": True, "models": 1}
-    finally:
-        over.set()
-        for caller in callers:
-            caller.join()
-        server.stop()
 
-    assert failures == []
     assert set(seen) == set("123456")
+
+
+@pytest.mark.parametrize("how", ["cut short", "garbage", "gone"])
+def test_file_that_is_spoilt_under_load_harms_no_request(folder: Path, how: str) -> None:
+    """What is served goes on; the reason why the file is not is told; a mended one is served."""
+    write_brightness(folder, version=2)
+    file = folder / "brightness" / "2" / "model.onnx"
+    whole = file.read_bytes()
+    server = Server(folder, PERCEPT_RELOAD_SECONDS="0.1")
+    with answered(server) as seen:
+        wait_until(lambda: len(seen) > 50)
+        if how == "gone":
+            file.unlink()
+            wait_until(lambda: set(seen[-8:]) == {"1"})
+        else:
+            file.write_bytes(whole[: len(whole) // 2] if how == "cut short" else bytes(range(256)) * 40)
+            wait_until(lambda: reason_of(server, "2") != "")
+            asked = len(seen)
+            wait_until(lambda: len(seen) > asked + 50)
+            assert set(seen[asked:]) == {"2"}
+        file.write_bytes(whole)
+        wait_until(lambda: set(seen[-8:]) == {"2"} and reason_of(server, "2") == "")
+
+
+def reason_of(server: Server, version: str) -> str:
+    """Why the file of this version is not what is served."""
+    listed = server.get("/models")
+    assert isinstance(listed, dict)
+    return next((refused["reason"] for refused in listed["refused"] if refused["version"] == version), "")

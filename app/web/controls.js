@@ -25,10 +25,10 @@ export function select(text, names, chosen, choose, said = (name) => name) {
   return element("select", { "aria-label": text, onchange: ({ target }) => choose(target.value) }, names.map((name) => element("option", { value: name, selected: name === chosen }, said(name))));
 }
 
-/** Through steps, one by one or by itself; `moved(step)` shows one. Until it can `reach` some there is nothing to press. It begins
- * at `state.step`, or at the last, or, where there is `more()` to have of them, at 0. */
-export function stepper({ words, state, keep }, moved, more) {
-  const range = element("input", { type: "range", min: 0, max: 0, "aria-label": words("step.step"), disabled: true, oninput: () => (turn(false), go(at())) });
+/** Through steps from `first` on, one by one or by itself; `moved(step)` shows one. Until it can `reach` some there is nothing to
+ * press. It begins at `state.step`, or at the last, or, where there is `more()` to have of them, at 0. */
+export function stepper({ words, state, keep, first = 0 }, moved, more) {
+  const range = element("input", { type: "range", min: first, max: first, "aria-label": words("step.step"), disabled: true, oninput: () => (turn(false), go(at())) });
   const place = element("output");
   const acts = { back: () => go(at() - 1), play: run, on: () => forwards(1), end: () => forwards(last()) };
   const pressed = (act) => () => (act === run || turn(false), act());
@@ -63,7 +63,7 @@ export function stepper({ words, state, keep }, moved, more) {
     if (playing) return turn(false);
     const mine = {};
     turn(mine);
-    if (!more && at() === last()) go(0);
+    if (!more && at() === last()) go(first);
     while (playing === mine && play.isConnected) {
       await new Promise((done) => (last() < FEW ? setTimeout(done, SLOW_MS) : requestAnimationFrame(done)));
       if (playing === mine) await forwards(last() < FEW ? 1 : 2);

@@ -24,7 +24,9 @@ export function gradients({ words, state: { view, ...given }, remember, memory }
     states[name] ??= {};
     work(async (given) => {
       const { view } = await load(VIEWS[name]);
-      if (!given.aborted) place.replaceChildren(view({ words, state: states[name], keep, refusal, asked, work }));
+      // A view that is left has no say: what somebody typed last may still be on its way.
+      const its = (act) => (...of) => (name === shown ? act(...of) : undefined);
+      if (!given.aborted) place.replaceChildren(view({ words, state: states[name], refusal, keep: its(keep), asked: its(asked), work: its(work) }));
     });
   }
 

@@ -1,7 +1,7 @@
 // k-means on points that somebody places, round by round as the service tells it. Knows no panels.
 
 import { ask, get, passing, postJson } from "./api.js";
-import { field } from "./controls.js";
+import { field, stepper } from "./controls.js";
 import { element, segments } from "./dom.js";
 import { pointed, spot } from "./places.js";
 import { curve, plane } from "./plot.js";
@@ -14,7 +14,7 @@ const STARTS = ["random", "k-means++", BY_HAND];
 /** As of KINDS in points.js. */
 export function kmeans({ words, state, write, answer }) {
   const whole = (text, usual) => (/^\d{1,9}$/.test(text) ? Number(text) : usual);
-  const now = { ...state, k: whole(state.k, 3), seed: whole(state.seed, 1), round: whole(state.round) };
+  const now = { ...state, k: whole(state.k, 3), seed: whole(state.seed, 1) };
   if (!STARTS.includes(now.start)) [now.start] = STARTS;
   let points = state.points === undefined ? blobs(now.seed) : read(state.points);
   let centres = read(state.centres); // where they start, if by hand
@@ -43,23 +43,21 @@ export function kmeans({ words, state, write, answer }) {
     },
   };
   const board = pointed({ x: X, y: Y, digits: 0, height: HEIGHT, label: words("points.plane") }, acts);
-  const told = element("p", { class: "sure", id: "told", role: "status" });
+  const told = element("p", { class: "sure", role: "status" });
   const chart = element("div", { class: "chart" });
   const button = (text, act) => element("button", { type: "button", onclick: act }, text);
-  const range = element("input", { type: "range", min: 1, "aria-labelledby": "told", oninput: () => turn(Number(range.value)) });
   const row = (...children) => element("div", { class: "row" }, children);
-  const steps = row(button("−1", () => turn(shown() - 1)), range, button("+1", () => turn(shown() + 1)));
+  const steps = stepper({ words, state: now, first: 1, keep: (changed) => write(Object.assign(now, changed)) }, draw);
   const fields = ["k", "seed"].map((name, n) =>
     field(n ? words("xor.seed") : name, { type: "number", min: 0, value: now[name] }, (value) => change({ [name]: Number(value) })),
   );
 
   const placing = () => now.start === BY_HAND && centres.length < now.k;
-  const shown = () => Math.min(now.round || Infinity, rounds.length);
 
   /** Something was chosen, placed or moved: asked anew, if there is enough to ask about. */
   function change(values) {
-    Object.assign(now, values, { points: points.flat().join("."), centres: centres.flat().join(".") || undefined });
-    write(now);
+    steps.pause();
+    write(Object.assign(now, values, { points: points.flat().join("."), centres: centres.flat().join(".") || undefined }));
     const enough = !(points.length < now.k || placing());
     show(enough ? rounds : []);
     answer(enough && fit);
@@ -79,15 +77,14 @@ export function kmeans({ words, state, write, answer }) {
     return call;
   }
 
-  function turn(round) {
-    now.round = Math.min(rounds.length, Math.max(1, round));
-    write(now);
-    show(rounds);
-  }
-
   function show(given) {
     rounds = given;
-    const n = shown() - 1;
+    if (rounds.length) steps.reach(rounds.length);
+    else draw(0);
+  }
+
+  function draw(step) {
+    const n = step - 1;
     const round = rounds[n];
     board.layer.replaceChildren(
       ...(rounds[n - 1]?.centroids ?? []).map((from, c) => curve(board, [from, round.centroids[c]], { class: "trail" })),
@@ -95,10 +92,9 @@ export function kmeans({ words, state, write, answer }) {
       ...(round?.centroids ?? centres).map((place, c) => spot(board.at(...place), c, "centre")),
     );
     const inertia = Math.round(round?.inertia).toLocaleString(document.documentElement.lang);
-    told.textContent = words(round ? "points.round" : placing() ? "points.place" : "points.few", { round: n + 1, rounds: rounds.length, inertia, k: now.k });
-    steps.hidden = chart.hidden = !round;
+    told.textContent = words(round ? "points.inertia" : placing() ? "points.place" : "points.few", { inertia, k: now.k });
+    steps.root.hidden = chart.hidden = !round;
     if (!round) return;
-    Object.assign(range, { max: rounds.length, value: n + 1 });
     const small = plane({ x: [1, Math.max(6, rounds.length)], y: [0, rounds[0].inertia || 1], height: 140, label: told.textContent });
     const inertias = rounds.map((each, n) => [n + 1, each.inertia]);
     small.layer.append(curve(small, inertias, { class: "curve" }), spot(small.at(...inertias[n]), 0));
@@ -130,7 +126,7 @@ export function kmeans({ words, state, write, answer }) {
 
   function begin(start) {
     centres = [];
-    change({ start, round: undefined });
+    change({ start, step: undefined });
   }
 
   const examples = row(
@@ -142,7 +138,7 @@ export function kmeans({ words, state, write, answer }) {
   change();
   return [
     element("div", { class: "told" }, board.root, element("p", { class: "hint" }, words("points.hint")), examples),
-    element("div", { class: "told" }, told, steps, chart, starts, row(...fields)),
+    element("div", { class: "told" }, told, steps.root, chart, starts, row(...fields)),
   ];
 }
 

@@ -164,7 +164,7 @@ export default {
   "points.players": "Players: passes, 28 + 8 × goals",
   "points.random": "random",
   "points.given": "by hand",
-  "points.round": "Round {round} of {rounds}, inertia {inertia}",
+  "points.inertia": "Inertia {inertia}",
   "points.margin": "Class {label}, margin {margin}",
   "points.distance": "Class {label}, margin {margin}, {distance} from the line",
   "points.support": "{count} support vectors have a rim; thin lines are the margins −1 and 1. The colours are {rows} more rows, asked alike.",

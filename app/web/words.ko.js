@@ -164,7 +164,7 @@ export default {
   "points.players": "선수: 패스, 28 + 8 × 골",
   "points.random": "무작위",
   "points.given": "직접 지정",
-  "points.round": "{rounds}단계 중 {round}단계, 이너셔 {inertia}",
+  "points.inertia": "이너셔 {inertia}",
   "points.margin": "클래스 {label}, 마진 {margin}",
   "points.distance": "클래스 {label}, 마진 {margin}, 경계선까지의 거리 {distance}",
   "points.support": "테두리가 있는 점은 서포트 벡터 {count}개, 가는 선은 마진 −1과 1입니다. 배경색은 같은 방식으로 {rows}행을 더 요청해 얻은 답입니다.",

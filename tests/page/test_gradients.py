@@ -200,6 +200,19 @@ def test_what_is_typed_is_not_lost_to_a_quick_change_of_view(visit: Visit) -> No
     expect(page.locator(".sure")).to_have_text("sum(x) + 41 = 45")
 
 
+def test_what_was_typed_last_says_nothing_in_the_view_that_comes_next(visit: Visit) -> None:
+    """The module of the next view is kept back until what was typed would be asked."""
+    page = show(visit, "formula")
+    page.route("**/descent.js", lambda route: (page.wait_for_timeout(600), route.continue_())[1])
+    page.get_by_label("Formula").fill("3 * z")
+    page.get_by_role("button", name="Descent").click()
+    page.locator(".contour").first.wait_for()
+
+    assert "formula" not in page.evaluate("location.hash")
+    page.get_by_role("button", name="Formula").click()
+    expect(page.locator(".sure")).to_have_text("3*z = 3")
+
+
 def test_long_matrices_are_no_wider_than_a_phone(visit: Visit) -> None:
     rows = [[n / 7 for n in range(12)]] * 4
     page = visit.open(

@@ -76,9 +76,14 @@ def told(page: Page) -> Locator:
 
 def number(page: Page) -> tuple[int, int, int]:
     """Round, rounds, inertia."""
-    found = re.fullmatch(r"Round (\d+) of (\d+), inertia ([\d,]+)", told(page).inner_text())
+    found = re.fullmatch(r"Inertia ([\d,]+)", told(page).inner_text())
     assert found is not None
-    return int(found[1]), int(found[2]), int(found[3].replace(",", ""))
+    place, of = place_of(page).inner_text().split(" / ")
+    return int(place), int(of), int(found[1].replace(",", ""))
+
+
+def place_of(page: Page) -> Locator:
+    return page.locator(".row:has([type=range]) output")
 
 
 def rounds_of(points: NDArray[np.float64], centres: NDArray[np.float64]) -> list[tuple[NDArray[np.float64], float]]:
@@ -111,7 +116,7 @@ def test_rounds_from_centres_placed_by_hand_are_those_of_lloyd(visit: Visit) -> 
     expect(told(page)).to_have_text("Click where 2 centres start.")
     for place in STARTS:
         click(page, place)
-    expect(told(page)).to_contain_text("Round")
+    expect(told(page)).to_contain_text("Inertia")
     expected = rounds_of(np.array(POINTS, float), np.array(STARTS, float))
     assert len(expected) > 2
     page.get_by_role("slider").fill("1")
@@ -120,8 +125,8 @@ def test_rounds_from_centres_placed_by_hand_are_those_of_lloyd(visit: Visit) -> 
         assert number(page) == (n, len(expected), round(inertia))
         assert shown(page) == pytest.approx(centres, abs=0.01)
         assert board(page).locator(".trail").count() == (2 if n > 1 else 0)
-        page.get_by_role("button", name="+1").click()
-    page.get_by_role("button", name="−1").click()
+        page.get_by_role("button", name="On", exact=True).click()
+    page.get_by_role("button", name="Back", exact=True).click()
     assert number(page)[0] == len(expected) - 1
     page.get_by_role("slider").press("ArrowLeft")
     assert number(page)[0] == len(expected) - 2
@@ -147,7 +152,7 @@ def test_points_are_placed_moved_and_taken_away(visit: Visit) -> None:
     expect(told(page)).to_have_text("Place 2 points or more.")
     for place in ((30.0, 40.0), (60.0, 20.0), (90.0, 60.0)):
         click(page, place)
-    expect(told(page)).to_contain_text("Round")
+    expect(told(page)).to_contain_text("Inertia")
     assert kept(page)["points"] == "30.40.60.20.90.60"
     page.mouse.move(*pointed(page, (60, 20)))
     page.mouse.down()
@@ -173,7 +178,7 @@ def test_the_players_of_the_course_are_there(visit: Visit) -> None:
     page = visit.open("#points?k=2", ready=".centre")
     page.get_by_role("button", name="Players").click()
     expect(board(page).locator(".spot:not(.centre)")).to_have_count(40)
-    expect(told(page)).to_contain_text("Round")
+    expect(told(page)).to_contain_text("Inertia")
     page.wait_for_load_state("networkidle")
     points = np.array(re.findall(r"(\d+)\.(\d+)", kept(page)["points"]), float)
 
@@ -205,14 +210,14 @@ def test_the_keyboard_places_and_takes_away(visit: Visit) -> None:
     page.keyboard.press("Delete")
 
     assert kept(page)["points"] == "60.40"
-    expect(told(page)).to_contain_text("Round 1")
+    expect(place_of(page)).to_contain_text("1 / ")
 
 
 def test_start_seed_and_round_stand_in_the_link_and_are_seen_again(visit: Visit) -> None:
     page = visit.open(f"{LINK}&k=4&seed=7", ready=".centre")
     page.get_by_role("button", name="k-means++").click()
     page.get_by_label("Seed").fill("3")
-    expect(told(page)).to_contain_text("Round")
+    expect(told(page)).to_contain_text("Inertia")
     page.wait_for_load_state("networkidle")
     page.get_by_role("slider").fill("1")
     first = asked(visit.server, "cluster/fit", {"points": POINTS, "k": 4, "start": "k-means++", "seed": 3})["rounds"][0]
@@ -226,14 +231,25 @@ def test_start_seed_and_round_stand_in_the_link_and_are_seen_again(visit: Visit)
 
 
 def test_the_curve_of_inertia_marks_the_round(visit: Visit) -> None:
-    page = visit.open(f"{LINK}&k=2&start=given&centres=10.10.20.10&round=2", ready=".centre")
+    page = visit.open(f"{LINK}&k=2&start=given&centres=10.10.20.10&step=2", ready=".centre")
     inertias = [inertia for _, inertia in rounds_of(np.array(POINTS, float), np.array(STARTS, float))]
-    chart = page.get_by_role("img", name="Round 2")
+    chart = page.get_by_role("img", name="Inertia")
     drawn = np.array(re.findall(r"([\d.]+) ([\d.]+)", str(chart.locator(".curve").get_attribute("d"))), float)
     mark = [float(each) for each in re.findall(r"[\d.]+", str(chart.locator(".spot").get_attribute("transform")))]
 
     assert (112 - drawn[:, 1]) / (112 - TOP) == pytest.approx(np.array(inertias) / inertias[0], abs=1e-3)
     assert mark == pytest.approx(drawn[1], abs=0.01)
+
+
+def test_a_round_that_was_chosen_stays_while_a_point_comes(visit: Visit) -> None:
+    page = visit.open(f"{LINK}&k=2&start=given&centres=10.10.20.10&step=2", ready=".centre")
+    before = number(page)[2]
+    click(page, (60, 5))
+    expect(board(page).locator(".spot:not(.centre)")).to_have_count(len(POINTS) + 1)
+    expect(told(page)).not_to_contain_text(f"{before:,}")
+
+    assert number(page)[0] == 2
+    assert kept(page)["step"] == "2"
 
 
 @pytest.mark.parametrize(
@@ -258,7 +274,7 @@ def test_after_a_refusal_an_answer_takes_its_place(visit: Visit) -> None:
     page = visit.open(f"{LINK}&k=0", ready="[role=alert] strong")
     page.get_by_label("k", exact=True).fill("2")
 
-    expect(told(page)).to_contain_text("Round")
+    expect(told(page)).to_contain_text("Inertia")
     expect(page.locator(".refusal")).to_be_hidden()
 
 
@@ -349,7 +365,7 @@ def test_what_one_drags_never_writes_the_link_more_often_than_browsers_let(visit
 
 def test_a_point_that_is_taken_away_takes_no_others_cluster(visit: Visit) -> None:
     page = visit.open(f"{LINK}&k=2", ready=".centre")
-    expect(told(page)).to_contain_text("Round")
+    expect(told(page)).to_contain_text("Inertia")
     colours = "all => all.map(each => each.style.getPropertyValue('--kind'))"
     spots = board(page).locator(".spot:not(.centre)")
     before = spots.evaluate_all(colours)
@@ -396,7 +412,7 @@ def test_nothing_is_left_of_centres_when_all_is_cleared(visit: Visit) -> None:
 @pytest.mark.parametrize(
     ("link", "written"),
     [
-        ("k=abc&seed=-1&round=x&start=nonsense", {"k": "3", "seed": "1", "start": "random"}),
+        ("k=abc&seed=-1&step=x&start=nonsense", {"k": "3", "seed": "1", "start": "random"}),
         ("of=Iris&mm=999.1.1.1", {"mm": "79.20.10.1"}),
         ("of=SVM&at=foo", {"model": "blobs-svm"}),
     ],
@@ -536,13 +552,13 @@ def test_a_link_without_a_flower_begins_with_the_cards(visit: Visit) -> None:
 
 
 def test_each_keeps_what_was_chosen_while_one_looks_at_another(visit: Visit) -> None:
-    page = visit.open(f"{LINK}&k=2&round=1", ready=".centre")
+    page = visit.open(f"{LINK}&k=2&step=1", ready=".centre")
     page.get_by_role("button", name="Iris").click()
     expect(page.locator(".label")).to_have_text("versicolor")
     assert kept(page)["of"] == "Iris"
     page.get_by_role("button", name="k-means", exact=True).click()
 
-    expect(told(page)).to_contain_text("Round 1")
+    expect(place_of(page)).to_contain_text("1 / ")
     assert kept(page)["points"] == LINK.split("=")[1]
 
 
@@ -562,7 +578,7 @@ def test_a_language_takes_nothing_from_what_one_does_not_look_at(visit: Visit) -
 @pytest.mark.parametrize("of", ["k-means", "SVM", "Iris"])
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_axe_finds_nothing_and_a_picture_is_taken(visit: Visit, screenshots: Path, theme: str, of: str) -> None:
-    page = visit.open(f"#points?of={of}&round=2", theme=theme, ready="[role=status]:not(:empty)")
+    page = visit.open(f"#points?of={of}&step=2", theme=theme, ready="[role=status]:not(:empty)")
     page.wait_for_load_state("networkidle")
 
     assert violations(page) == []
