@@ -18,7 +18,7 @@ from uvicorn.server import ServerState
 
 from app.envelope import ALWAYS, HEADER, RequestIds, first_by_name, log_request
 from app.errors import AppError, CallerGone
-from app.guard import Guard
+from app.guard import CHECKED, Guard
 from app.logs import ACCESS
 from app.open_inference import Reply
 from app.problems import Rendered, is_expected, rendered
@@ -39,13 +39,19 @@ PARTING_SECONDS = 0.5
 # In the state of the server, once it stops.
 STOPPING = "stopping"
 MAX_HEAD_BYTES = 65_536
+# So long the rest of a body is still taken whose answer has been given, so that a caller who sends first and listens
+# afterwards gets it; nginx's lingering_time.
+LINGER_SECONDS = 30.0
+# What says how long the pieces of a body are, and what follows them (trailers), is kept by the parser or by nobody. It
+# may be so many bytes, and so many times the body.
+MAX_FRAMING_BYTES, FRAMING = 262_144, 8
 
 
 class Exchange:
     """A request that is answered here. It has what uvicorn's protocol asks of a cycle of its own."""
 
     __slots__ = (
-        *("asked", "began", "body", "disconnected", "headers"),
+        *("asked", "began", "body", "checked", "disconnected", "headers"),
         *("keep_alive", "left", "more_body", "response_complete"),
     )
 
@@ -54,6 +60,7 @@ class Exchange:
         self.body, self.more_body = b"", True
         self.keep_alive, self.response_complete, self.disconnected = True, False, False
         self.left: asyncio.Event | None = None
+        self.checked = False  # by the guard, who would count it a second time
         self.began = time.perf_counter()
 
     @property
@@ -92,8 +99,11 @@ class Connection(HttpToolsProtocol):
         # uvicorn sets and cancels a timer for every request; a tenth of a small one's time went there.
         self.idle_since = math.inf
         self.idle_timer: asyncio.TimerHandle | None = None
-        self.awaits_head, self.head_bytes = True, 0
+        # Between two requests the head of the next is awaited; `whole` is true if a request has just come to its end.
+        self.awaits_head, self.whole, self.head_bytes = True, False, 0
         self.head_timer: asyncio.TimerHandle | None = None
+        self.message_bytes, self.body_bytes = 0, 0  # of the request that is coming
+        self.linger_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         super().connection_made(transport)
@@ -107,10 +117,14 @@ class Connection(HttpToolsProtocol):
             super().shutdown()
 
     def data_received(self, data: bytes) -> None:
-        self.idle_since = math.inf
+        self.idle_since, self.whole = math.inf, False
         super().data_received(data)
-        if self.awaits_head:
+        if not self.awaits_head:
+            self._look_at_rest(len(data))
+        elif not self.whole:
             self._look_at_head(len(data))
+        elif self.idle_since == math.inf and self.cycle.response_complete:
+            self._wait_idle()  # answered before all of it had come: nobody else waits any more
         if isinstance(self.cycle, Exchange) and self.cycle.more_body and self.patience is None:
             self.patience = self.loop.call_later(PATIENCE_SECONDS, self._lose_patience, self.cycle)
 
@@ -118,14 +132,23 @@ class Connection(HttpToolsProtocol):
         super().connection_lost(exc)
         if isinstance(self.cycle, Exchange) and self.cycle.more_body:
             self._respond(self.cycle, rendered(CallerGone(), {}), self._request_id(self.cycle))
-        for timer in (self.patience, self.idle_timer, self.head_timer):
+        for timer in (self.patience, self.idle_timer, self.head_timer, self.linger_timer):
             if timer is not None:
                 timer.cancel()
 
     def on_message_begin(self) -> None:
         """uvicorn's scope is made when it is wanted."""
-        self.awaits_head, self.head_bytes = True, 0
+        self.awaits_head, self.whole, self.head_bytes = True, False, 0
+        self.message_bytes, self.body_bytes = 0, 0
         self.url, self.headers, self.expect_100_continue = b"", [], False
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """As uvicorn's, but what comes behind a body (a trailer) is no header: proxies and the guard saw the head."""
+        if self.awaits_head:
+            name = name.lower()
+            if name == b"expect" and value.lower() == b"100-continue":
+                self.expect_100_continue = True
+            self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         self.awaits_head = False
@@ -147,20 +170,35 @@ class Connection(HttpToolsProtocol):
         elif self.head_timer is None and not self.transport.is_closing():
             self.head_timer = self.loop.call_later(HEAD_SECONDS, self._head_is_late)
 
+    def _look_at_rest(self, received: int) -> None:
+        """Of a request whose head has come. Whoever reads its body looks at what it brings; nobody does once it is
+        answered, and nobody at what is around it."""
+        self.message_bytes += received
+        if self.message_bytes - self.body_bytes > MAX_FRAMING_BYTES + FRAMING * self.body_bytes:
+            self.transport.close()
+        elif self.cycle.response_complete and self.linger_timer is None:
+            self.linger_timer = self.loop.call_later(LINGER_SECONDS, self.transport.close)
+
     def _head_is_late(self) -> None:
-        """Who has not even begun is not told, as nobody who waits between two requests is."""
+        """Who has not even begun is not told, as nobody who waits between two requests is. Whoever still gets the
+        answer to the request before is not interrupted."""
         self.head_timer = None
-        if self.head_bytes:
+        if self._is_answering():
+            self.head_timer = self.loop.call_later(HEAD_SECONDS, self._head_is_late)
+        elif self.head_bytes:
             self._refuse(408, f"the request line and its headers have not come in {HEAD_SECONDS:g} seconds")
         else:
             self.transport.close()
 
     def _refuse(self, status: int, detail: str) -> None:
-        """Before there is a request; as plain as uvicorn's own."""
-        if not self.transport.is_closing():
+        """Before there is a request; as plain as uvicorn's own. Never in the middle of another answer."""
+        if not self.transport.is_closing() and not self._is_answering():
             head = b"content-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
             self.transport.write(STATUS_LINE[status] + head % len(detail) + detail.encode())
-            self.transport.close()
+        self.transport.close()
+
+    def _is_answering(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
 
     def _leave_it_to_uvicorn(self) -> None:
         url, headers, expects = self.url, self.headers, self.expect_100_continue
@@ -173,8 +211,7 @@ class Connection(HttpToolsProtocol):
 
     def _begun(self) -> Exchange | None:
         """None for whatever is not simple, pipelined requests among it."""
-        busy = self.cycle is not None and not self.cycle.response_complete
-        if busy or self.flow.write_paused or self.expect_100_continue or self.parser.should_upgrade():
+        if self._is_answering() or self.flow.write_paused or self.expect_100_continue or self.parser.should_upgrade():
             return None
         if self.parser.get_method() != b"POST" or self.parser.get_http_version() != "1.1":
             return None
@@ -189,12 +226,17 @@ class Connection(HttpToolsProtocol):
         return Exchange(asked, headers) if is_short(headers, self.service.settings) else None
 
     def on_body(self, body: bytes) -> None:
+        self.body_bytes += len(body)
         if isinstance(self.cycle, Exchange) and self.cycle.more_body:
             self.cycle.body += body
         else:
             super().on_body(body)
 
     def on_message_complete(self) -> None:
+        self.awaits_head, self.whole, self.head_bytes = True, True, 0
+        if self.linger_timer is not None:
+            self.linger_timer.cancel()
+            self.linger_timer = None
         exchange = self.cycle
         if isinstance(exchange, Exchange) and exchange.more_body:
             exchange.more_body = False
@@ -217,6 +259,7 @@ class Connection(HttpToolsProtocol):
         except AppError:
             answering.close()
             raise
+        exchange.checked = True
         return await answering
 
     def _go_on(
@@ -271,6 +314,9 @@ class Connection(HttpToolsProtocol):
 
     def _be_idle(self) -> None:
         self.server_state.total_requests += 1
+        self._wait_idle()
+
+    def _wait_idle(self) -> None:
         self.idle_since = self.loop.time()
         if self.idle_timer is None:
             self.idle_timer = self.loop.call_later(self.timeout_keep_alive, self._close_if_idle)
@@ -295,6 +341,7 @@ class Connection(HttpToolsProtocol):
         self._calm_down()
         self.cycle = None
         self._leave_it_to_uvicorn()
+        self.cycle.scope[CHECKED] = exchange.checked  # before its task begins
         self.cycle.body, self.cycle.more_body = bytearray(exchange.body), exchange.more_body
         self.cycle.keep_alive = self.cycle.keep_alive and exchange.keep_alive
         self.cycle.message_event.set()

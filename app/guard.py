@@ -28,6 +28,8 @@ HOW = "send 'Authorization: Bearer KEY' or 'X-API-Key: KEY'"
 CHALLENGE = {"WWW-Authenticate": 'Bearer realm="percept"'}
 # Whoever has one address of IPv6 has as many as these bits leave.
 IPV6_NETWORK = 64
+# In the scope of a request that the connection has asked the guard about already.
+CHECKED = "percept.checked"
 
 Headers = Mapping[bytes, bytes]
 
@@ -103,7 +105,7 @@ class Guarded:
         self.app, self.guard = app, guard
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
+        if scope["type"] == "http" and not scope.get(CHECKED):
             path: str = scope["path"].removeprefix(scope.get("root_path", "").rstrip("/"))
             address = (scope.get("client") or ("",))[0]
             try:

@@ -629,6 +629,116 @@ def test_head_that_is_too_long_is_told_why(server: Server) -> None:
     assert told.endswith(b"the request line and its headers are longer than 65,536 bytes")
 
 
+CHUNKED = (
+    b"POST /predict/mnist-dnn HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nTransfer-Encoding: chunked\r\n\r\n"
+)
+
+
+def test_trailer_is_no_header(server: Server) -> None:
+    """What is behind a body no proxy and no guard has looked at."""
+    body = b"%x\r\n%b\r\n0\r\n" % (len(SEVEN), SEVEN)
+    answer = server.ask(CHUNKED + body + b"X-Request-ID: from-behind\r\nX-Forwarded-For: 192.0.2.1\r\n\r\n")
+
+    assert answer.label() == "7"
+    assert answer.headers["x-request-id"] != "from-behind"
+
+
+@pytest.mark.parametrize(
+    ("begun", "piece"),
+    [
+        (b"0\r\n", b"X-Many: x\r\n"),
+        (b"0\r\nX-Long: ", b"x" * 2_000),
+        (b"1;extension=", b"x" * 2_000),
+        (b"", b"1;" + b"x" * 500 + b"\r\nx\r\n"),
+    ],
+    ids=["many trailers", "a long trailer", "a long extension", "many extensions"],
+)
+def test_what_is_around_a_body_has_an_end(server: Server, begun: bytes, piece: bytes) -> None:
+    with server.connect() as caller:
+        caller.sendall(CHUNKED + begun)
+        with pytest.raises(OSError):
+            for _ in range(64_000_000 // len(piece)):
+                caller.sendall(piece)
+    assert server.ask(request()).status == 200
+
+
+def test_body_in_pieces_of_one_byte_is_read(server: Server) -> None:
+    pieces = b"".join(b"1\r\n%b\r\n" % bytes([byte]) for byte in SEVEN + bytes(300_000))
+
+    assert server.ask(CHUNKED + pieces + b"0\r\n\r\n").label() == "7"
+
+
+REFUSED_EARLY = (
+    b"POST /predict/mnist-dnn HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: 30000000\r\n\r\n"
+)
+
+
+def test_rest_of_a_body_that_nobody_reads_is_not_taken_for_ever(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "LINGER_SECONDS", 0.4)
+    with server.connect() as caller:
+        caller.sendall(REFUSED_EARLY)
+        assert Answer(caller).status == 413
+        began = time.monotonic()
+        with pytest.raises(OSError):
+            while time.monotonic() - began < 5:
+                caller.sendall(b"x")
+                time.sleep(0.03)
+
+    assert 0.3 < time.monotonic() - began < 3
+
+
+def test_who_has_sent_the_rest_of_a_refused_body_may_ask_again_and_is_not_kept_for_ever() -> None:
+    with serving() as server:
+        server.uvicorn.config.timeout_keep_alive = 1
+        with server.connect() as caller:
+            caller.sendall(b"GET /health/live HTTP/1.1\r\nHost: x\r\nContent-Length: 400000\r\n\r\n")
+            assert Answer(caller).status == 200
+            for _ in range(4):
+                caller.sendall(b"x" * 100_000)
+            time.sleep(0.2)
+            caller.sendall(request())
+            assert Answer(caller).label() == "7"
+            caller.sendall(b"GET /health/live HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\n")
+            assert Answer(caller).status == 200
+            caller.sendall(b"rest")
+            began = time.monotonic()
+            assert caller.recv(1) == b""
+
+    assert 0.5 < time.monotonic() - began < 5
+
+
+def test_line_breaks_between_requests_do_not_keep_a_connection(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "HEAD_SECONDS", 0.4)
+    with server.connect() as caller:
+        caller.sendall(request())
+        assert Answer(caller).label() == "7"
+        began = time.monotonic()
+        with pytest.raises(OSError):
+            while time.monotonic() - began < 5:
+                caller.sendall(b"\r\n")
+                time.sleep(0.03)
+
+    assert time.monotonic() - began < 3
+
+
+def test_answer_that_takes_long_is_not_interrupted_by_the_next_head(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "HEAD_SECONDS", 0.05)
+    body = json.dumps({"optimiser": "adam", "learning_rate": 0.05, "seed": 1, "steps": 300}).encode()
+    asked = request(body, "/train/xor", b"application/json", b"Accept: text/event-stream")
+    with server.connect() as caller:
+        caller.sendall(asked + b"POST /predict")
+        told = what_is_told(caller)
+    answer, _, late = told.partition(b"\r\n0\r\n\r\n")
+
+    assert answer.count(b"event: step") > 200
+    assert b"HTTP/1.1 408" not in answer
+    assert late.startswith(b"HTTP/1.1 408 Request Timeout\r\n")
+
+
 def test_head_of_the_largest_size_is_read(server: Server) -> None:
     filler = [b"X-Filler-%d: %b" % (number, b"x" * 1_000) for number in range(60)]
 

@@ -165,6 +165,24 @@ def test_without_keys_addresses_have_rates(tmp_path: Path) -> None:
     assert "this address 192.0.2.7 " in answers[2].json()["detail"]
 
 
+@pytest.mark.parametrize("path", ["/predict/iris-mlp", "/models/iris-mlp"])
+def test_each_request_counts_once(tmp_path: Path, path: str) -> None:
+    """Rows are looked at by the connection, which hands them to the application: it has been asked by then."""
+    server = Server(tmp_path / "log", PERCEPT_WORKERS="1", PERCEPT_RATE_LIMIT="0.01", PERCEPT_RATE_BURST="3")
+    rows = json.dumps({"rows": [[5.1, 3.5, 1.4, 0.2]]}).encode() if "predict" in path else None
+    statuses = []
+    try:
+        for _ in range(5):
+            connection = HTTPConnection("127.0.0.1", server.port, timeout=20)
+            connection.request("POST" if rows else "GET", path, rows, {"Content-Type": "application/json"})
+            statuses.append(connection.getresponse().status)
+            connection.close()
+    finally:
+        server.stop()
+
+    assert statuses == [200, 200, 200, 429, 429]
+
+
 @pytest.mark.parametrize(
     ("address", "network"),
     [
