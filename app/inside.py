@@ -23,7 +23,7 @@ from app.kept import Kept
 from app.model import Model
 from app.onnx_graph import FLOAT, DamagedGraph, Graph, Initializer, Node, read_graph, widened, with_outputs
 from app.profile import has_batch_axis, random_rows
-from app.runtime import BFLOAT16, CPU, give_back_freed_memory, open_session, run_with_bfloat16
+from app.runtime import BFLOAT16, CPU, give_back_freed_memory, open_session, run, run_with_bfloat16
 from app.tensors import BY_ONNX
 
 Array = NDArray[Any]
@@ -110,7 +110,7 @@ class Insides:
         session = self._sessions.of(model) if few else _session(model, [layer.name for layer in wanted])
         given = {node.name: node.type for node in session.get_outputs()}
         names = [layer.name for layer in wanted if given.get(layer.name) in READABLE]
-        arrays = session.run(names, dict(inputs)) if names else []
+        arrays = run(session, names, inputs) if names else []
         # Of an axis that was not measured it is known only now.
         require_few_numbers(model, sum(array.size for array in arrays), len(wanted))
         return dict(zip(names, arrays, strict=True))
@@ -185,6 +185,8 @@ def _table(model: Model, graph: Graph, content: bytes, session: ort.InferenceSes
     note = None
     try:
         shapes = _shapes(model, session or _open(model, graph, content))
+    except MemoryError:
+        raise
     except Exception as error:  # made-up rows may be none, and onnxruntime has no common class for what it raises
         shapes, note = {}, f"made-up rows cannot be run: {str(error).partition(chr(10))[0]}"
     layers = list(_layers(graph, shapes))

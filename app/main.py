@@ -50,6 +50,7 @@ from app.service import Service
 from app.settings import Settings, cores, read_settings, worker_count
 from app.shared import Shared, shared_by
 from app.store import Store, load_store
+from app.uploads import Arriving
 
 if TYPE_CHECKING:
     from app.tracing import Tracing
@@ -93,6 +94,7 @@ class State(TypedDict):
     request_ids: RequestIds
     short_way: bool  # whether connections may answer by themselves
     guard: Guard | None
+    arriving: Arriving
 
 
 class Percept(FastAPI):
@@ -150,6 +152,7 @@ def create_app(
                 request_ids=request_ids,
                 short_way=tracing is None,
                 guard=guard,
+                arriving=Arriving(settings.max_arriving_bytes),
             )
         watch.cancel()
 

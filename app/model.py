@@ -30,7 +30,7 @@ from app.card import (
 from app.errors import ArtifactRejected, InvalidRequest, NotFound, NotReady
 from app.open_inference import Signature, make_signature
 from app.profile import Profile, measure
-from app.runtime import Providers, is_lack_of_memory, open_session, provider_of, run_with_bfloat16
+from app.runtime import Providers, open_session, provider_of, run, run_with_bfloat16
 
 Array = NDArray[Any]
 
@@ -56,14 +56,9 @@ class Model:
         """The named outputs, in that order. bfloat16 comes and goes as the uint16 of its bits.
 
         Raises MemoryError, and whatever else onnxruntime raises."""
-        try:
-            if self.has_bfloat16:
-                return run_with_bfloat16(self.session, inputs, outputs)
-            return list(self.session.run(outputs, dict(inputs)))
-        except Exception as error:
-            if is_lack_of_memory(error):
-                raise MemoryError from None
-            raise
+        if self.has_bfloat16:
+            return run_with_bfloat16(self.session, inputs, outputs)
+        return run(self.session, outputs, inputs)
 
     @cached_property
     def signature(self) -> Signature:
@@ -114,7 +109,7 @@ class Model:
 
 
 def load_model(name: str, version: int, path: Path, providers: Providers) -> Model:
-    """Raises ArtifactRejected, with the reason, for anything that cannot be served as it says."""
+    """Raises ArtifactRejected, with the reason, for anything that cannot be served as it says; MemoryError."""
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -206,7 +201,9 @@ def check_golden(card: Card, golden: Golden | None, session: ort.InferenceSessio
     try:
         inputs = {name: tensor.array() for name, tensor in golden.inputs.items()}
         expected = [tensor.array() for tensor in golden.outputs.values()]
-        differences = [_difference(*pair) for pair in zip(session.run(names, inputs), expected, strict=True)]
+        differences = [_difference(*pair) for pair in zip(run(session, names, inputs), expected, strict=True)]
+    except MemoryError:
+        raise
     except Exception as error:  # damaged base64, a shape the graph refuses, a kernel that fails: all the same here
         raise ArtifactRejected(f"its golden rows cannot be replayed: {error}") from error
     for name, difference in zip(names, differences, strict=True):

@@ -143,7 +143,8 @@ class Repository:
         entries = {}
         for artifact, signature in wanted.items():
             entry = self._entries.get(artifact)
-            if entry is None or entry.signature != signature or (hasten and entry.refused):
+            refused = entry.refused if entry else None
+            if entry is None or entry.signature != signature or (refused and (hasten or refused.passing)):
                 settled = hasten or self._seen.get(artifact) == signature
                 entry = self._load(artifact, signature, entry) if settled else entry
             if entry is not None:

@@ -45,8 +45,8 @@ def open_session(model: bytes, providers: Providers, files: Mapping[str, bytes] 
     Weights that the model has in other files are taken from `files`, their contents by name, and copied; onnxruntime
     then opens none itself, and refuses a model that asks for another.
 
-    Raises ArtifactRejected if onnxruntime cannot load the model. A session for which CUDA turns out to be unusable
-    falls back to the CPU; `provider_of` tells.
+    Raises ArtifactRejected if onnxruntime cannot load the model, MemoryError if it has nowhere to. A session for which
+    CUDA turns out to be unusable falls back to the CPU; `provider_of` tells.
     """
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
@@ -61,6 +61,7 @@ def open_session(model: bytes, providers: Providers, files: Mapping[str, bytes] 
     try:
         return _session(model, options, providers)
     except Exception as error:  # onnxruntime has no common class for its exceptions
+        raise_lack_of_memory(error)
         if providers == [CPU]:
             raise ArtifactRejected(f"onnxruntime cannot load it: {_first_line(error)}") from error
     return open_session(model, [CPU], files)
@@ -81,9 +82,19 @@ def _session(model: bytes, options: ort.SessionOptions, providers: Providers) ->
     return session
 
 
-def is_lack_of_memory(error: Exception) -> bool:
-    """onnxruntime has no class for it: the words are its arena's and those of C++."""
-    return any(words in str(error) for words in ("Failed to allocate memory", "bad_alloc"))
+def run(session: ort.InferenceSession, outputs: list[str] | None, inputs: Mapping[str, Array]) -> list[Array]:
+    """As `session.run`; raises MemoryError, and whatever else onnxruntime raises."""
+    try:
+        return list(session.run(outputs, dict(inputs)))
+    except Exception as error:
+        raise_lack_of_memory(error)
+        raise
+
+
+def raise_lack_of_memory(error: Exception) -> None:
+    """As MemoryError, if that is it: onnxruntime has no class for it, only the words of its arena and those of C++."""
+    if any(words in str(error) for words in ("Failed to allocate memory", "bad_alloc")):
+        raise MemoryError(str(error)) from None
 
 
 def run_and_shrink(session: ort.InferenceSession, inputs: Mapping[str, Array]) -> None:

@@ -35,6 +35,13 @@ class Settings:
     host: str = field(default="127.0.0.1", metadata={"help": "Address that `percept serve` listens on."})
     port: int = field(default=8000, metadata={"help": "Port that `percept serve` listens on."})
     max_body_bytes: int = field(default=20_000_000, metadata={"help": "Largest request body."})
+    max_arriving_bytes: int = field(
+        default=200_000_000,
+        metadata={
+            "help": "Bodies that one worker may be receiving, all together, but for the first 64 KiB of each; what "
+            "comes beyond gets a 503."
+        },
+    )
     max_files: int = field(default=64, metadata={"help": "Most files in one request."})
     workers: int = field(
         default=0, metadata={"help": "Processes that answer; 0 stands for as many as there are cores."}
@@ -122,6 +129,9 @@ class Settings:
         ):
             if getattr(self, name) < 1:
                 raise _invalid(name, getattr(self, name), "1 and more")
+        if self.max_arriving_bytes < self.max_body_bytes:
+            largest = f"{self.max_body_bytes} and more (PERCEPT_MAX_BODY_BYTES)"
+            raise _invalid("max_arriving_bytes", self.max_arriving_bytes, largest)
         if not 0 <= self.reload_seconds <= MAX_RELOAD_SECONDS:
             raise _invalid("reload_seconds", self.reload_seconds, f"0 to {MAX_RELOAD_SECONDS:g}")
         if self.workers < 0:

@@ -35,12 +35,13 @@ class Artifact(NamedTuple):
 @dataclass(frozen=True)
 class Refused:
     """An artifact that is not served. `late` if it came when the service was already running: then the service is no
-    less ready than it was."""
+    less ready than it was. `passing` if that is not the file's fault, and worth another try."""
 
     model: str
     version: str
     reason: str
     late: bool = False
+    passing: bool = False
 
 
 @dataclass(frozen=True)
@@ -158,6 +159,8 @@ def try_to_load(artifact: Artifact, providers: Providers) -> Model | Refused:
         return load_model(artifact.name, int(artifact.version), artifact.path, providers)
     except ArtifactRejected as error:
         return Refused(artifact.name, artifact.version, error.detail)
+    except MemoryError:
+        return Refused(artifact.name, artifact.version, "there is no memory to load it", passing=True)
 
 
 def artifacts_in(folder: Path) -> Iterator[Artifact]:

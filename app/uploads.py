@@ -5,13 +5,13 @@ import re
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import Request
 
-from app.errors import ContentTooLarge, InvalidRequest, RequestTimeout, UnsupportedMediaType
+from app.errors import ContentTooLarge, InvalidRequest, Overloaded, RequestTimeout, UnsupportedMediaType
 
 FIELD = "file"
 IMAGES, JSON = b"image/", b"application/json"
@@ -24,6 +24,8 @@ IDLE_SECONDS = 20
 SLOWEST_BYTES_PER_SECOND = 10_000
 # Python refuses to read numbers of thousands of digits, and no body is that long.
 LENGTH_DIGITS = 20
+# So much of a body its connection keeps until somebody reads it, whatever is done here.
+UNCOUNTED_BYTES = 65_536
 
 
 class Upload(NamedTuple):
@@ -37,6 +39,25 @@ class Picture(NamedTuple):
     """An encoded picture that came alone."""
 
     file: bytes
+
+
+class Arriving:
+    """The bodies that one worker is receiving: each has a limit, and a caller has as many connections as he likes."""
+
+    __slots__ = ("bytes", "most")
+
+    def __init__(self, most: int) -> None:
+        self.bytes, self.most = 0, most
+
+    def take(self, size: int) -> None:
+        """Raises Overloaded."""
+        if self.bytes + size > self.most:
+            raise Overloaded(
+                f"bodies of {self.bytes:,} bytes are on their way, and {self.most:,} may be "
+                "(PERCEPT_MAX_ARRIVING_BYTES); try again",
+                {"Retry-After": "1"},
+            )
+        self.bytes += size
 
 
 async def read_upload(request: Request, max_body_bytes: int, max_files: int) -> Upload:
@@ -95,21 +116,27 @@ async def read_json_or_picture(
 
 async def read_limited(request: Request, max_body_bytes: int, allowed: str = "") -> AsyncIterator[bytes]:
     """The body in chunks. Raises ContentTooLarge by the announced length before reading any of it, else as soon as
-    more has come than is `allowed`, in words."""
+    more has come than is `allowed`, in words; Overloaded if too much comes from all callers together."""
     allowed = allowed or f"at most {max_body_bytes:,} bytes are allowed (PERCEPT_MAX_BODY_BYTES)"
     announced = request.headers.get("content-length", "")
     if announced.isdecimal() and (len(announced) > LENGTH_DIGITS or int(announced) > max_body_bytes):
         length = f"{int(announced):,}" if len(announced) <= LENGTH_DIGITS else f"a number of {len(announced)} digits of"
         raise ContentTooLarge(f"the body has {length} bytes; {allowed}")
-    received, began = 0, time.monotonic()
-    stream = request.stream()
-    while (chunk := await _next(stream)) is not None:
-        received += len(chunk)
-        if time.monotonic() - began > IDLE_SECONDS + received / SLOWEST_BYTES_PER_SECOND:
-            raise RequestTimeout(f"the body comes with less than {SLOWEST_BYTES_PER_SECOND:,} bytes a second")
-        if received > max_body_bytes:
-            raise ContentTooLarge(f"the body is longer than allowed; {allowed}")
-        yield chunk
+    received, counted, began = 0, 0, time.monotonic()
+    stream, arriving = request.stream(), cast(Arriving, request.state.arriving)
+    try:
+        while (chunk := await _next(stream)) is not None:
+            received += len(chunk)
+            if time.monotonic() - began > IDLE_SECONDS + received / SLOWEST_BYTES_PER_SECOND:
+                raise RequestTimeout(f"the body comes with less than {SLOWEST_BYTES_PER_SECOND:,} bytes a second")
+            if received > max_body_bytes:
+                raise ContentTooLarge(f"the body is longer than allowed; {allowed}")
+            more = max(0, received - UNCOUNTED_BYTES) - counted
+            arriving.take(more)
+            counted += more
+            yield chunk
+    finally:
+        arriving.bytes -= counted
 
 
 async def _next(stream: AsyncGenerator[bytes, None]) -> bytes | None:

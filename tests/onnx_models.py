@@ -482,3 +482,17 @@ def write_redness(folder: Path, name: str = "redness", frame: PhotographInput = 
         tolerance={"CPUExecutionProvider": 1e-6},
     )
     return write_with_card(folder, redness_graph(), brightness_card(name, **values | changes), golden)
+
+
+def write_large(path: Path, megabytes: int) -> None:
+    """float x [batch, n] times weights [n, 10], so many megabytes of them."""
+    size = megabytes * 1_000_000 // 40
+    weights = np.random.default_rng(0).normal(size=(size, 10)).astype(np.float32)
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["x", "weights"], ["y"])],
+        "large",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", size])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", 10])],
+        [numpy_helper.from_array(weights, "weights")],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10), path)

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 import orjson
 from fastapi import APIRouter, Depends, Path, Request, Response
 
+from app.errors import Forbidden
 from app.model import Model
 from app.open_inference import LENGTH_HEADER
 from app.problems import documented_overload, documented_protocol
@@ -228,11 +229,22 @@ CONTROL_RESPONSES = {
 }
 
 
+def _require_control(request: Request, service: Service) -> None:
+    """Raises Forbidden, also for another site's page: a browser lets it send an empty body unasked, and only keeps the
+    answer from it."""
+    service.require_model_control()
+    origin, host = request.headers.get("origin"), request.headers.get("host", "")
+    if origin and origin not in (f"http://{host}", f"https://{host}", *service.settings.origins):
+        raise Forbidden(
+            f"a page of {origin[:100]!r} may not load or unload models; those named in PERCEPT_CORS_ORIGINS may"
+        )
+
+
 @router.post("/repository/{repository}/models/{model}/load", include_in_schema=False)
 @router.post("/repository/models/{model}/load", summary="Load a model", responses=CONTROL_RESPONSES)
 async def load(model: Name, request: Request, service: ServiceDep) -> Response:
     """All that lies in its folder, what is new there included. Only where the operator allows it."""
-    service.require_model_control()
+    _require_control(request, service)
     check_load(await _body(request, service))
     await service.repository.load(model)
     return Response()
@@ -242,7 +254,7 @@ async def load(model: Name, request: Request, service: ServiceDep) -> Response:
 @router.post("/repository/models/{model}/unload", summary="Unload a model", responses=CONTROL_RESPONSES)
 async def unload(model: Name, request: Request, service: ServiceDep) -> Response:
     """All its versions, until it is loaded again. Only where the operator allows it."""
-    service.require_model_control()
+    _require_control(request, service)
     check_unload(await _body(request, service))
     await service.repository.unload(model)
     return Response()

@@ -15,6 +15,7 @@ from app.keys import line_of, new_key
 from app.main import create_app, paths
 from app.settings import Settings
 from tests.conftest import SAMPLES
+from tests.onnx_models import write_brightness
 from tests.served import Server
 
 SEVEN = (SAMPLES / "seven.png").read_bytes()
@@ -282,3 +283,28 @@ def test_without_the_setting_no_other_page_may_read(client: TestClient) -> None:
 def test_every_response_says_that_its_type_is_meant(client: TestClient) -> None:
     for path in ("/", "/health/live", "/models", "/nothing"):
         assert client.get(path).headers["X-Content-Type-Options"] == "nosniff", path
+
+
+@pytest.mark.parametrize(
+    ("origin", "status"),
+    [
+        (EVIL, 403),
+        ("null", 403),
+        ("http://testserver", 200),
+        ("https://lab.example", 200),
+        (None, 200),
+    ],
+)
+def test_page_of_another_site_changes_no_models(tmp_path: Path, origin: str | None, status: int) -> None:
+    """An empty body needs no preflight: the browser sends it, and only keeps the answer back."""
+    write_brightness(tmp_path)
+    settings = Settings(artifacts=tmp_path, model_control=True, cors_origins="https://lab.example")
+    with TestClient(create_app(settings)) as client:
+        headers = {"Origin": origin} if origin else {}
+        answer = client.post("/v2/repository/models/brightness/unload", headers=headers)
+        served = client.get("/v2/models/brightness/ready").status_code == 200
+
+    assert answer.status_code == status
+    assert served is (status == 403)
+    if status == 403:
+        assert f"a page of '{origin}' may not load or unload models" in answer.json()["error"]

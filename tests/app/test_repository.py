@@ -15,7 +15,8 @@ import pytest
 from app.errors import InvalidRequest, NotFound, NotReady
 from app.repository import Repository, Wishes
 from app.runtime import CPU
-from tests.onnx_models import write_brightness
+from tests.conftest import run_python
+from tests.onnx_models import write_brightness, write_large
 
 
 def opened(folder: Path, wishes: Wishes | None = None, slot: int = 0) -> Repository:
@@ -255,6 +256,40 @@ def test_load_tries_again_what_was_refused_though_its_file_is_the_same(
     asyncio.run(repository.load("brightness"))
 
     assert (versions(repository), repository.store.refused) == ({"brightness": [1]}, ())
+
+
+SHORT_OF_MEMORY = """
+import asyncio, resource
+from pathlib import Path
+from app.repository import Repository
+from app.runtime import CPU
+
+repository = Repository(Path({folder!r}), [CPU])
+repository.open()
+taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (taken + 20_000_000, resource.RLIM_INFINITY))
+Path({hidden!r}).rename({shown!r})
+for _ in range(3):
+    asyncio.run(repository.refresh())
+print([(refused.model, refused.reason) for refused in repository.store.refused], sorted(repository.store.models))
+resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+asyncio.run(repository.refresh())
+print(repository.store.refused, sorted(repository.store.models))
+"""
+
+
+def test_model_for_which_there_was_no_memory_is_tried_again(tmp_path: Path) -> None:
+    """Though its file is the same; the others go on meanwhile."""
+    folder = tmp_path / "artifacts"
+    write_brightness(folder)
+    write_large(tmp_path / "large.onnx", megabytes=40)
+    code = SHORT_OF_MEMORY.format(
+        folder=str(folder), hidden=str(tmp_path / "large.onnx"), shown=str(folder / "large.onnx")
+    )
+    short, after = run_python(code).splitlines()[-2:]
+
+    assert short == "[('large', 'there is no memory to load it')] ['brightness']"
+    assert after == "() ['brightness', 'large']"
 
 
 def refuse(path: Path) -> bytes:

@@ -4,12 +4,12 @@ import asyncio
 
 import pytest
 from starlette.requests import Request
-from starlette.types import Message
+from starlette.types import Message, Receive
 
 from app import uploads
-from app.errors import AppError, ContentTooLarge, InvalidRequest, RequestTimeout, UnsupportedMediaType
+from app.errors import AppError, ContentTooLarge, InvalidRequest, Overloaded, RequestTimeout, UnsupportedMediaType
 from app.problems import DOCUMENTED
-from app.uploads import MultipartFiles, read_json, read_upload
+from app.uploads import UNCOUNTED_BYTES, Arriving, MultipartFiles, read_json, read_limited, read_upload
 
 BOUNDARY = b"xYz"
 MULTIPART = b"multipart/form-data; boundary=xYz"
@@ -23,6 +23,11 @@ def form(*files: bytes, field: bytes = b"file") -> bytes:
         for file in files
     )
     return parts + b"--xYz--\r\n"
+
+
+def request_of(headers: list[tuple[bytes, bytes]], receive: Receive, arriving: int = 1_000_000) -> Request:
+    state = {"arriving": Arriving(arriving)}
+    return Request({"type": "http", "method": "POST", "headers": headers, "state": state}, receive)
 
 
 def read(body: bytes | list[bytes], content_type: bytes = MULTIPART, **headers: bytes) -> tuple[list[bytes], int]:
@@ -39,7 +44,7 @@ def read(body: bytes | list[bytes], content_type: bytes = MULTIPART, **headers: 
         (b"content-type", content_type),
         *((name.replace("_", "-").encode(), value) for name, value in headers.items()),
     ]
-    request = Request({"type": "http", "method": "POST", "headers": raw}, receive)
+    request = request_of(raw, receive)
     try:
         return asyncio.run(read_upload(request, max_body_bytes=1_000, max_files=5)).files, asked
     except AppError as error:
@@ -88,9 +93,8 @@ def test_smaller_of_two_limits_ends_the_reading_of_json(limit: int, most: int, a
         received += 1
         return {"type": "http.request", "body": b" " * 600, "more_body": True}
 
-    head = {"type": "http", "method": "POST", "headers": [(b"content-type", b"application/json")]}
     with pytest.raises(ContentTooLarge, match=allowed):
-        asyncio.run(read_json(Request(head, receive), limit, "points", most))
+        asyncio.run(read_json(request_of([(b"content-type", b"application/json")], receive), limit, "points", most))
     assert received == asked
 
 
@@ -138,7 +142,7 @@ def test_caller_who_stops_sending_is_not_waited_for(monkeypatch: pytest.MonkeyPa
         await asyncio.sleep(60)
         raise AssertionError("nobody waits so long")
 
-    request = Request({"type": "http", "method": "POST", "headers": [(b"content-type", b"image/png")]}, receive)
+    request = request_of([(b"content-type", b"image/png")], receive)
     with pytest.raises(RequestTimeout, match=r"nothing of the body has come for 0\.05 seconds"):
         asyncio.run(read_upload(request, max_body_bytes=1_000, max_files=5))
 
@@ -154,7 +158,7 @@ def test_caller_who_sends_too_slowly_is_not_waited_for(monkeypatch: pytest.Monke
         sent += 1
         return {"type": "http.request", "body": b"x", "more_body": True}
 
-    request = Request({"type": "http", "method": "POST", "headers": [(b"content-type", b"image/png")]}, receive)
+    request = request_of([(b"content-type", b"image/png")], receive)
     with pytest.raises(RequestTimeout, match=r"the body comes with less than 10,000 bytes a second"):
         asyncio.run(read_upload(request, max_body_bytes=1_000, max_files=5))
     assert 2 <= sent <= 8
@@ -171,3 +175,38 @@ def test_part_without_a_name_is_refused() -> None:
 
     with pytest.raises(InvalidRequest, match="a field ''"):
         parser.feed(b"--xYz\r\nContent-Type: image/png\r\n\r\nx\r\n--xYz--\r\n")
+
+
+def test_what_comes_from_all_callers_together_is_bounded() -> None:
+    """Also after some were refused, left, or are through."""
+    arriving = Arriving(100_000)
+
+    async def body(chunks: list[bytes]) -> int:
+        """Read to where nothing more comes."""
+        left = iter(chunks)
+
+        async def receive() -> Message:
+            chunk = next(left, None)
+            if chunk is None:
+                await asyncio.sleep(60)
+            return {"type": "http.request", "body": chunk, "more_body": chunk != b""}
+
+        request = request_of([], receive)
+        request.state.arriving = arriving
+        return sum([len(chunk) async for chunk in read_limited(request, 20_000_000)])
+
+    async def scenario() -> None:
+        first = asyncio.create_task(body([b"x" * 80_000, b"x" * 20_000]))
+        many = [asyncio.create_task(body([b"x" * 60_000])) for _ in range(10)]  # small ones have room
+        await asyncio.sleep(0.05)
+        assert arriving.bytes == 100_000 - UNCOUNTED_BYTES
+        with pytest.raises(Overloaded, match=r"bodies of 68,928 bytes are on their way, and 100,000 may be"):
+            await body([b"x" * 100_000, b"x" * 100_000])
+        assert await body([b"x" * 130_000, b""]) == 130_000
+        assert arriving.bytes == 100_000 - UNCOUNTED_BYTES
+        for task in (first, *many):
+            task.cancel()
+        await asyncio.gather(first, *many, return_exceptions=True)
+        assert arriving.bytes == 0
+
+    asyncio.run(scenario())
