@@ -16,6 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 from benchmarks.cases import CASES, questions
 from benchmarks.own_process import Percept, percept
@@ -31,21 +32,24 @@ MOST_TIMES = 5.0
 def trickling(port: int, count: int) -> Iterator[None]:
     """So many connections, from one thread, until the end."""
     begun, end = threading.Event(), threading.Event()
-    thread = threading.Thread(target=_trickle, args=(port, count, begun, end))
-    thread.start()
-    begun.wait()
-    try:
-        yield
-    finally:
-        end.set()
-        thread.join()
+    with ThreadPoolExecutor(1) as pool:
+        thread = pool.submit(_trickle, port, count, begun, end)
+        begun.wait()
+        try:
+            yield
+        finally:
+            end.set()
+            thread.result()
 
 
 def _trickle(port: int, count: int, begun: threading.Event, end: threading.Event) -> None:
+    """Raises OSError if a connection is not to be had."""
     with contextlib.ExitStack() as stack, selectors.DefaultSelector() as watched:
-        for _ in range(count):
-            _begin(port, watched, stack)
-        begun.set()
+        try:
+            for _ in range(count):
+                _begin(port, watched, stack)
+        finally:
+            begun.set()
         place = 1
         while not end.wait(BEAT_SECONDS):
             for key, _ in watched.select(0):  # closed, or told that it is late

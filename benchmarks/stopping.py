@@ -3,9 +3,9 @@
     .venv/bin/python -m benchmarks.stopping --clients 32 --rounds 5
 
 Clients with connections that are kept alive ask as fast as they can, each until its connection is closed with an
-answer; then it connects anew, until nobody listens any more. Lost is a request on a connection that had been answered
-before, which gets none. A new connection may be reset while the sockets close: nobody has accepted it then, and its
-client asks elsewhere; these are counted beside.
+answer; then it connects anew, until nobody listens any more. Lost is a request without an answer, on a connection that
+had been answered before, or that was there before the signal. A newer one may be reset while the sockets close: nobody
+has accepted it then, and its client asks elsewhere; these are counted beside.
 """
 
 import argparse
@@ -25,9 +25,11 @@ from benchmarks.servers import CannotStart
 
 ANSWER_SECONDS = 15.0
 LOAD_SECONDS = 1.0
+LOST, RESET = "lost", "reset before the first"
 
 
-def ask_until_gone(port: int, message: bytes, stop: threading.Event) -> Counter[str]:
+def ask_until_gone(port: int, message: bytes, told: threading.Event, stop: threading.Event) -> Counter[str]:
+    """`told` is set when the service is told to stop."""
     counted = Counter[str]()
     while not stop.is_set():
         try:
@@ -36,12 +38,12 @@ def ask_until_gone(port: int, message: bytes, stop: threading.Event) -> Counter[
             counted["refused"] += 1
             return counted
         with connection:
-            counted.update(_ask(connection, message, stop))
+            counted.update(_ask(connection, message, RESET if told.is_set() else LOST, stop))
     return counted
 
 
-def _ask(connection: socket.socket, message: bytes, stop: threading.Event) -> Counter[str]:
-    """Until the connection is closed."""
+def _ask(connection: socket.socket, message: bytes, if_none: str, stop: threading.Event) -> Counter[str]:
+    """Until the connection is closed; `if_none` is what it is called when not even the first is answered."""
     counted = Counter[str]()
     while not stop.is_set():
         try:
@@ -50,7 +52,7 @@ def _ask(connection: socket.socket, message: bytes, stop: threading.Event) -> Co
             response.begin()
             response.read()
         except (OSError, http.client.HTTPException):
-            counted["lost" if counted["answered"] else "reset before the first"] += 1
+            counted[LOST if counted["answered"] else if_none] += 1
             return counted
         counted["answered"] += 1
         counted[str(response.status)] += 1
@@ -64,10 +66,11 @@ def stopped_under_load(clients: int, workers: int) -> tuple[Counter[str], float]
     """What the clients saw, and how long the service took to stop."""
     [question, *_] = questions(CASES["png_raw"], "/predict/mnist-cnn", None)
     with percept({"PERCEPT_WORKERS": str(workers)}) as service, ThreadPoolExecutor(clients) as pool:
-        stop, message = threading.Event(), question.message.raw(service.port)
-        asking = [pool.submit(ask_until_gone, service.port, message, stop) for _ in range(clients)]
+        told, stop, message = threading.Event(), threading.Event(), question.message.raw(service.port)
+        asking = [pool.submit(ask_until_gone, service.port, message, told, stop) for _ in range(clients)]
         time.sleep(LOAD_SECONDS)
         began = time.monotonic()
+        told.set()
         service.process.send_signal(signal.SIGTERM)
         try:
             service.process.wait(ANSWER_SECONDS)

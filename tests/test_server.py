@@ -20,7 +20,7 @@ import pytest
 from app.errors import ConfigurationError
 from app.server import DEAF_SECONDS, listen
 from app.settings import GRACE_SECONDS
-from benchmarks.sockets import MOST_TIMES, beside_slow_ones
+from benchmarks.sockets import MOST_TIMES, beside_slow_ones, trickling
 from tests.conftest import ROOT, SAMPLES
 from tests.problems import assert_problem
 from tests.served import PATIENCE, SEVEN, Server
@@ -378,7 +378,15 @@ def test_who_takes_nothing_of_an_answer_is_given_up_and_files_are_as_many_as_may
         assert soft == hard
 
 
+@pytest.mark.alone
 def test_others_are_answered_beside_connections_that_trickle() -> None:
     alone, beside = beside_slow_ones(slow=300, requests=300)
 
-    assert beside < max(MOST_TIMES * alone, 0.1)
+    assert beside < max(MOST_TIMES * alone, 0.02)
+
+
+def test_slow_connections_that_are_not_to_be_had_are_told() -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        with pytest.raises(ConnectionRefusedError), trickling(nobody.getsockname()[1], 1):
+            pass
