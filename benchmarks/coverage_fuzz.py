@@ -82,11 +82,16 @@ TARGETS: dict[str, tuple[Callable[[], Target], str, list[bytes]]] = {
         tensors,
         "app.open_inference",
         [
-            b'\n{"inputs": [{"name": "image", "shape": [1, 28, 28], "datatype": "UINT8", "data": [0]}]}',
+            b'\n{"inputs": [{"name": "image", "shape": [1, 28, 28], "datatype": "UINT8", "data": [%b]}]}'
+            % b",".join([b"0"] * 784),
             b"0\n" + bytes(784),
         ],
     ),
-    "formulas": (formulas, "app.lab", [b'{"expression": "sin(x) * x ** 2", "inputs": {"x": [1, 2]}, "hessian": true}']),
+    "formulas": (
+        formulas,
+        "app.lab",
+        [b'{"expression": "sum(sin(x) * x ** 2)", "inputs": {"x": [1, 2]}, "hessian": true}'],
+    ),
 }
 
 
