@@ -210,7 +210,7 @@ def test_what_was_typed_last_says_nothing_in_the_view_that_comes_next(visit: Vis
 
     assert "formula" not in page.evaluate("location.hash")
     page.get_by_role("button", name="Formula").click()
-    expect(page.locator(".sure")).to_have_text("3*z = 3")
+    expect(page.locator(".sure")).to_have_text("3 * z = 3")
 
 
 def test_long_matrices_are_no_wider_than_a_phone(visit: Visit) -> None:

@@ -162,7 +162,7 @@ def test_points_are_placed_moved_and_taken_away(visit: Visit) -> None:
     click(page, (30, 40))
     expect(board(page).locator(".spot:not(.centre)")).to_have_count(2)
     assert kept(page)["points"] == "70.30.90.60"
-    expect(told(page)).to_contain_text("inertia 0")
+    expect(told(page)).to_contain_text("Inertia 0")
     page.get_by_role("button", name="Clear").click()
 
     expect(board(page).locator(".spot")).to_have_count(0)
@@ -301,7 +301,7 @@ def test_a_service_that_goes_away_is_told_and_found_again(visit: Visit, restart:
     assert violations(page) == []
     restart()
 
-    expect(told(page)).to_contain_text("inertia 50", timeout=15_000)
+    expect(told(page)).to_contain_text("Inertia 50", timeout=15_000)
     expect(page.get_by_text("The service does not answer.")).to_be_hidden()
 
 
