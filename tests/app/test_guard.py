@@ -210,18 +210,50 @@ def test_on_the_short_way_the_same_is_refused(keys: Path, tmp_path: Path) -> Non
     assert set(statuses) == {200, 429}
 
 
-def test_a_proxys_caller_has_the_rate_and_not_the_proxy(tmp_path: Path) -> None:
-    server = Server(tmp_path / "log", PERCEPT_WORKERS="1", PERCEPT_RATE_LIMIT="0.05", PERCEPT_RATE_BURST="1")
+def test_a_trusted_proxys_caller_has_the_rate_and_not_the_proxy(tmp_path: Path) -> None:
+    """Of this machine's addresses one is a proxy. uvicorn's own variables have no effect."""
+    proxy, stranger = "127.0.0.3", "127.0.0.1"
+    server = Server(
+        tmp_path / "log",
+        PERCEPT_WORKERS="1",
+        PERCEPT_RATE_LIMIT="0.01",
+        PERCEPT_RATE_BURST="1",
+        PERCEPT_TRUSTED_PROXIES="192.0.2.200, 127.0.0.2/31",
+        FORWARDED_ALLOW_IPS="*",
+        WEB_CONCURRENCY="many",
+    )
 
-    def ask(address: str) -> int:
-        connection = HTTPConnection("127.0.0.1", server.port, timeout=20)
-        connection.request("POST", "/predict/digits", SEVEN, PNG | {"X-Forwarded-For": address})
+    def ask(peer: str, forwarded: str, path: str = "/predict/digits") -> int:
+        connection = HTTPConnection("127.0.0.1", server.port, timeout=20, source_address=(peer, 0))
+        connection.request("POST", path, SEVEN, PNG | {"X-Forwarded-For": forwarded})
         status = connection.getresponse().status
         connection.close()
         return status
 
     try:
-        assert [ask("192.0.2.1"), ask("192.0.2.1"), ask("192.0.2.2")] == [200, 429, 200]
+        # On the short way, and on the application's.
+        assert [ask(proxy, "192.0.2.1"), ask(proxy, "192.0.2.1"), ask(proxy, "192.0.2.2")] == [200, 429, 200]
+        assert [ask(proxy, caller, "/predict/digits?top=1") for caller in ("192.0.2.3", "192.0.2.3")] == [200, 429]
+        # What the caller wrote himself stands before what proxies have added.
+        assert [ask(proxy, "192.0.2.99, 192.0.2.1"), ask(proxy, "192.0.2.4, 192.0.2.200")] == [429, 200]
+        assert [ask(stranger, "192.0.2.5"), ask(stranger, "192.0.2.6"), ask(stranger, "127.0.0.3")] == [200, 429, 429]
+    finally:
+        server.stop()
+
+
+def test_without_a_word_a_proxy_of_this_machine_is_trusted(tmp_path: Path) -> None:
+    server = Server(tmp_path / "log", PERCEPT_WORKERS="1", PERCEPT_RATE_LIMIT="0.01", PERCEPT_RATE_BURST="1")
+
+    def ask(peer: str, forwarded: str) -> int:
+        connection = HTTPConnection("127.0.0.1", server.port, timeout=20, source_address=(peer, 0))
+        connection.request("GET", "/models", headers={"X-Forwarded-For": forwarded})
+        status = connection.getresponse().status
+        connection.close()
+        return status
+
+    try:
+        assert [ask("127.0.0.1", "192.0.2.1"), ask("127.0.0.1", "192.0.2.2")] == [200, 200]
+        assert [ask("127.0.0.2", "192.0.2.3"), ask("127.0.0.2", "192.0.2.4")] == [200, 429]
     finally:
         server.stop()
 
