@@ -118,10 +118,9 @@ def test_pods_have_no_rights() -> None:
 
 def test_pod_is_given_longer_to_end_than_it_takes() -> None:
     """The supervisor insists two seconds after its workers' grace is over."""
-    wait = CONTAINER["lifecycle"]["preStop"]["sleep"]["seconds"]
-
-    assert POD["terminationGracePeriodSeconds"] > wait + GRACE_SECONDS + 2
-    assert INFERENCE["spec"]["predictor"]["terminationGracePeriodSeconds"] > GRACE_SECONDS + 2
+    for pod, container in ((POD, CONTAINER), (INFERENCE["spec"]["predictor"], SERVER)):
+        wait = container["lifecycle"]["preStop"]["sleep"]["seconds"]
+        assert pod["terminationGracePeriodSeconds"] > wait + GRACE_SECONDS + 2
 
 
 def test_workers_follow_the_processors() -> None:
@@ -288,6 +287,22 @@ def test_kserve_starts_a_container_that_kubernetes_takes(version: str) -> None:
     kubernetes_validate.validate(pod, version, strict=True)
 
 
+def test_kserve_makes_a_deployment_with_kubernetes_autoscaler() -> None:
+    """Its admission asks for both annotations before it takes `cpu` or `memory`, then for 1 to 100 percent. Knative
+    refuses `terminationGracePeriodSeconds` and `lifecycle`."""
+    predictor = INFERENCE["spec"]["predictor"]
+
+    assert INFERENCE["metadata"]["annotations"] == {
+        "serving.kserve.io/deploymentMode": "Standard",
+        "serving.kserve.io/autoscalerClass": "hpa",
+    }
+    assert predictor["scaleMetric"] in ("cpu", "memory")
+    assert 1 <= predictor["scaleTarget"] <= 100
+    # A share of what is requested.
+    assert predictor["scaleMetric"] in SERVER["resources"]["requests"]
+    assert 1 <= predictor["minReplicas"] <= predictor["maxReplicas"]
+
+
 def test_inference_service_finds_its_runtime(client: TestClient) -> None:
     """Of the names, KServe asks that the container be called so; protocol and format have to be among the runtime's."""
     model = INFERENCE["spec"]["predictor"]["model"]
@@ -296,6 +311,5 @@ def test_inference_service_finds_its_runtime(client: TestClient) -> None:
     assert model["runtime"] == RUNTIME["metadata"]["name"]
     assert model["protocolVersion"] in RUNTIME["spec"]["protocolVersions"]
     assert model["modelFormat"].items() <= RUNTIME["spec"]["supportedModelFormats"][0].items()
-    assert INFERENCE["spec"]["predictor"]["scaleMetric"] in ("cpu", "memory", "concurrency", "rps")
     # What the protocol's clients ask first.
     assert client.get("/v2/models/digits/ready").status_code == 200
