@@ -4,7 +4,6 @@ reaches the file system. Knows nothing of what they are for.
 
 import gzip
 import hashlib
-from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -49,7 +48,7 @@ def _read(path: Path) -> File:
     return File(content, packed, TYPES[path.suffix], hashlib.sha256(content).hexdigest()[:32])
 
 
-def answer(request: Request, found: File, more: Mapping[str, str]) -> Response:
+def answer(request: Request, found: File, more: dict[str, str]) -> Response:
     """`more` are headers of this folder's own."""
     packed = found.packed if choose_coding(request.headers.get("Accept-Encoding", "")) == GZIP else None
     # What is packed is another representation, and has another tag (RFC 9110, section 8.8.3).
