@@ -10,7 +10,7 @@ TORCH_VERSION := 2.13.0
 # `make train TORCH=cuda` takes PyPI's own build, which on Linux brings several gigabytes of CUDA packages.
 TORCH  ?= cpu
 
-.PHONY: help serve test check train bench gpu table lock image clean
+.PHONY: help serve test check train bench gpu table lock audit image clean
 
 help:
 	@echo "make serve    answer on http://127.0.0.1:$(PORT) (PORT=… changes it)"
@@ -21,6 +21,7 @@ help:
 	@echo "make gpu      put onnxruntime-gpu in the place of onnxruntime"
 	@echo "make table    write the README's table of models from the cards"
 	@echo "make lock     resolve constraints.txt and deploy/requirements*.txt anew"
+	@echo "make audit    what PyPI knows to be unsafe in deploy/requirements*.txt; needs network"
 	@echo "make image    what the container image holds and how it starts, without a container engine"
 
 serve: $(VENV)/serve.stamp
@@ -67,11 +68,15 @@ lock: $(VENV)/serve.stamp
 	$(LOCK_IMAGE) pyproject.toml --extra gpu --no-emit-package onnxruntime --output-file deploy/requirements-cuda.txt
 	grep -o 'hatchling==[0-9.]*' pyproject.toml | head -1 | $(LOCK_IMAGE) - --output-file deploy/requirements-build.txt
 
+# Standard library alone; pip-audit gets an environment of its own.
+audit:
+	$(PYTHON) -m benchmarks.audit
+
 image: $(VENV)/dev.stamp
 	$(BIN)/python -m benchmarks.image
 
 clean:
-	rm -rf $(VENV) .venv-bench
+	rm -rf $(VENV) .venv-bench .venv-audit
 
 $(VENV)/serve.stamp: pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

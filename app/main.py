@@ -177,7 +177,6 @@ def create_app(
     add_error_handlers(app)
     for router in ROUTERS:
         app.include_router(router)
-    app.mount(docs.ASSETS, docs.assets())
     if tracing:
         app.front = tracing.around(app.front, paths())
     return app
@@ -222,8 +221,7 @@ def version() -> str:
 
 def paths() -> list[str]:
     """Of all routes, as they are written: `/predict/{model}`."""
-    routes = [route.path for router in ROUTERS for route in router.routes if isinstance(route, APIRoute)]
-    return [*routes, f"{docs.ASSETS}/{{file:path}}"]
+    return [route.path for router in ROUTERS for route in router.routes if isinstance(route, APIRoute)]
 
 
 def open_store(settings: Settings) -> Store:

@@ -1,5 +1,6 @@
 """What an operator may set: one frozen class, read from environment variables that begin with PERCEPT_."""
 
+import ipaddress
 import os
 import re
 from collections.abc import Mapping
@@ -21,6 +22,7 @@ PROVIDER_CHOICES = ("auto", "cpu", "cuda")
 MAX_RATE = 1_000_000.0
 # Without a path: what a browser says in `Origin`.
 ORIGIN = re.compile(r"\*|https?://[^/\s*]+")
+PROXIES = "addresses and networks like 127.0.0.1,10.0.0.0/8 with commas between; not all there are (*, /0)"
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,13 @@ class Settings:
     rate_burst: int = field(
         default=100, metadata={"help": "How many of them may come at once, after a while without any."}
     )
+    trusted_proxies: str = field(
+        default="127.0.0.1,::1",
+        metadata={
+            "help": "Proxies that may say for whom they ask (`X-Forwarded-For`, section Security): addresses and "
+            "networks, `127.0.0.1,10.0.0.0/8`."
+        },
+    )
     cors_origins: str = field(
         default="",
         metadata={
@@ -141,6 +150,9 @@ class Settings:
         for origin in self.origins:
             if not ORIGIN.fullmatch(origin):
                 raise _invalid("cors_origins", origin, "'*', or addresses like https://a.example with commas between")
+        for proxy in self.proxies:
+            if not _is_few(proxy):
+                raise _invalid("trusted_proxies", proxy, PROXIES)
         if not self.max_wait_ms > 0:
             raise _invalid("max_wait_ms", self.max_wait_ms, "more than 0")
         if not 0 <= self.max_delay_ms <= MAX_DELAY_MS:
@@ -148,7 +160,11 @@ class Settings:
 
     @property
     def origins(self) -> tuple[str, ...]:
-        return tuple(origin.strip() for origin in self.cors_origins.split(",") if origin.strip())
+        return _divided(self.cors_origins)
+
+    @property
+    def proxies(self) -> tuple[str, ...]:
+        return _divided(self.trusted_proxies)
 
 
 def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
@@ -196,6 +212,19 @@ def _parse(name: str, kind: type, text: str) -> Any:
         except ValueError:
             raise _invalid(name, text, "a whole number" if kind is int else "a number") from None
     return text if kind is str else Path(text)
+
+
+def _divided(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _is_few(proxy: str) -> bool:
+    """Where everybody is trusted, the first name in `X-Forwarded-For` would count, which the caller has written: who
+    asks could choose who he is."""
+    try:
+        return ipaddress.ip_network(proxy).prefixlen > 0
+    except ValueError:
+        return False
 
 
 def _invalid(name: str, value: object, allowed: str) -> ConfigurationError:

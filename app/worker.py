@@ -54,6 +54,9 @@ def serve(
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=GRACE_SECONDS,
+        # Without these two uvicorn reads variables of its own: FORWARDED_ALLOW_IPS and WEB_CONCURRENCY.
+        forwarded_allow_ips=list(settings.proxies),
+        workers=1,
     )
     server = Server(config, ready, life)
     # SIGINT has already been answered by a graceful stop when uvicorn raises it again.

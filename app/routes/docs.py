@@ -1,18 +1,22 @@
 """GET /docs, /redoc and /openapi.json, from local assets: they work without the internet."""
 
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from threading import Lock
 
 from fastapi import APIRouter, Request
 from fastapi.openapi.docs import get_redoc_html, get_swagger_ui_html
 from fastapi.responses import HTMLResponse, Response
-from starlette.staticfiles import StaticFiles
 
 from app.documentation import Documentation
+from app.errors import NotFound
 from app.routes.accepted import JSON
+from app.routes.static import answer, files
 
 router = APIRouter(include_in_schema=False)
 ASSETS = "/docs/assets"
+READING = Lock()  # or each who asks before they are there would compress them for himself
 # ReDoc shows its maker's logo from its maker's server, unless the browser is told that nothing may come from elsewhere.
 LOCAL_ONLY = {
     "Content-Security-Policy": "default-src 'self'; script-src 'self' 'unsafe-inline'; "
@@ -20,11 +24,22 @@ LOCAL_ONLY = {
 }
 
 
-def assets() -> StaticFiles:
+@cache
+def folder() -> Path:
     """Swagger UI and ReDoc as the package fastapi-offline carries them; the package itself need not be imported."""
     spec = find_spec("fastapi_offline")
     assert spec is not None and spec.origin is not None
-    return StaticFiles(directory=Path(spec.origin).parent / "static")
+    return Path(spec.origin).parent / "static"
+
+
+# In a thread: what is there are megabytes, which are compressed when the first is asked for.
+@router.get(f"{ASSETS}/{{file:path}}")
+def asset(request: Request, file: str) -> Response:
+    with READING:
+        found = files(folder()).get(file)
+    if found is None:
+        raise NotFound(f"the documentation has no file {file[:100]!r}")
+    return answer(request, found, {})
 
 
 @router.get("/openapi.json")

@@ -36,6 +36,31 @@ def test_bad_value_is_named(name: str, value: str, message: str) -> None:
     assert error.value.detail == message
 
 
+@pytest.mark.parametrize(
+    ("value", "culprit"),
+    [
+        ("*", "*"),
+        ("0.0.0.0/0", "0.0.0.0/0"),
+        ("10.0.0.0/8, ::/0", "::/0"),
+        ("127.0.0.1,10.0.0.1/8", "10.0.0.1/8"),
+        ("ingress", "ingress"),
+        ("10.0.0.256", "10.0.0.256"),
+    ],
+)
+def test_proxies_are_addresses_or_networks_and_not_everybody(value: str, culprit: str) -> None:
+    """What uvicorn cannot read it takes for a name that nobody has, without a word."""
+    with pytest.raises(ConfigurationError) as error:
+        read_settings({"PERCEPT_TRUSTED_PROXIES": value})
+
+    allowed = "addresses and networks like 127.0.0.1,10.0.0.0/8 with commas between; not all there are (*, /0)"
+    assert error.value.detail == f"PERCEPT_TRUSTED_PROXIES={culprit}: allowed is {allowed}"
+
+
+def test_proxies_are_divided_by_commas() -> None:
+    assert Settings().proxies == ("127.0.0.1", "::1")
+    assert read_settings({"PERCEPT_TRUSTED_PROXIES": " 10.0.0.0/8 ,fd00::/8,"}).proxies == ("10.0.0.0/8", "fd00::/8")
+
+
 def test_empty_variable_is_as_good_as_none() -> None:
     assert read_settings({"PERCEPT_ARTIFACTS": "", "PERCEPT_PORT": ""}) == Settings()
 

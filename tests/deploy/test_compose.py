@@ -1,6 +1,7 @@
 """The compose files keep to the Compose Specification, and what they name is there."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ from app.settings import GRACE_SECONDS, read_settings
 from benchmarks import dockerfile
 from tests.conftest import ROOT
 
-FILES = ("compose.yaml", "compose.cuda.yaml")
+FILES = ("compose.yaml", "compose.cuda.yaml", "compose.keys.yaml")
 STAGES = dockerfile.parse((ROOT / "Dockerfile").read_text(encoding="utf-8"))
 
 
@@ -45,12 +46,19 @@ def test_schema_would_have_noticed(tmp_path: Path) -> None:
     assert done.returncode == 1
 
 
-@pytest.mark.parametrize("file", FILES)
+@pytest.mark.parametrize("file", ("compose.yaml", "compose.cuda.yaml"))
 def test_targets_are_the_dockerfiles(file: str) -> None:
     target = read(file)["services"]["percept"]["build"]["target"]
 
     assert target in STAGES
     assert read(file)["services"]["percept"]["image"] == f"percept:{target}"
+
+
+def test_settings_that_are_shown_are_settings() -> None:
+    """In comments too."""
+    shown = re.findall("# +(PERCEPT_[A-Z_]+): (.+)", (ROOT / "compose.yaml").read_text(encoding="utf-8"))
+
+    assert read_settings(dict(shown)).proxies == ("172.18.0.0/16",)
 
 
 def test_settings_for_a_gpu_are_settings() -> None:
@@ -107,6 +115,34 @@ def test_prometheus_asks_the_service_where_it_listens() -> None:
     assert job["static_configs"] == [{"targets": [f"percept:{port}"]}]
     assert SERVICES["percept"]["ports"] == [f"127.0.0.1:{port}:{port}"]
     assert all(mounted("prometheus", file).is_file() for file in document["rule_files"])
+
+
+def test_with_keys_prometheus_has_one_and_asks_as_before() -> None:
+    with_keys = read("compose.keys.yaml")
+    prometheus, secret = with_keys["services"]["prometheus"], "prometheus-key"
+    configuration = [word.replace("-keys.yml", ".yml") for word in prometheus["command"]]
+    document, usual = read("deploy/prometheus/prometheus-keys.yml"), read("deploy/prometheus/prometheus.yml")
+    authorization = document["scrape_configs"][0].pop("authorization")
+
+    assert configuration == SERVICES["prometheus"]["command"] != prometheus["command"]
+    assert mounted("prometheus", "/etc/prometheus/prometheus-keys.yml").is_file()
+    assert document == usual
+    # Compose puts a secret there, and Prometheus sends it as a Bearer token unless told otherwise.
+    assert authorization == {"credentials_file": f"/run/secrets/{secret}"}
+    assert prometheus["secrets"] == list(with_keys["secrets"]) == [secret]
+
+
+def test_keys_are_where_the_service_looks_and_git_does_not() -> None:
+    with_keys = read("compose.keys.yaml")
+    service = with_keys["services"]["percept"]
+    [mount] = service["volumes"]
+    ignored = (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()
+
+    assert read_settings(service["environment"]).keys == f"{mount['target']}/keys"
+    assert mount["read_only"] is True
+    # Without the folder nothing starts, instead of a service that finds an empty one.
+    assert mount["bind"] == {"create_host_path": False}
+    assert {f"{mount['source'][2:]}/", with_keys["secrets"]["prometheus-key"]["file"][2:]} <= set(ignored)
 
 
 def test_grafana_finds_prometheus_and_the_dashboard() -> None:

@@ -2,6 +2,7 @@
 have the fields of its Python package. What has to agree with the service and with the image does."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,14 @@ import yaml
 from fastapi.testclient import TestClient
 
 from app.errors import ConfigurationError
-from app.settings import GRACE_SECONDS, read_settings
+from app.keys import line_of, new_key
+from app.main import create_app
+from app.settings import GRACE_SECONDS, Settings, read_settings
 from benchmarks import dockerfile
 from tests.conftest import ROOT
 
 MANIFESTS = ROOT / "deploy" / "kubernetes"
+WITH_KEYS = ROOT / "deploy" / "kubernetes-keys"
 KSERVE = ROOT / "deploy" / "kserve"
 FILES = sorted(path.name for path in MANIFESTS.glob("*.yaml") if path.name != "kustomization.yaml")
 # The first with preStop's `sleep` switched on, and the newest that the schemas know.
@@ -114,10 +118,9 @@ def test_pods_have_no_rights() -> None:
 
 def test_pod_is_given_longer_to_end_than_it_takes() -> None:
     """The supervisor insists two seconds after its workers' grace is over."""
-    wait = CONTAINER["lifecycle"]["preStop"]["sleep"]["seconds"]
-
-    assert POD["terminationGracePeriodSeconds"] > wait + GRACE_SECONDS + 2
-    assert INFERENCE["spec"]["predictor"]["terminationGracePeriodSeconds"] > GRACE_SECONDS + 2
+    for pod, container in ((POD, CONTAINER), (INFERENCE["spec"]["predictor"], SERVER)):
+        wait = container["lifecycle"]["preStop"]["sleep"]["seconds"]
+        assert pod["terminationGracePeriodSeconds"] > wait + GRACE_SECONDS + 2
 
 
 def test_workers_follow_the_processors() -> None:
@@ -167,6 +170,86 @@ def test_queue_autoscaler_asks_for_a_metric_that_is_exposed(client: TestClient) 
     assert f"\n{metric['pods']['metric']['name']} " in client.get("/metrics").text
 
 
+def test_settings_in_comments_are_settings() -> None:
+    for file in (MANIFESTS / "deployment.yaml", KSERVE / "serving-runtime.yaml"):
+        [shown] = re.findall("# - ({name: PERCEPT_.*})", file.read_text(encoding="utf-8"))
+        variable = yaml.safe_load(shown)
+        assert read_settings({variable["name"]: variable["value"]}).proxies == ("10.0.0.0/8",)
+
+
+# With keys.
+
+
+def merged(base: Any, patch: Any) -> Any:
+    """As kustomize merges: what a list has is known by its name, or by where it is mounted."""
+    if isinstance(base, dict) and isinstance(patch, dict):
+        return base | {name: merged(base.get(name), value) for name, value in patch.items()}
+    if isinstance(base, list) and isinstance(patch, list):
+        found = {each.get("mountPath", each["name"]): each for each in base}
+        for each in patch:
+            name = each.get("mountPath", each["name"])
+            found[name] = merged(found.get(name), each)
+        return list(found.values())
+    return patch
+
+
+DEPLOYED_WITH_KEYS = merged(DEPLOYMENT, read(WITH_KEYS / "deployment.yaml"))
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_deployment_with_keys_keeps_to_the_schema(version: str) -> None:
+    kubernetes_validate.validate(DEPLOYED_WITH_KEYS, version, strict=True)
+
+
+def test_keys_come_from_the_secret_that_is_made_of_the_file() -> None:
+    kustomization = read(WITH_KEYS / "kustomization.yaml")
+    [secret] = kustomization["secretGenerator"]
+    pod = DEPLOYED_WITH_KEYS["spec"]["template"]["spec"]
+    [container], [volume] = pod["containers"], pod["volumes"]
+    [mount] = container["volumeMounts"]
+    [workers, keys] = container["env"]
+
+    assert set(kustomization) == {"apiVersion", "kind", "namespace", "resources", "secretGenerator", "patches"}
+    assert (WITH_KEYS / kustomization["resources"][0]).resolve() == MANIFESTS
+    assert kustomization["patches"] == [{"path": "deployment.yaml"}]
+    assert secret == {"name": "percept-keys", "files": ["keys"], "options": {"disableNameSuffixHash": True}}
+    assert volume == {"name": mount["name"], "secret": {"secretName": secret["name"]}}
+    assert mount == {"name": "keys", "mountPath": "/etc/percept", "readOnly": True}
+    assert read_settings({keys["name"]: keys["value"]}).keys == f"{mount['mountPath']}/keys"
+    assert workers == CONTAINER["env"][0]
+    ignored = (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()
+    assert str((WITH_KEYS / "keys").relative_to(ROOT)) in ignored
+
+
+def test_with_keys_probes_need_none_and_metrics_the_key_that_prometheus_has(tmp_path: Path) -> None:
+    key, file = new_key(), tmp_path / "keys"
+    file.write_text(line_of("prometheus", ["admin"], key) + "\n")
+    container = DEPLOYED_WITH_KEYS["spec"]["template"]["spec"]["containers"][0]
+    probes = {container[probe]["httpGet"]["path"] for probe in ("startupProbe", "readinessProbe", "livenessProbe")}
+    probes |= {SERVER[probe]["httpGet"]["path"] for probe in ("startupProbe", "readinessProbe", "livenessProbe")}
+    [job] = read(WITH_KEYS / "scrape.yml")
+    with TestClient(create_app(Settings(keys=str(file)))) as client:
+        assert {client.get(path).status_code for path in probes} == {200}
+        assert client.get(job["metrics_path"]).status_code == 401
+        # Prometheus sends what `credentials_file` holds as a Bearer token.
+        assert client.get(job["metrics_path"], headers={"Authorization": f"Bearer {key}"}).status_code == 200
+
+
+def test_with_keys_prometheus_is_given_a_job_of_its_own() -> None:
+    annotations = DEPLOYED_WITH_KEYS["spec"]["template"]["metadata"]["annotations"]
+    namespace = read(WITH_KEYS / "kustomization.yaml")["namespace"]
+    [port] = CONTAINER["ports"]
+    [job] = read(WITH_KEYS / "scrape.yml")
+    [keep] = job["relabel_configs"]
+
+    assert annotations["prometheus.io/scrape"] == "false"
+    assert set(job) == {"job_name", "metrics_path", "authorization", "kubernetes_sd_configs", "relabel_configs"}
+    assert set(job["authorization"]) == {"credentials_file"}
+    assert job["kubernetes_sd_configs"] == [{"role": "pod", "namespaces": {"names": [namespace]}}]
+    assert keep["regex"] == f"{LABELS['app.kubernetes.io/name']};{port['name']}"
+    assert keep["action"] == "keep"
+
+
 # KServe.
 
 
@@ -204,6 +287,22 @@ def test_kserve_starts_a_container_that_kubernetes_takes(version: str) -> None:
     kubernetes_validate.validate(pod, version, strict=True)
 
 
+def test_kserve_makes_a_deployment_with_kubernetes_autoscaler() -> None:
+    """Its admission asks for both annotations before it takes `cpu` or `memory`, then for 1 to 100 percent. Knative
+    refuses `terminationGracePeriodSeconds` and `lifecycle`."""
+    predictor = INFERENCE["spec"]["predictor"]
+
+    assert INFERENCE["metadata"]["annotations"] == {
+        "serving.kserve.io/deploymentMode": "Standard",
+        "serving.kserve.io/autoscalerClass": "hpa",
+    }
+    assert predictor["scaleMetric"] in ("cpu", "memory")
+    assert 1 <= predictor["scaleTarget"] <= 100
+    # A share of what is requested.
+    assert predictor["scaleMetric"] in SERVER["resources"]["requests"]
+    assert 1 <= predictor["minReplicas"] <= predictor["maxReplicas"]
+
+
 def test_inference_service_finds_its_runtime(client: TestClient) -> None:
     """Of the names, KServe asks that the container be called so; protocol and format have to be among the runtime's."""
     model = INFERENCE["spec"]["predictor"]["model"]
@@ -212,6 +311,5 @@ def test_inference_service_finds_its_runtime(client: TestClient) -> None:
     assert model["runtime"] == RUNTIME["metadata"]["name"]
     assert model["protocolVersion"] in RUNTIME["spec"]["protocolVersions"]
     assert model["modelFormat"].items() <= RUNTIME["spec"]["supportedModelFormats"][0].items()
-    assert INFERENCE["spec"]["predictor"]["scaleMetric"] in ("cpu", "memory", "concurrency", "rps")
     # What the protocol's clients ask first.
     assert client.get("/v2/models/digits/ready").status_code == 200

@@ -9,6 +9,7 @@ from fastapi.testclient import TestClient
 
 from app.openapi import example_sheet, golden_pixels
 from app.png import encode
+from app.routes.docs import folder
 from app.store import load_store
 from tests.conftest import ROOT, SAMPLES
 from tests.problems import assert_problem
@@ -34,6 +35,21 @@ def test_pages_load_only_local_assets_that_exist(client: TestClient, path: str) 
         assert address.startswith("/docs/assets/"), address
         assert client.get(address).status_code == 200
     assert "://" not in page.replace("https://fastapi.tiangolo.com", "")
+
+
+def test_assets_are_sent_once_and_packed_for_who_can_unpack_them(client: TestClient) -> None:
+    path, held = "/docs/assets/swagger-ui.css", (folder() / "swagger-ui.css").read_bytes()
+    answers = [client.get(path, headers={"Accept-Encoding": accepted}) for accepted in ("identity", "gzip")]
+    again = client.get(path, headers={"If-None-Match": answers[0].headers["ETag"]} | {"Accept-Encoding": "identity"})
+
+    assert [answer.content for answer in answers] == [held, held]
+    assert [answer.headers["Content-Type"] for answer in answers] == ["text/css; charset=utf-8"] * 2
+    assert int(answers[0].headers["Content-Length"]) == len(held) > 4 * int(answers[1].headers["Content-Length"])
+    assert (again.status_code, again.content) == (304, b"")
+    assert client.get("/docs/assets/favicon.png").headers["Content-Type"] == "image/png"
+    assert client.head(path).status_code == 200
+    assert_problem(client.post(path), 405)
+    assert_problem(client.get("/docs/assets/none.js"), 404)
 
 
 def test_pages_follow_a_proxys_prefix(client: TestClient) -> None:
