@@ -86,8 +86,16 @@ def write_manifest(folder: Path, content: Mapping[str, Any]) -> None:
 
 
 def write_part(folder: Path, part: Part, plan: str, rows: Iterable[Mapping[str, Any]]) -> Done:
-    """Raises AppError, and leaves nothing, if there are not exactly as many rows as the part has inputs."""
-    rows, written, errors = iter(rows), 0, 0
+    """Raises AppError, and leaves nothing, if there are not exactly as many rows as the part has inputs, or the file
+    cannot be written."""
+    try:
+        return _write_part(folder, part, plan, iter(rows))
+    except OSError as error:  # on a full disk PyArrow's error names no file
+        raise AppError(f"{folder / part.file} cannot be written: {error}") from error
+
+
+def _write_part(folder: Path, part: Part, plan: str, rows: Iterator[Mapping[str, Any]]) -> Done:
+    written, errors = 0, 0
     with _replacing(folder / part.file) as temporary:
         with pyarrow.parquet.ParquetWriter(temporary, SCHEMA.with_metadata({PLAN: plan})) as writer:
             while some := list(islice(rows, AT_ONCE)):

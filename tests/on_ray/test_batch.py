@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -136,6 +137,39 @@ def test_a_node_that_is_killed_loses_and_doubles_nothing(folder: Path, tmp_path:
     assert told.endswith(f"{out}: {INPUTS} rows, 0 with an error\n")  # before it Ray says that a node has died
     assert is_exact(out, names_in(folder))
     assert len(list(out.glob("part-*"))) == PARTS
+
+
+@pytest.mark.parametrize(
+    ("spoilt", "told"),
+    [
+        ("IN gone", r"IN/news.parquet is not a Parquet file that can be read: .* No such file or directory"),
+        ("IN shorter", r"part-0000000005-0000000009.parquet has 5 inputs, of which 2 are left: IN has changed"),
+        ("OUT no folder", r".*OUT/part-0000000000-0000000004.parquet'.* Not a directory"),
+    ],
+)
+def test_what_ends_a_task_is_told_in_a_line(spoilt: str, told: str, tmp_path: Path) -> None:
+    """With another exit code than that of inputs with an error."""
+    table, out = tmp_path / "IN" / "news.parquet", tmp_path / "OUT"
+    table.parent.mkdir()
+    pyarrow.parquet.write_table(pyarrow.table({"text": ["The cup final."] * 10}), table)
+    arguments = [*COMMAND, str(table.parent), str(out), "--model", "news-mlp", "--part", "5"]
+    process = subprocess.Popen(arguments, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    wait_for((out / "manifest.json").exists)  # Ray is started after it, which takes seconds
+    match spoilt:
+        case "IN gone":
+            table.unlink()
+        case "IN shorter":
+            pyarrow.parquet.write_table(pyarrow.table({"text": ["The cup final."] * 7}), table)
+        case _:
+            out.rename(tmp_path / "moved")
+            out.touch()
+
+    answers, errors = process.communicate(timeout=PATIENCE)
+
+    assert (process.returncode, answers) == (2, "")
+    [progress, line] = errors.splitlines()
+    assert "of 10" in progress
+    assert re.fullmatch(rf"percept batch: ({re.escape(str(tmp_path))}/)?{told}", line)
 
 
 def is_raylet(process: Process) -> bool:
