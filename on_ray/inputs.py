@@ -6,7 +6,7 @@ import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, repeat
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -169,28 +169,59 @@ def read(root: Path, part: Part, columns: Sequence[str], takes_pictures: bool, m
         rows = _rows(root / span.file, span, columns)
         for place, row in enumerate(rows, start=span.start):
             name = f"{told(span.file)}:{place}"
-            if takes_pictures:
+            if takes_pictures and not isinstance(row, AppError):
                 yield Input(name, _picture(row[0], (root / span.file).parent, max_bytes))
             else:
                 yield Input(name, row)
 
 
-def _rows(path: Path, span: Span, columns: Sequence[str]) -> Iterator[list[Any]]:
+def _rows(path: Path, span: Span, columns: Sequence[str]) -> Iterator[list[Any] | AppError]:
     table = _open(path)
     first = 0
     for group in range(table.metadata.num_row_groups):
         rows = table.metadata.row_group(group).num_rows
         low, high = max(span.start, first) - first, min(span.stop, first + rows) - first
-        place = 0
         if low < high:
-            for batch in table.iter_batches(batch_size=AT_ONCE, row_groups=[group], columns=list(columns)):
-                begin, end = max(0, low - place), min(batch.num_rows, high - place)
-                kept = batch.slice(begin, max(0, end - begin))
-                place += batch.num_rows
-                yield from map(list, zip(*(kept.column(name).to_pylist() for name in columns), strict=True))
-                if place >= high:
-                    break
+            yield from _rows_of_group(table, group, range(low, high), columns)
         first += rows
+
+
+def _rows_of_group(
+    table: pyarrow.parquet.ParquetFile, group: int, wanted: range, columns: Sequence[str]
+) -> Iterator[list[Any] | AppError]:
+    """As many as are wanted: behind a damaged page nothing of its group can be read; each row left is an error."""
+    place, given, fault = 0, 0, "its group has fewer rows than it says"
+    try:
+        for batch in table.iter_batches(batch_size=AT_ONCE, row_groups=[group], columns=list(columns)):
+            begin, end = max(0, wanted.start - place), min(batch.num_rows, wanted.stop - place)
+            place += batch.num_rows
+            for row in _values(batch.slice(begin, max(0, end - begin)), columns):
+                given += 1
+                yield row
+            if place >= wanted.stop:
+                break
+    except (OSError, pyarrow.ArrowException) as error:
+        fault = str(error)
+    yield from repeat(_unreadable(fault), len(wanted) - given)
+
+
+def _values(rows: pyarrow.RecordBatch, columns: Sequence[str]) -> list[list[Any] | AppError]:
+    there = [rows.column(name) for name in columns]
+    try:
+        return list(map(list, zip(*(column.to_pylist() for column in there), strict=True)))
+    except Exception:  # a text that is none, a time that Python has no number for: its row alone has an error
+        return [_value(there, place) for place in range(rows.num_rows)]
+
+
+def _value(columns: Sequence[pyarrow.Array], place: int) -> list[Any] | AppError:
+    try:
+        return [column[place].as_py() for column in columns]
+    except Exception as error:
+        return _unreadable(str(error))
+
+
+def _unreadable(fault: str) -> AppError:
+    return InvalidRequest(f"the row cannot be read: {fault}")
 
 
 def _open(path: Path) -> pyarrow.parquet.ParquetFile:

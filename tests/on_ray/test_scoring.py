@@ -108,6 +108,52 @@ def test_pictures_in_a_table_are_bytes_or_paths_or_both(tmp_path: Path, store: S
     assert [row["label"] for row in answers(find(str(as_both)), asked)] == ["2", "7"]
 
 
+@pytest.mark.parametrize("compression", ["snappy", "none"])
+def test_behind_a_damaged_page_rows_of_its_group_have_an_error_each(
+    compression: str, tmp_path: Path, store: Store
+) -> None:
+    """And no others: not those of the next group, nor of the batches of rows before it. Parts end where they like."""
+    path = tmp_path / "news.parquet"
+    texts = pyarrow.table({"text": [f"The cup final number {place}." for place in range(600)]})
+    pyarrow.parquet.write_table(
+        texts,
+        path,
+        row_group_size=300,
+        compression=compression,
+        use_dictionary=False,
+        data_page_size=1,
+        write_batch_size=50,
+    )
+    group = pyarrow.parquet.ParquetFile(path).metadata.row_group(0).column(0)
+    content = bytearray(path.read_bytes())
+    middle = group.data_page_offset + group.total_compressed_size // 2
+    content[middle : middle + 100] = b"\xff" * 100
+    path.write_bytes(content)
+
+    for size in (600, 7):
+        found = answers(find(str(path)), store.find_answering("news-mlp"), size=size)
+
+        assert [row["row"] for row in found] == list(range(600))
+        assert [row["input"] for row in found] == [f"news.parquet:{place}" for place in range(600)]
+        failed = [row["row"] for row in found if row.get("error")]
+        assert failed == list(range(128, 300))  # the page has rows 150 to 199, and rows are read by 64
+        assert {row["error"].split(":")[0] for row in found if row.get("error")} == {"the row cannot be read"}
+        assert all(row["label"] for row in found if not row.get("error"))
+
+
+def test_a_text_that_is_none_harms_no_neighbour(tmp_path: Path, store: Store) -> None:
+    """Parquet takes any bytes as a text."""
+    [_, offsets, content] = pyarrow.array([b"The cup", b"\xff\xfe", b"final."]).buffers()
+    texts = pyarrow.Array.from_buffers(pyarrow.string(), 3, [None, offsets, content])
+
+    found = answers(find(str(table(tmp_path / "news.parquet", {"text": texts}))), store.find_answering("news-mlp"))
+
+    assert found[0]["label"] and found[2]["label"]
+    assert found[1]["error"] == (
+        "the row cannot be read: 'utf-8' codec can't decode byte 0xff in position 0: invalid start byte"
+    )
+
+
 def test_texts_are_answered_as_predict_answers_them(tmp_path: Path, store: Store, client: TestClient) -> None:
     texts = ["The striker scored twice in the cup final.", "Shares fell after the bank's results.", "x" * 1_001, None]
 
