@@ -69,7 +69,7 @@ def _said(inputs: Inputs, columns: list[str], model: Shipped, photographs: Shipp
         "input": told(str(inputs.root)),
         "inputs": inputs.count,
         "files": len(inputs.names),
-        "digest": inputs.digest(),
+        outputs.STATE: inputs.digest(),
         "columns": columns,
         "model": model.said,
         "photographs": photographs.said if photographs else None,

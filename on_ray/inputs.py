@@ -61,6 +61,7 @@ class Inputs:
     root: Path
     names: tuple[str, ...]
     sizes: tuple[int, ...]  # of the files, in bytes
+    changed: tuple[int, ...]  # when each was, in nanoseconds since 1970
     rows: tuple[int, ...] = ()
 
     @property
@@ -72,9 +73,11 @@ class Inputs:
         return sum(self.rows) if self.are_tables else len(self.names)
 
     def digest(self) -> str:
-        """Of names, sizes and rows: whether what is there is what was there before."""
+        """Of names, sizes, times and rows: whether what is there is what was there before. Contents would have to be
+        read whole. The times are those that the storage keeps, and one machine alone looks, that on which the command
+        is given: clocks of nodes have no part in it. Pictures that a table only names are not looked at."""
         whole = hashlib.sha256()
-        for entry in zip(self.names, self.sizes, self.rows or self.sizes, strict=True):
+        for entry in zip(self.names, self.sizes, self.changed, self.rows or self.sizes, strict=True):
             whole.update(repr(entry).encode("utf-8", "surrogateescape"))
         return whole.hexdigest()
 
@@ -117,13 +120,14 @@ def find(given: str) -> Inputs:
             "pattern, such as '**/*.png'"
         )
     root = root.absolute()
-    sizes = tuple((root / name).stat().st_size for name in files)
+    states = [(root / name).stat() for name in files]
+    sizes, changed = tuple(state.st_size for state in states), tuple(state.st_mtime_ns for state in states)
     if not tables:
-        return Inputs(root, tuple(files), sizes)
+        return Inputs(root, tuple(files), sizes, changed)
     rows = tuple(_open(root / name).metadata.num_rows for name in tables)
     if not sum(rows):
         raise NotFound(f"{given}: no table has a row")
-    return Inputs(root, tuple(tables), sizes, rows)
+    return Inputs(root, tuple(tables), sizes, changed, rows)
 
 
 def _below(folder: Path) -> list[str]:

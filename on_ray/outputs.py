@@ -18,6 +18,8 @@ from app.errors import AppError, ConfigurationError
 from on_ray.inputs import Part
 
 MANIFEST, LOCK = "manifest.json", ".lock"
+# What a plan calls the digest of its inputs' names, sizes and times, which says nothing to anybody.
+STATE = "digest"
 SCHEMA = pyarrow.schema(
     [
         ("row", pyarrow.int64()),  # its place among all inputs
@@ -74,10 +76,10 @@ def require_same(folder: Path, plan: Mapping[str, Any]) -> None:
     differing = [name for name in plan if earlier.get(name) != plan[name]]
     if differing:
         name = differing[0]
-        raise ConfigurationError(
-            f"{folder} has answers of another batch: {name} was {earlier.get(name)}, is {plan[name]}; "
-            "choose another folder"
-        )
+        how = f"{name} was {earlier.get(name)}, is {plan[name]}"
+        if name == STATE:
+            how = "files of IN have other names, sizes or times of change than then"
+        raise ConfigurationError(f"{folder} has answers of another batch: {how}; choose another folder")
 
 
 def write_manifest(folder: Path, content: Mapping[str, Any]) -> None:

@@ -1,6 +1,7 @@
-"""Inputs found, read and scored, and written as parts: everything of a batch but Ray."""
+"""Inputs found, read and scored, and written as parts: everything of a batch but what Ray does."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from app.main import open_store
 from app.settings import Settings
 from app.store import Answering, Store
 from on_ray import outputs
+from on_ray.batch import planned
 from on_ray.inputs import Inputs, Part, columns_of, find, read
 from on_ray.outputs import Done
 from on_ray.scoring import Limits, Scorer
@@ -227,9 +229,36 @@ def test_a_folder_has_the_answers_of_one_batch(tmp_path: Path) -> None:
         outputs.require_same(tmp_path, {"inputs": 4})
 
 
-def test_another_file_or_size_is_another_batch(tmp_path: Path) -> None:
-    (tmp_path / "a.png").write_bytes(SEVEN)
+def test_another_file_size_or_time_of_change_is_another_batch(tmp_path: Path) -> None:
+    file = tmp_path / "a.png"
+    file.write_bytes(SEVEN)
+    state = file.stat()
     before = find(str(tmp_path)).digest()
     assert find(str(tmp_path)).digest() == before
-    (tmp_path / "a.png").write_bytes(SEVEN + b"x")
+
+    file.write_bytes(SEVEN[::-1])
+    os.utime(file, ns=(state.st_atime_ns, state.st_mtime_ns + 1))
     assert find(str(tmp_path)).digest() != before
+
+    file.write_bytes(SEVEN + b"x")
+    os.utime(file, ns=(state.st_atime_ns, state.st_mtime_ns))
+    assert find(str(tmp_path)).digest() != before
+
+
+def test_rows_that_have_changed_in_a_table_of_the_same_size_are_another_batch(tmp_path: Path) -> None:
+    """It is told before anything is scored, and in words."""
+    file, out, settings = tmp_path / "in" / "news.parquet", tmp_path / "out", Settings()
+    file.parent.mkdir()
+    table(file, {"text": ["The cup final.", "Shares fell."]})
+    size, changed = file.stat().st_size, file.stat().st_mtime_ns
+    out.mkdir()
+    plan = planned(str(file.parent), out, "news-mlp", None, 10, settings).said
+    outputs.write_manifest(out, {"plan": plan})
+    outputs.require_same(out, planned(str(file.parent), out, "news-mlp", None, 10, settings).said)
+
+    table(file, {"text": ["Shares fell.", "The cup final."]})
+    assert file.stat().st_size == size
+    os.utime(file, ns=(changed, changed + 1))  # the clock of the file system may be coarse
+
+    with pytest.raises(ConfigurationError, match="other names, sizes or times of change than then; choose another"):
+        outputs.require_same(out, planned(str(file.parent), out, "news-mlp", None, 10, settings).said)
