@@ -51,7 +51,7 @@ Heed = Callable[[Done], None]
 
 def planned(given: str, out: Path, name: str, column: str | None, size: int, settings: Settings) -> Batch:
     """Raises an AppError for what is not there, or not what the model takes."""
-    inputs = find(given)
+    inputs = find(given, partial(outputs.is_of, out.resolve()))  # OUT may lie in IN, and is there on the second run
     model, photographs = open_store(settings).find_answering(name)
     card = model.require_card()
     columns = columns_of(inputs, card, column)

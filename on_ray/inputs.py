@@ -4,7 +4,7 @@ is found once, counted, and divided into parts that are read wherever they are s
 import glob
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise, repeat
 from pathlib import Path
@@ -97,18 +97,26 @@ class Inputs:
             before += rows
 
 
-def find(given: str) -> Inputs:
-    """A folder, a file, or a pattern such as `scans/**/*.png`. Raises NotFound if nothing is there, InvalidRequest for
-    pictures and tables at once, and for a table that cannot be read."""
+def nothing(_: Path) -> bool:
+    return False
+
+
+def find(given: str, is_answer: Callable[[Path], bool] = nothing) -> Inputs:
+    """A folder, a file, or a pattern such as `scans/**/*.png`; without what folder or pattern have of the batch's own
+    answers. Raises NotFound if nothing is there, InvalidRequest for pictures and tables at once, and for a table that
+    cannot be read."""
     path = Path(given)
     if path.is_dir():
         root = path
         files = [name for name in _below(path) if Path(name).suffix.lower() in PICTURES | {TABLE}]
+        files = [name for name in files if not is_answer(path / name)]
         wanted = f"a picture ({', '.join(sorted(PICTURES))}) or a table ({TABLE})"
     elif path.is_file():
         root, files, wanted = path.parent, [path.name], ""
     else:
-        matches = sorted(match for match in glob.glob(given, recursive=True) if os.path.isfile(match))
+        matches = sorted(
+            match for match in glob.glob(given, recursive=True) if os.path.isfile(match) and not is_answer(Path(match))
+        )
         root = Path(os.path.commonpath([os.path.dirname(match) or "." for match in matches])) if matches else path
         files, wanted = [os.path.relpath(match, root) for match in matches], "a file of that name or pattern"
     if not files:

@@ -4,6 +4,7 @@ manifest. What lies there tells what is left to do. Knows no model and no Ray.""
 import fcntl
 import json
 import os
+import re
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from app.errors import AppError, ConfigurationError
 from on_ray.inputs import Part
 
 MANIFEST, LOCK = "manifest.json", ".lock"
+PART = re.compile(r"part-\d{10,}-\d{10,}\.parquet", re.ASCII)
 # What a plan calls the digest of its inputs' names, sizes and times, which says nothing to anybody.
 STATE = "digest"
 SCHEMA = pyarrow.schema(
@@ -46,6 +48,11 @@ class Done(NamedTuple):
 
     rows: int
     errors: int
+
+
+def is_of(folder: Path, file: Path) -> bool:
+    """Whether a batch that writes into the folder, which is absolute, has written this file, going by its name."""
+    return (file.name == MANIFEST or PART.fullmatch(file.name) is not None) and file.parent.resolve() == folder
 
 
 @contextmanager

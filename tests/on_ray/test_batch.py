@@ -96,8 +96,9 @@ def test_every_input_has_the_row_that_predict_answers(tmp_path: Path, client: Te
     assert {row["model"] for row in rows} == {"clothing-net", "clothing-photos", None}
 
 
-def test_a_batch_that_is_killed_goes_on_where_it_was(folder: Path, tmp_path: Path) -> None:
-    out = tmp_path / "out"
+def test_a_batch_that_is_killed_goes_on_where_it_was(folder: Path) -> None:
+    """Also where its answers lie among the inputs."""
+    names, out = names_in(folder), folder / "out"
     arguments = [*COMMAND, str(folder), str(out), "--part", "4"]
     process = subprocess.Popen(arguments, cwd=ROOT, stderr=subprocess.DEVNULL, start_new_session=True)
     wait_for(lambda: len(list(out.glob("part-*"))) >= 2)
@@ -113,7 +114,7 @@ def test_a_batch_that_is_killed_goes_on_where_it_was(folder: Path, tmp_path: Pat
     done = batch(folder, out, "--part", "4")
 
     assert (done.returncode, done.stdout) == (0, f"{out}: {INPUTS} rows, 0 with an error\n")
-    assert is_exact(out, names_in(folder))
+    assert is_exact(out, names)
     assert len(list(out.glob("part-*"))) == PARTS
     assert {part: part.stat().st_mtime_ns for part in kept} == kept  # what was there is not done again
     assert [file.name for file in out.iterdir() if file.suffix == ".tmp"] == []

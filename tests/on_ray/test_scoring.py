@@ -2,6 +2,7 @@
 
 import json
 import os
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -213,6 +214,29 @@ def test_a_part_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
     (tmp_path / part.file).write_bytes(b"PAR1")
     with pytest.raises(ConfigurationError, match="is damaged"):
         outputs.done(tmp_path, part, "plan")
+
+
+@pytest.mark.parametrize("given", ["", "**/*", "**/*.parquet"])
+@pytest.mark.parametrize("deep", ["answers", "deep/answers", ""])
+def test_answers_among_the_inputs_are_no_inputs_of_the_same_batch(given: str, deep: str, tmp_path: Path) -> None:
+    """As after a kill. Those of another batch are, and so is what else lies in its folder."""
+    (tmp_path / "in" / "deep").mkdir(parents=True)
+    table(tmp_path / "in" / "a.parquet", {"text": ["x"]})
+    table(tmp_path / "in" / "deep" / "b.parquet", {"text": ["y", "z"]})
+    out, other = tmp_path / "in" / deep, tmp_path / "in" / "other"
+    (tmp_path / "link").symlink_to(tmp_path / "in")
+    named = str(tmp_path / "link" / given)
+    before = find(named)
+    for folder in (out, other):
+        folder.mkdir(exist_ok=True)
+        outputs.write_part(folder, Part(0, 1), "plan", [{"row": 0, "input": "a.parquet:0"}])
+    outputs.write_manifest(out, {"plan": {}, "complete": False})
+
+    found = find(named, partial(outputs.is_of, out.resolve()))
+
+    assert found.names == (*before.names, "other/part-0000000000-0000000000.parquet")
+    (other / "part-0000000000-0000000000.parquet").unlink()
+    assert find(named, partial(outputs.is_of, out.resolve())) == before
 
 
 def test_a_folder_has_the_answers_of_one_batch(tmp_path: Path) -> None:
