@@ -48,7 +48,7 @@ def _positive(text: str) -> int:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """0 if every input has an answer, 1 if some have an error instead."""
+    """0 if every input has an answer, 1 if some have an error instead, 2 if it could not go on."""
     options = arguments().parse_args(argv)
     if options.address is None:
         os.environ.setdefault(*LOOPBACK)

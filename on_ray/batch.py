@@ -16,6 +16,7 @@ from typing import Any
 
 import ray
 import ray.data
+from ray.exceptions import RayTaskError
 
 from app.errors import AppError, ConfigurationError
 from app.main import open_store
@@ -25,7 +26,7 @@ from on_ray import outputs
 from on_ray.inputs import Inputs, Part, columns_of, find, told
 from on_ray.outputs import Done
 from on_ray.scoring import Limits
-from on_ray.task import Job, Shipped, score
+from on_ray.task import Job, Shipped, in_a_line, score
 
 # A local Ray needs little: what goes through it are names and counts.
 STORE_BYTES = 80_000_000
@@ -50,7 +51,7 @@ Heed = Callable[[Done], None]
 
 def planned(given: str, out: Path, name: str, column: str | None, size: int, settings: Settings) -> Batch:
     """Raises an AppError for what is not there, or not what the model takes."""
-    inputs = find(given)
+    inputs = find(given, partial(outputs.is_of, out.resolve()))  # OUT may lie in IN, and is there on the second run
     model, photographs = open_store(settings).find_answering(name)
     card = model.require_card()
     columns = columns_of(inputs, card, column)
@@ -68,7 +69,7 @@ def _said(inputs: Inputs, columns: list[str], model: Shipped, photographs: Shipp
         "input": told(str(inputs.root)),
         "inputs": inputs.count,
         "files": len(inputs.names),
-        "digest": inputs.digest(),
+        outputs.STATE: inputs.digest(),
         "columns": columns,
         "model": model.said,
         "photographs": photographs.said if photographs else None,
@@ -78,7 +79,8 @@ def _said(inputs: Inputs, columns: list[str], model: Shipped, photographs: Shipp
 
 def run(batch: Batch, address: str | None, heed: Heed) -> Done:
     """Does what is not done yet, on the cluster or on a Ray of its own, and proves at the end that every input has its
-    row. Raises ConfigurationError if the folder has something else, or the cluster is not to be had."""
+    row. Raises ConfigurationError if the folder has something else, or Ray is not to be had, and AppError with the
+    cause in one line if a task cannot go on."""
     job, parts = batch.job, batch.parts
     with outputs.opened(job.out):
         outputs.require_same(job.out, batch.said)
@@ -112,28 +114,34 @@ def _ray(address: str | None) -> Iterator[None]:
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    context.raise_original_map_exception = True  # else Ray wraps it, and the cause is left to its text
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # what it says of a task's error, `run` tells
     if address is not None:
         require_reachable(address)
         try:
             ray.init(address=address, **quiet)
         except (ConnectionError, ValueError, RuntimeError) as error:
-            raise ConfigurationError(f"--address {address}: there is no cluster to be had: {error}") from error
+            raise ConfigurationError(
+                f"--address {address}: there is no cluster to be had: {in_a_line(error)}"
+            ) from error
         try:
             yield
         finally:
             ray.shutdown()
         return
     with TemporaryDirectory(prefix="percept-", ignore_cleanup_errors=True) as temporary:
-        ray.init(
-            address="local",
-            num_cpus=cores(),
-            object_store_memory=STORE_BYTES,
-            include_dashboard=False,
-            _node_ip_address="127.0.0.1",
-            _temp_dir=temporary,
-            **quiet,
-        )
+        try:
+            ray.init(
+                address="local",
+                num_cpus=cores(),
+                object_store_memory=STORE_BYTES,
+                include_dashboard=False,
+                _node_ip_address="127.0.0.1",
+                _temp_dir=temporary,
+                **quiet,
+            )
+        except (ConnectionError, ValueError, RuntimeError) as error:
+            raise ConfigurationError(f"Ray does not start on this machine: {in_a_line(error)}") from error
         try:
             yield
         finally:
@@ -151,11 +159,14 @@ def require_reachable(address: str) -> None:
 
 
 def _scored(job: Job, parts: list[Part]) -> Iterator[Done]:
-    """As they are done."""
+    """As they are done. Raises AppError if a task ends with an error, or Ray cannot go on."""
     reference = ray.put(job)
     rows = ray.data.from_items([{"part": pickle.dumps(part)} for part in parts], override_num_blocks=len(parts))
-    for row in rows.map(partial(score, reference), num_cpus=1).iter_rows():
-        yield Done(row["rows"], row["errors"])
+    try:
+        for row in rows.map(partial(score, reference), num_cpus=1).iter_rows():
+            yield Done(row["rows"], row["errors"])
+    except Exception as error:  # of a task, or any that Ray may have: they have no base in common
+        raise AppError(in_a_line(error.cause if isinstance(error, RayTaskError) else error)) from error
 
 
 def _shipped(model: Model) -> Shipped:

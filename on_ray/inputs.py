@@ -4,9 +4,9 @@ is found once, counted, and divided into parts that are read wherever they are s
 import glob
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, repeat
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -61,6 +61,7 @@ class Inputs:
     root: Path
     names: tuple[str, ...]
     sizes: tuple[int, ...]  # of the files, in bytes
+    changed: tuple[int, ...]  # when each was, in nanoseconds since 1970
     rows: tuple[int, ...] = ()
 
     @property
@@ -72,9 +73,11 @@ class Inputs:
         return sum(self.rows) if self.are_tables else len(self.names)
 
     def digest(self) -> str:
-        """Of names, sizes and rows: whether what is there is what was there before."""
+        """Of names, sizes, times and rows: whether what is there is what was there before. Contents would have to be
+        read whole. The times are those that the storage keeps, and one machine alone looks, that on which the command
+        is given: clocks of nodes have no part in it. Pictures that a table only names are not looked at."""
         whole = hashlib.sha256()
-        for entry in zip(self.names, self.sizes, self.rows or self.sizes, strict=True):
+        for entry in zip(self.names, self.sizes, self.changed, self.rows or self.sizes, strict=True):
             whole.update(repr(entry).encode("utf-8", "surrogateescape"))
         return whole.hexdigest()
 
@@ -94,18 +97,26 @@ class Inputs:
             before += rows
 
 
-def find(given: str) -> Inputs:
-    """A folder, a file, or a pattern such as `scans/**/*.png`. Raises NotFound if nothing is there, InvalidRequest for
-    pictures and tables at once, and for a table that cannot be read."""
+def nothing(_: Path) -> bool:
+    return False
+
+
+def find(given: str, is_answer: Callable[[Path], bool] = nothing) -> Inputs:
+    """A folder, a file, or a pattern such as `scans/**/*.png`; without what folder or pattern have of the batch's own
+    answers. Raises NotFound if nothing is there, InvalidRequest for pictures and tables at once, and for a table that
+    cannot be read."""
     path = Path(given)
     if path.is_dir():
         root = path
         files = [name for name in _below(path) if Path(name).suffix.lower() in PICTURES | {TABLE}]
+        files = [name for name in files if not is_answer(path / name)]
         wanted = f"a picture ({', '.join(sorted(PICTURES))}) or a table ({TABLE})"
     elif path.is_file():
         root, files, wanted = path.parent, [path.name], ""
     else:
-        matches = sorted(match for match in glob.glob(given, recursive=True) if os.path.isfile(match))
+        matches = sorted(
+            match for match in glob.glob(given, recursive=True) if os.path.isfile(match) and not is_answer(Path(match))
+        )
         root = Path(os.path.commonpath([os.path.dirname(match) or "." for match in matches])) if matches else path
         files, wanted = [os.path.relpath(match, root) for match in matches], "a file of that name or pattern"
     if not files:
@@ -117,13 +128,14 @@ def find(given: str) -> Inputs:
             "pattern, such as '**/*.png'"
         )
     root = root.absolute()
-    sizes = tuple((root / name).stat().st_size for name in files)
+    states = [(root / name).stat() for name in files]
+    sizes, changed = tuple(state.st_size for state in states), tuple(state.st_mtime_ns for state in states)
     if not tables:
-        return Inputs(root, tuple(files), sizes)
+        return Inputs(root, tuple(files), sizes, changed)
     rows = tuple(_open(root / name).metadata.num_rows for name in tables)
     if not sum(rows):
         raise NotFound(f"{given}: no table has a row")
-    return Inputs(root, tuple(tables), sizes, rows)
+    return Inputs(root, tuple(tables), sizes, changed, rows)
 
 
 def _below(folder: Path) -> list[str]:
@@ -169,28 +181,59 @@ def read(root: Path, part: Part, columns: Sequence[str], takes_pictures: bool, m
         rows = _rows(root / span.file, span, columns)
         for place, row in enumerate(rows, start=span.start):
             name = f"{told(span.file)}:{place}"
-            if takes_pictures:
+            if takes_pictures and not isinstance(row, AppError):
                 yield Input(name, _picture(row[0], (root / span.file).parent, max_bytes))
             else:
                 yield Input(name, row)
 
 
-def _rows(path: Path, span: Span, columns: Sequence[str]) -> Iterator[list[Any]]:
+def _rows(path: Path, span: Span, columns: Sequence[str]) -> Iterator[list[Any] | AppError]:
     table = _open(path)
     first = 0
     for group in range(table.metadata.num_row_groups):
         rows = table.metadata.row_group(group).num_rows
         low, high = max(span.start, first) - first, min(span.stop, first + rows) - first
-        place = 0
         if low < high:
-            for batch in table.iter_batches(batch_size=AT_ONCE, row_groups=[group], columns=list(columns)):
-                begin, end = max(0, low - place), min(batch.num_rows, high - place)
-                kept = batch.slice(begin, max(0, end - begin))
-                place += batch.num_rows
-                yield from map(list, zip(*(kept.column(name).to_pylist() for name in columns), strict=True))
-                if place >= high:
-                    break
+            yield from _rows_of_group(table, group, range(low, high), columns)
         first += rows
+
+
+def _rows_of_group(
+    table: pyarrow.parquet.ParquetFile, group: int, wanted: range, columns: Sequence[str]
+) -> Iterator[list[Any] | AppError]:
+    """As many as are wanted: behind a damaged page nothing of its group can be read; each row left is an error."""
+    place, given, fault = 0, 0, "its group has fewer rows than it says"
+    try:
+        for batch in table.iter_batches(batch_size=AT_ONCE, row_groups=[group], columns=list(columns)):
+            begin, end = max(0, wanted.start - place), min(batch.num_rows, wanted.stop - place)
+            place += batch.num_rows
+            for row in _values(batch.slice(begin, max(0, end - begin)), columns):
+                given += 1
+                yield row
+            if place >= wanted.stop:
+                break
+    except (OSError, pyarrow.ArrowException) as error:
+        fault = str(error)
+    yield from repeat(_unreadable(fault), len(wanted) - given)
+
+
+def _values(rows: pyarrow.RecordBatch, columns: Sequence[str]) -> list[list[Any] | AppError]:
+    there = [rows.column(name) for name in columns]
+    try:
+        return list(map(list, zip(*(column.to_pylist() for column in there), strict=True)))
+    except Exception:  # a text that is none, a time that Python has no number for: its row alone has an error
+        return [_value(there, place) for place in range(rows.num_rows)]
+
+
+def _value(columns: Sequence[pyarrow.Array], place: int) -> list[Any] | AppError:
+    try:
+        return [column[place].as_py() for column in columns]
+    except Exception as error:
+        return _unreadable(str(error))
+
+
+def _unreadable(fault: str) -> AppError:
+    return InvalidRequest(f"the row cannot be read: {fault}")
 
 
 def _open(path: Path) -> pyarrow.parquet.ParquetFile:

@@ -4,6 +4,7 @@ manifest. What lies there tells what is left to do. Knows no model and no Ray.""
 import fcntl
 import json
 import os
+import re
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -18,6 +19,9 @@ from app.errors import AppError, ConfigurationError
 from on_ray.inputs import Part
 
 MANIFEST, LOCK = "manifest.json", ".lock"
+PART = re.compile(r"part-\d{10,}-\d{10,}\.parquet", re.ASCII)
+# What a plan calls the digest of its inputs' names, sizes and times, which says nothing to anybody.
+STATE = "digest"
 SCHEMA = pyarrow.schema(
     [
         ("row", pyarrow.int64()),  # its place among all inputs
@@ -44,6 +48,11 @@ class Done(NamedTuple):
 
     rows: int
     errors: int
+
+
+def is_of(folder: Path, file: Path) -> bool:
+    """Whether a batch that writes into the folder, which is absolute, has written this file, going by its name."""
+    return (file.name == MANIFEST or PART.fullmatch(file.name) is not None) and file.parent.resolve() == folder
 
 
 @contextmanager
@@ -74,10 +83,10 @@ def require_same(folder: Path, plan: Mapping[str, Any]) -> None:
     differing = [name for name in plan if earlier.get(name) != plan[name]]
     if differing:
         name = differing[0]
-        raise ConfigurationError(
-            f"{folder} has answers of another batch: {name} was {earlier.get(name)}, is {plan[name]}; "
-            "choose another folder"
-        )
+        how = f"{name} was {earlier.get(name)}, is {plan[name]}"
+        if name == STATE:
+            how = "files of IN have other names, sizes or times of change than then"
+        raise ConfigurationError(f"{folder} has answers of another batch: {how}; choose another folder")
 
 
 def write_manifest(folder: Path, content: Mapping[str, Any]) -> None:
@@ -86,8 +95,16 @@ def write_manifest(folder: Path, content: Mapping[str, Any]) -> None:
 
 
 def write_part(folder: Path, part: Part, plan: str, rows: Iterable[Mapping[str, Any]]) -> Done:
-    """Raises AppError, and leaves nothing, if there are not exactly as many rows as the part has inputs."""
-    rows, written, errors = iter(rows), 0, 0
+    """Raises AppError, and leaves nothing, if there are not exactly as many rows as the part has inputs, or the file
+    cannot be written."""
+    try:
+        return _write_part(folder, part, plan, iter(rows))
+    except OSError as error:  # on a full disk PyArrow's error names no file
+        raise AppError(f"{folder / part.file} cannot be written: {error}") from error
+
+
+def _write_part(folder: Path, part: Part, plan: str, rows: Iterator[Mapping[str, Any]]) -> Done:
+    written, errors = 0, 0
     with _replacing(folder / part.file) as temporary:
         with pyarrow.parquet.ParquetWriter(temporary, SCHEMA.with_metadata({PLAN: plan})) as writer:
             while some := list(islice(rows, AT_ONCE)):

@@ -3,6 +3,7 @@ nodes there are; what `percept serve` brings besides is not there: workers, thei
 
 from collections.abc import MutableMapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, Field
@@ -73,10 +74,17 @@ def percept(scale: Scale) -> Any:
 
 
 def for_a_replica(settings: Settings) -> Settings:
-    """Raises ConfigurationError for what only the workers of one machine can do together."""
+    """With paths that mean the same on every node. Raises ConfigurationError for what only the workers of one machine
+    can do together."""
     if settings.model_control:
         raise ConfigurationError(
             "PERCEPT_MODEL_CONTROL=true: replicas do not know of each other what callers load; on Ray the folder of "
             "the models decides"
         )
-    return replace(settings, artifacts=settings.artifacts.absolute(), workers=0)  # each has one core of its machine
+    return replace(
+        settings,
+        # A replica begins where Ray was started on its node.
+        artifacts=settings.artifacts.absolute(),
+        keys=settings.keys and str(Path(settings.keys).absolute()),
+        workers=0,  # each has one core of its machine
+    )

@@ -10,10 +10,12 @@ from typing import Any, NamedTuple
 
 import ray
 
+from app.errors import AppError
 from app.model import Model, model_of
 from app.runtime import choose_providers
 from on_ray import outputs
 from on_ray.inputs import Part, read
+from on_ray.outputs import Done
 from on_ray.scoring import Limits, Scorer
 
 
@@ -49,15 +51,30 @@ class Job:
 
 
 def score(reference: Any, row: dict[str, Any]) -> dict[str, int]:
-    """One task. A part that is there, because a task died when it had written it, is not done again."""
-    part: Part = pickle.loads(row["part"])
+    """One task. Raises AppError with the cause in one line: Ray writes into an error what it has to say itself, and not
+    every one can be pickled."""
+    try:
+        return _done(reference, pickle.loads(row["part"]))._asdict()
+    except Exception as error:
+        raise AppError(in_a_line(error)) from error
+
+
+def _done(reference: Any, part: Part) -> Done:
+    """A part that is there, because a task died when it had written it, is not done again."""
     job, scorer = _scorer(reference)
     done = outputs.done(job.out, part, job.plan)
     if done is None:
         takes_pictures = scorer.model.require_card().takes_pictures
         inputs = read(job.root, part, job.columns, takes_pictures, job.limits.bytes)
         done = outputs.write_part(job.out, part, job.plan, scorer.answers(inputs, part.start))
-    return done._asdict()
+    return done
+
+
+def in_a_line(error: BaseException) -> str:
+    """What was wrong, without the places in the code that Ray lists below it."""
+    text = error.detail if isinstance(error, AppError) else str(error)
+    told = next((line.strip() for line in text.splitlines() if line.strip()), "")
+    return told if isinstance(error, AppError | OSError) else f"{type(error).__name__}: {told}"
 
 
 @cache

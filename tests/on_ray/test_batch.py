@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -95,8 +96,9 @@ def test_every_input_has_the_row_that_predict_answers(tmp_path: Path, client: Te
     assert {row["model"] for row in rows} == {"clothing-net", "clothing-photos", None}
 
 
-def test_a_batch_that_is_killed_goes_on_where_it_was(folder: Path, tmp_path: Path) -> None:
-    out = tmp_path / "out"
+def test_a_batch_that_is_killed_goes_on_where_it_was(folder: Path) -> None:
+    """Also where its answers lie among the inputs."""
+    names, out = names_in(folder), folder / "out"
     arguments = [*COMMAND, str(folder), str(out), "--part", "4"]
     process = subprocess.Popen(arguments, cwd=ROOT, stderr=subprocess.DEVNULL, start_new_session=True)
     wait_for(lambda: len(list(out.glob("part-*"))) >= 2)
@@ -112,7 +114,7 @@ def test_a_batch_that_is_killed_goes_on_where_it_was(folder: Path, tmp_path: Pat
     done = batch(folder, out, "--part", "4")
 
     assert (done.returncode, done.stdout) == (0, f"{out}: {INPUTS} rows, 0 with an error\n")
-    assert is_exact(out, names_in(folder))
+    assert is_exact(out, names)
     assert len(list(out.glob("part-*"))) == PARTS
     assert {part: part.stat().st_mtime_ns for part in kept} == kept  # what was there is not done again
     assert [file.name for file in out.iterdir() if file.suffix == ".tmp"] == []
@@ -136,6 +138,39 @@ def test_a_node_that_is_killed_loses_and_doubles_nothing(folder: Path, tmp_path:
     assert told.endswith(f"{out}: {INPUTS} rows, 0 with an error\n")  # before it Ray says that a node has died
     assert is_exact(out, names_in(folder))
     assert len(list(out.glob("part-*"))) == PARTS
+
+
+@pytest.mark.parametrize(
+    ("spoilt", "told"),
+    [
+        ("IN gone", r"IN/news.parquet is not a Parquet file that can be read: .* No such file or directory"),
+        ("IN shorter", r"part-0000000005-0000000009.parquet has 5 inputs, of which 2 are left: IN has changed"),
+        ("OUT no folder", r".*OUT/part-0000000000-0000000004.parquet'.* Not a directory"),
+    ],
+)
+def test_what_ends_a_task_is_told_in_a_line(spoilt: str, told: str, tmp_path: Path) -> None:
+    """With another exit code than that of inputs with an error."""
+    table, out = tmp_path / "IN" / "news.parquet", tmp_path / "OUT"
+    table.parent.mkdir()
+    pyarrow.parquet.write_table(pyarrow.table({"text": ["The cup final."] * 10}), table)
+    arguments = [*COMMAND, str(table.parent), str(out), "--model", "news-mlp", "--part", "5"]
+    process = subprocess.Popen(arguments, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    wait_for((out / "manifest.json").exists)  # Ray is started after it, which takes seconds
+    match spoilt:
+        case "IN gone":
+            table.unlink()
+        case "IN shorter":
+            pyarrow.parquet.write_table(pyarrow.table({"text": ["The cup final."] * 7}), table)
+        case _:
+            out.rename(tmp_path / "moved")
+            out.touch()
+
+    answers, errors = process.communicate(timeout=PATIENCE)
+
+    assert (process.returncode, answers) == (2, "")
+    [progress, line] = errors.splitlines()
+    assert "of 10" in progress
+    assert re.fullmatch(rf"percept batch: ({re.escape(str(tmp_path))}/)?{told}", line)
 
 
 def is_raylet(process: Process) -> bool:

@@ -1,6 +1,8 @@
-"""Inputs found, read and scored, and written as parts: everything of a batch but Ray."""
+"""Inputs found, read and scored, and written as parts: everything of a batch but what Ray does."""
 
 import json
+import os
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from app.main import open_store
 from app.settings import Settings
 from app.store import Answering, Store
 from on_ray import outputs
+from on_ray.batch import planned
 from on_ray.inputs import Inputs, Part, columns_of, find, read
 from on_ray.outputs import Done
 from on_ray.scoring import Limits, Scorer
@@ -108,6 +111,52 @@ def test_pictures_in_a_table_are_bytes_or_paths_or_both(tmp_path: Path, store: S
     assert [row["label"] for row in answers(find(str(as_both)), asked)] == ["2", "7"]
 
 
+@pytest.mark.parametrize("compression", ["snappy", "none"])
+def test_behind_a_damaged_page_rows_of_its_group_have_an_error_each(
+    compression: str, tmp_path: Path, store: Store
+) -> None:
+    """And no others: not those of the next group, nor of the batches of rows before it. Parts end where they like."""
+    path = tmp_path / "news.parquet"
+    texts = pyarrow.table({"text": [f"The cup final number {place}." for place in range(600)]})
+    pyarrow.parquet.write_table(
+        texts,
+        path,
+        row_group_size=300,
+        compression=compression,
+        use_dictionary=False,
+        data_page_size=1,
+        write_batch_size=50,
+    )
+    group = pyarrow.parquet.ParquetFile(path).metadata.row_group(0).column(0)
+    content = bytearray(path.read_bytes())
+    middle = group.data_page_offset + group.total_compressed_size // 2
+    content[middle : middle + 100] = b"\xff" * 100
+    path.write_bytes(content)
+
+    for size in (600, 7):
+        found = answers(find(str(path)), store.find_answering("news-mlp"), size=size)
+
+        assert [row["row"] for row in found] == list(range(600))
+        assert [row["input"] for row in found] == [f"news.parquet:{place}" for place in range(600)]
+        failed = [row["row"] for row in found if row.get("error")]
+        assert failed == list(range(128, 300))  # the page has rows 150 to 199, and rows are read by 64
+        assert {row["error"].split(":")[0] for row in found if row.get("error")} == {"the row cannot be read"}
+        assert all(row["label"] for row in found if not row.get("error"))
+
+
+def test_a_text_that_is_none_harms_no_neighbour(tmp_path: Path, store: Store) -> None:
+    """Parquet takes any bytes as a text."""
+    [_, offsets, content] = pyarrow.array([b"The cup", b"\xff\xfe", b"final."]).buffers()
+    texts = pyarrow.Array.from_buffers(pyarrow.string(), 3, [None, offsets, content])
+
+    found = answers(find(str(table(tmp_path / "news.parquet", {"text": texts}))), store.find_answering("news-mlp"))
+
+    assert found[0]["label"] and found[2]["label"]
+    assert found[1]["error"] == (
+        "the row cannot be read: 'utf-8' codec can't decode byte 0xff in position 0: invalid start byte"
+    )
+
+
 def test_texts_are_answered_as_predict_answers_them(tmp_path: Path, store: Store, client: TestClient) -> None:
     texts = ["The striker scored twice in the cup final.", "Shares fell after the bank's results.", "x" * 1_001, None]
 
@@ -167,6 +216,29 @@ def test_a_part_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
         outputs.done(tmp_path, part, "plan")
 
 
+@pytest.mark.parametrize("given", ["", "**/*", "**/*.parquet"])
+@pytest.mark.parametrize("deep", ["answers", "deep/answers", ""])
+def test_answers_among_the_inputs_are_no_inputs_of_the_same_batch(given: str, deep: str, tmp_path: Path) -> None:
+    """As after a kill. Those of another batch are, and so is what else lies in its folder."""
+    (tmp_path / "in" / "deep").mkdir(parents=True)
+    table(tmp_path / "in" / "a.parquet", {"text": ["x"]})
+    table(tmp_path / "in" / "deep" / "b.parquet", {"text": ["y", "z"]})
+    out, other = tmp_path / "in" / deep, tmp_path / "in" / "other"
+    (tmp_path / "link").symlink_to(tmp_path / "in")
+    named = str(tmp_path / "link" / given)
+    before = find(named)
+    for folder in (out, other):
+        folder.mkdir(exist_ok=True)
+        outputs.write_part(folder, Part(0, 1), "plan", [{"row": 0, "input": "a.parquet:0"}])
+    outputs.write_manifest(out, {"plan": {}, "complete": False})
+
+    found = find(named, partial(outputs.is_of, out.resolve()))
+
+    assert found.names == (*before.names, "other/part-0000000000-0000000000.parquet")
+    (other / "part-0000000000-0000000000.parquet").unlink()
+    assert find(named, partial(outputs.is_of, out.resolve())) == before
+
+
 def test_a_folder_has_the_answers_of_one_batch(tmp_path: Path) -> None:
     with (
         outputs.opened(tmp_path),
@@ -181,9 +253,36 @@ def test_a_folder_has_the_answers_of_one_batch(tmp_path: Path) -> None:
         outputs.require_same(tmp_path, {"inputs": 4})
 
 
-def test_another_file_or_size_is_another_batch(tmp_path: Path) -> None:
-    (tmp_path / "a.png").write_bytes(SEVEN)
+def test_another_file_size_or_time_of_change_is_another_batch(tmp_path: Path) -> None:
+    file = tmp_path / "a.png"
+    file.write_bytes(SEVEN)
+    state = file.stat()
     before = find(str(tmp_path)).digest()
     assert find(str(tmp_path)).digest() == before
-    (tmp_path / "a.png").write_bytes(SEVEN + b"x")
+
+    file.write_bytes(SEVEN[::-1])
+    os.utime(file, ns=(state.st_atime_ns, state.st_mtime_ns + 1))
     assert find(str(tmp_path)).digest() != before
+
+    file.write_bytes(SEVEN + b"x")
+    os.utime(file, ns=(state.st_atime_ns, state.st_mtime_ns))
+    assert find(str(tmp_path)).digest() != before
+
+
+def test_rows_that_have_changed_in_a_table_of_the_same_size_are_another_batch(tmp_path: Path) -> None:
+    """It is told before anything is scored, and in words."""
+    file, out, settings = tmp_path / "in" / "news.parquet", tmp_path / "out", Settings()
+    file.parent.mkdir()
+    table(file, {"text": ["The cup final.", "Shares fell."]})
+    size, changed = file.stat().st_size, file.stat().st_mtime_ns
+    out.mkdir()
+    plan = planned(str(file.parent), out, "news-mlp", None, 10, settings).said
+    outputs.write_manifest(out, {"plan": plan})
+    outputs.require_same(out, planned(str(file.parent), out, "news-mlp", None, 10, settings).said)
+
+    table(file, {"text": ["Shares fell.", "The cup final."]})
+    assert file.stat().st_size == size
+    os.utime(file, ns=(changed, changed + 1))  # the clock of the file system may be coarse
+
+    with pytest.raises(ConfigurationError, match="other names, sizes or times of change than then; choose another"):
+        outputs.require_same(out, planned(str(file.parent), out, "news-mlp", None, 10, settings).said)

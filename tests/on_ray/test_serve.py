@@ -20,7 +20,8 @@ import yaml
 from fastapi.testclient import TestClient
 
 from app.errors import ConfigurationError
-from app.settings import Settings
+from app.keys import KeyFile, line_of, new_key
+from app.settings import Settings, read_settings
 from benchmarks.processes import children
 from on_ray.serve import for_a_replica
 from tests.conftest import ROOT, SAMPLES
@@ -152,6 +153,22 @@ def is_seven(address: str) -> bool:
         return False
     assert status != 200 or told["predictions"][0]["label"] == "7"
     return status == 200
+
+
+def test_paths_mean_the_same_wherever_a_replica_begins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The keys are those of the file that was named; without one, nobody is asked for a key."""
+    key = new_key()
+    (tmp_path / "keys").write_text(line_of("alice", ["predict"], key) + "\n")
+    (tmp_path / "replica").mkdir()
+    monkeypatch.chdir(tmp_path)
+    settings = for_a_replica(read_settings({"PERCEPT_KEYS": "keys", "PERCEPT_ARTIFACTS": "models"}))
+    monkeypatch.chdir("replica")
+
+    found = KeyFile(Path(settings.keys)).find(key.encode())
+
+    assert found is not None and found.name == "alice"
+    assert settings.artifacts == tmp_path / "models"
+    assert for_a_replica(Settings()).keys == ""
 
 
 def test_what_only_workers_of_one_machine_can_do_is_refused() -> None:
