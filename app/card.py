@@ -35,7 +35,8 @@ T = TypeVar("T", bound=BaseModel)
 class Frozen(BaseModel):
     """A value that refuses members it does not know, so that a misspelt or newer card is noticed."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # Built when one is read: most are parts of another, which needs no validator of theirs.
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
 class ImageInput(Frozen):

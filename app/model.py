@@ -42,7 +42,6 @@ class Model:
     session: ort.InferenceSession
     card: Card | None  # None for an ONNX file that is not ours
     figures: Mapping[str, Path]
-    profile: Profile
     path: Path
     checksum: int  # CRC-32 of the file as it was loaded
     size: int  # of the file, in bytes
@@ -59,6 +58,12 @@ class Model:
         if self.has_bfloat16:
             return run_with_bfloat16(self.session, inputs, outputs)
         return run(self.session, outputs, inputs)
+
+    @cached_property
+    def profile(self) -> Profile:
+        """What its rows cost, measured when it is first asked for: who only predicts a file does not wait for it."""
+        golden = read_golden(self.session.get_modelmeta().custom_metadata_map) if self.card else None
+        return measure(self.session, {name: each.array() for name, each in golden.inputs.items()} if golden else None)
 
     @cached_property
     def signature(self) -> Signature:
@@ -125,21 +130,22 @@ def model_of(name: str, version: int, path: Path, content: bytes, providers: Pro
         card, golden = read_card(metadata), read_golden(metadata)
     except ValueError as error:
         raise ArtifactRejected(str(error)) from error
-    examples = None
     if card is not None:
         check_card(name, card, session)
-        examples = check_golden(card, golden, session)
+        check_golden(card, golden, session)
     figures = {file.stem: file for file in sorted((path.parent / "figures").glob("*.png"))}
-    return Model(
-        name, version, session, card, figures, measure(session, examples), path, zlib.crc32(content), len(content)
-    )
+    return Model(name, version, session, card, figures, path, zlib.crc32(content), len(content))
 
 
-def measured(model: Model) -> Model:
+def measured_anew(model: Model) -> Model:
     """The same with a new profile."""
-    golden = read_golden(model.session.get_modelmeta().custom_metadata_map) if model.card else None
-    examples = {name: tensor.array() for name, tensor in golden.inputs.items()} if golden else None
-    return replace(model, profile=measure(model.session, examples))
+    return with_profile(replace(model))
+
+
+def with_profile(model: Model) -> Model:
+    """Measured now, if it was not before."""
+    assert model.profile is not None
+    return model
 
 
 def check_card(name: str, card: Card, session: ort.InferenceSession) -> None:
@@ -187,8 +193,8 @@ def _expected(name: str, card: Card) -> tuple[str, list[int]]:
     return ("tensor(float)", [len(card.labels)]) if name == PROBABILITIES else ("tensor(int64)", [])
 
 
-def check_golden(card: Card, golden: Golden | None, session: ort.InferenceSession) -> dict[str, Array]:
-    """Replay the golden rows and return their inputs. Raises ArtifactRejected if there are none for an output that
+def check_golden(card: Card, golden: Golden | None, session: ort.InferenceSession) -> None:
+    """Replay the golden rows. Raises ArtifactRejected if there are none for an output that
     the card explains, or if the answers differ from PyTorch's."""
     proven = {name for name, tensor in golden.outputs.items() if 0 not in tensor.shape} if golden else set()
     if golden is None or not proven.issuperset(card.outputs):
@@ -212,7 +218,6 @@ def check_golden(card: Card, golden: Golden | None, session: ort.InferenceSessio
                 f"its golden rows give {name} that differ from PyTorch's by {difference:.2g}; "
                 f"at most {tolerance:g} is allowed on {provider}"
             )
-    return inputs
 
 
 def _difference(answer: Array, wanted: Array) -> float:

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from app.errors import InvalidRequest, NotFound, NotReady
-from app.model import Model, measured
-from app.runtime import Providers
+from app.model import Model, measured_anew, with_profile
+from app.runtime import Providers, give_back_freed_memory
 from app.shared import Wishes
 from app.store import Artifact, Refused, Store, artifacts_in, store_of, try_to_load
 
@@ -69,9 +69,9 @@ class Repository:
         self.store = Store()
 
     def open(self) -> Store:
-        """Load everything that is there."""
+        """Load everything that is there. What it costs is measured by `watch`, or when it is asked for."""
         number = self.wishes.number
-        self.store = self._look(hasten=True) or self.store
+        self.store = self._look(hasten=True, measure=False) or self.store
         self._follow(number)
         if self.slot == 0:  # the others would say the same
             _log(Store(), self.store)
@@ -81,7 +81,13 @@ class Repository:
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     async def watch(self, seconds: float) -> None:
-        """Follow the folder, looked at every so many seconds (0: never), and the wishes, for ever."""
+        """Measure what was opened, then follow the folder, looked at every so many seconds (0: never), and the wishes,
+        for ever. Measuring begins a little later: first the service tells that it is ready."""
+        await asyncio.sleep(HEED_SECONDS)
+        for model in self.store.all():
+            with_profile(model)
+            await asyncio.sleep(0)  # callers come between two models
+        give_back_freed_memory()
         looked = time.monotonic()
         while True:
             await asyncio.sleep(HEED_SECONDS)
@@ -132,7 +138,7 @@ class Repository:
         if not self.wishes.all_have_followed(number):
             raise NotReady(f"not every worker has followed within {FOLLOW_SECONDS:g} s; /v2/repository/index tells")
 
-    def _look(self, hasten: bool) -> Store | None:
+    def _look(self, hasten: bool, measure: bool = True) -> Store | None:
         """Look at the folder; the store as it should be, or None if nothing has changed.
 
         A file that is new or has changed is loaded when it is as it was at the look before, so that one which is being
@@ -146,7 +152,7 @@ class Repository:
             refused = entry.refused if entry else None
             if entry is None or entry.signature != signature or (refused and (hasten or refused.passing)):
                 settled = hasten or self._seen.get(artifact) == signature
-                entry = self._load(artifact, signature, entry) if settled else entry
+                entry = self._load(artifact, signature, entry, measure) if settled else entry
             if entry is not None:
                 entries[artifact] = entry
         self._seen = wanted
@@ -158,10 +164,10 @@ class Repository:
         self._entries = entries
         return store_of(_results(entries), resting)
 
-    def _load(self, artifact: Artifact, signature: Signature, before: Entry | None) -> Entry:
+    def _load(self, artifact: Artifact, signature: Signature, before: Entry | None, measure: bool) -> Entry:
         result = try_to_load(artifact, self.providers)
         if isinstance(result, Model):
-            return Entry(signature, result, None)
+            return Entry(signature, with_profile(result) if measure else result, None)
         late = _came_ns(artifact.path, self.folder) > self.started_ns
         return Entry(signature, before.model if before else None, replace(result, late=late))
 
@@ -171,7 +177,7 @@ class Repository:
         for artifact, entry in self._entries.items():
             model = entry.model
             if model and model not in before and model.profile.estimate(1) < QUICK_SECONDS:
-                self._entries[artifact] = entry._replace(model=measured(model))
+                self._entries[artifact] = entry._replace(model=measured_anew(model))
                 await asyncio.sleep(0)  # callers come between two models
         return store_of(_results(self._entries), store.unloaded)
 

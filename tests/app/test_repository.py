@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from app.errors import InvalidRequest, NotFound, NotReady
+from app.model import Model
 from app.repository import Repository, Wishes
 from app.runtime import CPU
 from tests.conftest import run_python
@@ -256,6 +257,34 @@ def test_load_tries_again_what_was_refused_though_its_file_is_the_same(
     asyncio.run(repository.load("brightness"))
 
     assert (versions(repository), repository.store.refused) == ({"brightness": [1]}, ())
+
+
+def is_measured(model: Model) -> bool:
+    return "profile" in vars(model)
+
+
+def test_what_is_opened_is_measured_once_the_service_is_ready_and_what_comes_later_before_it_is_served(
+    tmp_path: Path,
+) -> None:
+    write_brightness(tmp_path)
+    repository = opened(tmp_path)
+    first = repository.store.find("brightness")
+    assert not is_measured(first)
+
+    async def follow() -> None:
+        watch = asyncio.create_task(repository.watch(0.01))
+        await asyncio.sleep(0)
+        assert not is_measured(first)
+        while not is_measured(first):
+            await asyncio.sleep(0.01)
+        write_brightness(tmp_path, version=2)
+        while repository.store.find("brightness").version != 2:
+            await asyncio.sleep(0.001)
+        assert is_measured(repository.store.find("brightness"))
+        watch.cancel()
+
+    asyncio.run(asyncio.wait_for(follow(), 20))
+    assert first.profile.seconds[1] > 0
 
 
 SHORT_OF_MEMORY = """
