@@ -99,8 +99,9 @@ class Connection(HttpToolsProtocol):
         # uvicorn sets and cancels a timer for every request; a tenth of a small one's time went there.
         self.idle_since = math.inf
         self.idle_timer: asyncio.TimerHandle | None = None
-        # Between two requests the head of the next is awaited; `whole` is true if a request has just come to its end.
+        # Between two requests the head of the next is awaited; `whole` is true if nothing of it has come.
         self.awaits_head, self.whole, self.head_bytes = True, False, 0
+        self.ended = False  # whether what came last had the end of a request in it
         self.head_timer: asyncio.TimerHandle | None = None
         self.message_bytes, self.body_bytes = 0, 0  # of the request that is coming
         self.linger_timer: asyncio.TimerHandle | None = None
@@ -117,12 +118,13 @@ class Connection(HttpToolsProtocol):
             super().shutdown()
 
     def data_received(self, data: bytes) -> None:
-        self.idle_since, self.whole = math.inf, False
+        self.idle_since, self.whole, self.ended = math.inf, False, False
         super().data_received(data)
+        new = 1 if self.ended else len(data)  # the rest was of requests before this one
         if not self.awaits_head:
-            self._look_at_rest(len(data))
+            self._look_at_rest(new)
         elif not self.whole:
-            self._look_at_head(len(data))
+            self._look_at_head(new)
         elif self.idle_since == math.inf and self.cycle.response_complete:
             self._wait_idle()  # answered before all of it had come: nobody else waits any more
         if isinstance(self.cycle, Exchange) and self.cycle.more_body and self.patience is None:
@@ -171,8 +173,10 @@ class Connection(HttpToolsProtocol):
             self.head_timer = self.loop.call_later(HEAD_SECONDS, self._head_is_late)
 
     def _look_at_rest(self, received: int) -> None:
-        """Of a request whose head has come. Whoever reads its body looks at what it brings; nobody does once it is
-        answered, and nobody at what is around it."""
+        """Of a request whose head has come; uvicorn has closed the connection if its address cannot be read. Whoever
+        reads its body looks at what it brings; nobody does once it is answered, and nobody at what is around it."""
+        if self.transport.is_closing():
+            return
         self.message_bytes += received
         if self.message_bytes - self.body_bytes > MAX_FRAMING_BYTES + FRAMING * self.body_bytes:
             self.transport.close()
@@ -191,7 +195,7 @@ class Connection(HttpToolsProtocol):
             self.transport.close()
 
     def _refuse(self, status: int, detail: str) -> None:
-        """Before there is a request; as plain as uvicorn's own. Never in the middle of another answer."""
+        """Before there is a request; as plain as uvicorn's own. Nothing is written into another answer."""
         if not self.transport.is_closing() and not self._is_answering():
             head = b"content-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
             self.transport.write(STATUS_LINE[status] + head % len(detail) + detail.encode())
@@ -233,7 +237,7 @@ class Connection(HttpToolsProtocol):
             super().on_body(body)
 
     def on_message_complete(self) -> None:
-        self.awaits_head, self.whole, self.head_bytes = True, True, 0
+        self.awaits_head, self.whole, self.ended, self.head_bytes = True, True, True, 0
         if self.linger_timer is not None:
             self.linger_timer.cancel()
             self.linger_timer = None

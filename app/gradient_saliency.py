@@ -19,7 +19,7 @@ from app.model import Model
 from app.morphology import Gray
 from app.onnx_graph import DamagedGraph, read_graph
 from app.png import address
-from app.runtime import CPU, open_session
+from app.runtime import CPU, open_session, run
 
 FILE, BELONGS_TO = "saliency.onnx", "percept.model_sha256"
 MODEL_FILE = "model.onnx"  # by which it calls the model that it takes weights from
@@ -182,7 +182,7 @@ def _run(session: ort.InferenceSession, pictures: Floats, index: int, go_on: GoO
         go_on()
         batch = pictures[start : start + TOGETHER].astype(np.float32)
         feed: dict[str, Any] = {"pixels": batch, "index": np.full(len(batch), index, np.int64)}
-        gradient, score = session.run(["gradient", "scores"], feed)
+        gradient, score = run(session, ["gradient", "scores"], feed)
         found.append(gradient.astype(np.float64))
         scores.append(score[:, index].astype(np.float64))
     return np.concatenate(found), np.concatenate(scores)

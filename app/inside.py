@@ -249,7 +249,7 @@ def _shapes(model: Model, session: ort.InferenceSession) -> dict[str, list[Axis]
 
 def _shapes_of(session: ort.InferenceSession, names: list[str], inputs: Mapping[str, Array]) -> list[Sequence[int]]:
     has_bfloat16 = any(node.type == BFLOAT16 for node in session.get_outputs())
-    arrays = run_with_bfloat16(session, inputs, names) if has_bfloat16 else session.run(names, dict(inputs))
+    arrays = run_with_bfloat16(session, inputs, names) if has_bfloat16 else run(session, names, inputs)
     return [array.shape for array in arrays]
 
 

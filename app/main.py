@@ -229,11 +229,11 @@ def open_store(settings: Settings) -> Store:
     return checked(load_store(folder_of(settings), choose_providers(settings.providers)), settings)
 
 
-def open_repository(settings: Settings, shared: Shared, slot: int) -> Repository:
+def open_repository(settings: Settings, shared: Shared, slot: int, measuring: bool = True) -> Repository:
     """Raises ConfigurationError for a missing folder, or if CUDA is asked for and there is none that works."""
     providers = choose_providers(settings.providers)
     repository = Repository(folder_of(settings), providers, shared.wishes, slot, shared.started)
-    checked(repository.open(), settings)
+    checked(repository.open(measuring), settings)
     return repository
 
 

@@ -1,5 +1,6 @@
 """A loaded artifact: session, card and figures, proven by its golden rows before it answers anything."""
 
+import time
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -29,7 +30,7 @@ from app.card import (
 )
 from app.errors import ArtifactRejected, InvalidRequest, NotFound, NotReady
 from app.open_inference import Signature, make_signature
-from app.profile import Profile, measure
+from app.profile import Profile, measure, provisional
 from app.runtime import Providers, open_session, provider_of, run, run_with_bfloat16
 
 Array = NDArray[Any]
@@ -42,6 +43,7 @@ class Model:
     session: ort.InferenceSession
     card: Card | None  # None for an ONNX file that is not ours
     figures: Mapping[str, Path]
+    profile: Profile
     path: Path
     checksum: int  # CRC-32 of the file as it was loaded
     size: int  # of the file, in bytes
@@ -58,12 +60,6 @@ class Model:
         if self.has_bfloat16:
             return run_with_bfloat16(self.session, inputs, outputs)
         return run(self.session, outputs, inputs)
-
-    @cached_property
-    def profile(self) -> Profile:
-        """What its rows cost, measured when it is first asked for: who only predicts a file does not wait for it."""
-        golden = read_golden(self.session.get_modelmeta().custom_metadata_map) if self.card else None
-        return measure(self.session, {name: each.array() for name, each in golden.inputs.items()} if golden else None)
 
     @cached_property
     def signature(self) -> Signature:
@@ -113,39 +109,41 @@ class Model:
         return self.card
 
 
-def load_model(name: str, version: int, path: Path, providers: Providers) -> Model:
+def load_model(name: str, version: int, path: Path, providers: Providers, measuring: bool = True) -> Model:
     """Raises ArtifactRejected, with the reason, for anything that cannot be served as it says; MemoryError."""
     try:
         content = path.read_bytes()
     except OSError as error:
         raise ArtifactRejected(f"cannot be read: {error.strerror}") from error
-    return model_of(name, version, path, content, providers)
+    return model_of(name, version, path, content, providers, measuring)
 
 
-def model_of(name: str, version: int, path: Path, content: bytes, providers: Providers) -> Model:
-    """As `load_model`, of a file's content, wherever that came from."""
+def model_of(
+    name: str, version: int, path: Path, content: bytes, providers: Providers, measuring: bool = True
+) -> Model:
+    """As `load_model`, of a file's content, wherever that came from. Without `measuring`, what its rows cost is only
+    what the golden rows took, if it has any."""
     session = open_session(content, providers)
     metadata = session.get_modelmeta().custom_metadata_map
     try:
         card, golden = read_card(metadata), read_golden(metadata)
     except ValueError as error:
         raise ArtifactRejected(str(error)) from error
+    examples, profile = None, None
     if card is not None:
         check_card(name, card, session)
-        check_golden(card, golden, session)
+        examples, seconds = check_golden(card, golden, session)
+        profile = None if measuring else provisional(session, examples, seconds)
     figures = {file.stem: file for file in sorted((path.parent / "figures").glob("*.png"))}
-    return Model(name, version, session, card, figures, path, zlib.crc32(content), len(content))
+    profile = profile or measure(session, examples)
+    return Model(name, version, session, card, figures, profile, path, zlib.crc32(content), len(content))
 
 
-def measured_anew(model: Model) -> Model:
-    """The same with a new profile."""
-    return with_profile(replace(model))
-
-
-def with_profile(model: Model) -> Model:
-    """Measured now, if it was not before."""
-    assert model.profile is not None
-    return model
+def measured(model: Model) -> Model:
+    """The same with a new profile. Raises MemoryError."""
+    golden = read_golden(model.session.get_modelmeta().custom_metadata_map) if model.card else None
+    examples = {name: tensor.array() for name, tensor in golden.inputs.items()} if golden else None
+    return replace(model, profile=measure(model.session, examples))
 
 
 def check_card(name: str, card: Card, session: ort.InferenceSession) -> None:
@@ -193,9 +191,9 @@ def _expected(name: str, card: Card) -> tuple[str, list[int]]:
     return ("tensor(float)", [len(card.labels)]) if name == PROBABILITIES else ("tensor(int64)", [])
 
 
-def check_golden(card: Card, golden: Golden | None, session: ort.InferenceSession) -> None:
-    """Replay the golden rows. Raises ArtifactRejected if there are none for an output that
-    the card explains, or if the answers differ from PyTorch's."""
+def check_golden(card: Card, golden: Golden | None, session: ort.InferenceSession) -> tuple[dict[str, Array], float]:
+    """Replay the golden rows; returns their inputs and the seconds that one took. Raises ArtifactRejected if there are
+    none for an output that the card explains, or if the answers differ from PyTorch's."""
     proven = {name for name, tensor in golden.outputs.items() if 0 not in tensor.shape} if golden else set()
     if golden is None or not proven.issuperset(card.outputs):
         raise ArtifactRejected("it has a card and no golden rows to prove it by")
@@ -207,7 +205,10 @@ def check_golden(card: Card, golden: Golden | None, session: ort.InferenceSessio
     try:
         inputs = {name: tensor.array() for name, tensor in golden.inputs.items()}
         expected = [tensor.array() for tensor in golden.outputs.values()]
-        differences = [_difference(*pair) for pair in zip(run(session, names, inputs), expected, strict=True)]
+        began = time.perf_counter()
+        answers = run(session, names, inputs)
+        seconds = (time.perf_counter() - began) / len(next(iter(inputs.values())))
+        differences = [_difference(*pair) for pair in zip(answers, expected, strict=True)]
     except MemoryError:
         raise
     except Exception as error:  # damaged base64, a shape the graph refuses, a kernel that fails: all the same here
@@ -218,6 +219,7 @@ def check_golden(card: Card, golden: Golden | None, session: ort.InferenceSessio
                 f"its golden rows give {name} that differ from PyTorch's by {difference:.2g}; "
                 f"at most {tolerance:g} is allowed on {provider}"
             )
+    return inputs, seconds
 
 
 def _difference(answer: Array, wanted: Array) -> float:

@@ -1,5 +1,5 @@
-"""What a model's rows cost, measured when it is loaded, and whether putting rows of several callers together is right
-and pays. Knows sessions and arrays, no cards and no queues."""
+"""What a model's rows cost, measured when the service has begun, and whether putting rows of several callers together
+is right and pays. Knows sessions and arrays, no cards and no queues."""
 
 import math
 import time
@@ -14,7 +14,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from app.card import are_pictures
-from app.runtime import run_and_shrink
+from app.runtime import raise_lack_of_memory, run_and_shrink
 
 Array = NDArray[Any]
 Inputs = Mapping[str, Array]
@@ -24,11 +24,8 @@ SIZES = (1, 4, 16)
 # they have taken so long together there is no other: of a long run, what chance and allocation add is a small part.
 REPEATS = {1: 3, 4: 2, 16: 2}
 ENOUGH_SECONDS = 0.01
-# A model slower than this is not tried with more rows: loading it would take seconds.
+# A model slower than this is not tried with more rows: measuring it would take seconds.
 SLOW_SECONDS = 0.25
-# Where four rows take longer than this, what a call costs beside its rows is nothing, and sixteen take four times as
-# long: trying it was a quarter of the service's start.
-LONG_SECONDS = 0.01
 # Less than this share saved on each row is noise.
 WORTH = 0.03
 # As far as rows of a batch may be from the same rows alone: kernels add up in another order.
@@ -52,6 +49,7 @@ class Profile:
     row_elements: float = 1.0  # in one row of those that were measured, all inputs together
     # Characters that a text counts for beside its own: what it costs to begin one. None without texts.
     text_base: float | None = None
+    provisional: bool = False  # to be measured yet
 
     def weight(self, inputs: Inputs) -> float:
         """Rows of the size that was measured; at least one."""
@@ -95,7 +93,7 @@ class Profile:
 
 
 def measure(session: ort.InferenceSession, rows: Inputs | None) -> Profile:
-    """`rows` are examples that the model takes; without them random ones are tried.
+    """`rows` are examples that the model takes; without them random ones are tried. Raises MemoryError.
 
     Rows are merged only if the model has a batch axis throughout, answers each row of a batch as it answers the row
     alone, and does it in less time.
@@ -105,6 +103,7 @@ def measure(session: ort.InferenceSession, rows: Inputs | None) -> Profile:
         one = _take(rows, 1) if rows else random_rows(session, 1)
         seconds = {1: _seconds(session, one, 1)}
     except Exception as error:  # onnxruntime has no common class; examples that we made up may be none
+        raise_lack_of_memory(error)
         return Profile({}, False, False, f"not merged: made-up rows cannot be run ({_first_line(error)})", batched)
     independent, reason = _judge(session, rows, seconds) if batched else (False, "it has no batch axis")
     saved = 1 - min(seconds[size] / size for size in seconds) / seconds[1]
@@ -115,6 +114,12 @@ def measure(session: ort.InferenceSession, rows: Inputs | None) -> Profile:
     profile = _with_texts(Profile(seconds, independent, merges, reason, batched), session, one)
     run_and_shrink(session, one)
     return profile
+
+
+def provisional(session: ort.InferenceSession, rows: Inputs, seconds: float) -> Profile:
+    """Until it is measured: what one of these rows took, and nothing is put together."""
+    profile = Profile({1: seconds}, False, False, "not merged: not measured yet", has_batch_axis(session))
+    return replace(_counted(profile, _take(rows, 1)), provisional=True)
 
 
 def _judge(session: ort.InferenceSession, rows: Inputs | None, seconds: dict[int, float]) -> tuple[bool, str]:
@@ -128,9 +133,9 @@ def _judge(session: ort.InferenceSession, rows: Inputs | None, seconds: dict[int
         if not _answers_rows_alone(session, _take(different, 4)):
             return False, "it answers a row differently in a batch"
         for size in SIZES[1:]:
-            if size == SIZES[1] or seconds[SIZES[1]] <= LONG_SECONDS:
-                seconds[size] = _seconds(session, _take(examples, size), size)
+            seconds[size] = _seconds(session, _take(examples, size), size)
     except Exception as error:
+        raise_lack_of_memory(error)
         return False, f"it cannot run a batch ({_first_line(error)})"
     return True, ""
 
@@ -182,11 +187,8 @@ def _seconds(session: ort.InferenceSession, inputs: Inputs, size: int) -> float:
 
 def _with_texts(profile: Profile, session: ort.InferenceSession, one: Inputs) -> Profile:
     """Measures what longer texts take, and makes as many rows of it as take that long."""
-    short, texts = _elements(one, 0), sum(array.size for array in one.values() if array.dtype == object)
-    if not texts:
-        return replace(profile, row_elements=max(1.0, short))
-    profile = replace(profile, row_elements=short + texts * ANY_LENGTH, text_base=ANY_LENGTH)
-    if profile.seconds[1] > SLOW_SECONDS:
+    profile, short, texts = _counted(profile, one), _elements(one, 0), _texts(one)
+    if not texts or profile.seconds[1] > SLOW_SECONDS:
         return profile
     longer = {name: _lengthened(array) if array.dtype == object else array for name, array in one.items()}
     try:
@@ -196,6 +198,18 @@ def _with_texts(profile: Profile, session: ort.InferenceSession, one: Inputs) ->
     elements = max(short, (_elements(longer, 0) - short) / more if more > 0 else math.inf)
     text_base = (elements - short) / texts
     return replace(profile, row_elements=max(1.0, elements), text_base=text_base) if text_base < ANY_LENGTH else profile
+
+
+def _counted(profile: Profile, one: Inputs) -> Profile:
+    """With what is in a row of these; a text counts the same at any length."""
+    short, texts = _elements(one, 0), _texts(one)
+    if not texts:
+        return replace(profile, row_elements=max(1.0, short))
+    return replace(profile, row_elements=short + texts * ANY_LENGTH, text_base=ANY_LENGTH)
+
+
+def _texts(one: Inputs) -> int:
+    return sum(array.size for array in one.values() if array.dtype == object)
 
 
 def _lengthened(texts: Array) -> Array:

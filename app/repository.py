@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from app.errors import InvalidRequest, NotFound, NotReady
-from app.model import Model, measured_anew, with_profile
+from app.model import Model, measured
 from app.runtime import Providers, give_back_freed_memory
 from app.shared import Wishes
 from app.store import Artifact, Refused, Store, artifacts_in, store_of, try_to_load
@@ -68,10 +68,10 @@ class Repository:
         self._followed = 0
         self.store = Store()
 
-    def open(self) -> Store:
-        """Load everything that is there. What it costs is measured by `watch`, or when it is asked for."""
+    def open(self, measuring: bool = True) -> Store:
+        """Load everything that is there. Without `measuring`, `watch` finds out what its rows cost."""
         number = self.wishes.number
-        self.store = self._look(hasten=True, measure=False) or self.store
+        self.store = self._look(hasten=True, measuring=measuring) or self.store
         self._follow(number)
         if self.slot == 0:  # the others would say the same
             _log(Store(), self.store)
@@ -81,13 +81,15 @@ class Repository:
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     async def watch(self, seconds: float) -> None:
-        """Measure what was opened, then follow the folder, looked at every so many seconds (0: never), and the wishes,
-        for ever. Measuring begins a little later: first the service tells that it is ready."""
-        await asyncio.sleep(HEED_SECONDS)
-        for model in self.store.all():
-            with_profile(model)
-            await asyncio.sleep(0)  # callers come between two models
-        give_back_freed_memory()
+        """Follow the folder, looked at every so many seconds (0: never), and the wishes, for ever; measure what was
+        opened unmeasured."""
+        measuring = asyncio.create_task(self._measure_opened())
+        try:
+            await self._heed(seconds)
+        finally:
+            measuring.cancel()
+
+    async def _heed(self, seconds: float) -> None:
         looked = time.monotonic()
         while True:
             await asyncio.sleep(HEED_SECONDS)
@@ -98,6 +100,28 @@ class Repository:
                 except Exception:
                     logger.exception("the folder %s could not be followed", self.folder)
                 looked = time.monotonic()
+
+    async def _measure_opened(self) -> None:
+        """Begins a little later: first the service tells that it is ready. Callers and wishes come between models."""
+        await asyncio.sleep(HEED_SECONDS)
+        for artifact in list(self._entries):
+            async with self._turn:
+                entry = self._entries.get(artifact)
+                if entry and entry.model and entry.model.profile.provisional:
+                    try:
+                        self._entries[artifact] = entry._replace(model=await self._quickly_measured(entry.model))
+                    except Exception:
+                        logger.exception("%s could not be measured", artifact.name)
+                    self.store = store_of(_results(self._entries), self.store.unloaded)
+                    self.on_change(self.store)
+            await asyncio.sleep(0)
+        give_back_freed_memory()
+
+    async def _quickly_measured(self, model: Model) -> Model:
+        """On the event loop what is quick, for the reason that `_measured` has."""
+        if model.profile.estimate(1) < QUICK_SECONDS:
+            return measured(model)
+        return await asyncio.get_running_loop().run_in_executor(self._thread, measured, model)
 
     async def refresh(self, hasten: bool = False) -> None:
         """Bring the store into step. Models are loaded in a thread; what is served goes on being served meanwhile."""
@@ -138,7 +162,7 @@ class Repository:
         if not self.wishes.all_have_followed(number):
             raise NotReady(f"not every worker has followed within {FOLLOW_SECONDS:g} s; /v2/repository/index tells")
 
-    def _look(self, hasten: bool, measure: bool = True) -> Store | None:
+    def _look(self, hasten: bool, measuring: bool = True) -> Store | None:
         """Look at the folder; the store as it should be, or None if nothing has changed.
 
         A file that is new or has changed is loaded when it is as it was at the look before, so that one which is being
@@ -152,7 +176,7 @@ class Repository:
             refused = entry.refused if entry else None
             if entry is None or entry.signature != signature or (refused and (hasten or refused.passing)):
                 settled = hasten or self._seen.get(artifact) == signature
-                entry = self._load(artifact, signature, entry, measure) if settled else entry
+                entry = self._load(artifact, signature, entry, measuring) if settled else entry
             if entry is not None:
                 entries[artifact] = entry
         self._seen = wanted
@@ -164,10 +188,10 @@ class Repository:
         self._entries = entries
         return store_of(_results(entries), resting)
 
-    def _load(self, artifact: Artifact, signature: Signature, before: Entry | None, measure: bool) -> Entry:
-        result = try_to_load(artifact, self.providers)
+    def _load(self, artifact: Artifact, signature: Signature, before: Entry | None, measuring: bool) -> Entry:
+        result = try_to_load(artifact, self.providers, measuring)
         if isinstance(result, Model):
-            return Entry(signature, with_profile(result) if measure else result, None)
+            return Entry(signature, result, None)
         late = _came_ns(artifact.path, self.folder) > self.started_ns
         return Entry(signature, before.model if before else None, replace(result, late=late))
 
@@ -177,7 +201,7 @@ class Repository:
         for artifact, entry in self._entries.items():
             model = entry.model
             if model and model not in before and model.profile.estimate(1) < QUICK_SECONDS:
-                self._entries[artifact] = entry._replace(model=measured_anew(model))
+                self._entries[artifact] = entry._replace(model=measured(model))
                 await asyncio.sleep(0)  # callers come between two models
         return store_of(_results(self._entries), store.unloaded)
 

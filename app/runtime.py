@@ -61,8 +61,8 @@ def open_session(model: bytes, providers: Providers, files: Mapping[str, bytes] 
     try:
         return _session(model, options, providers)
     except Exception as error:  # onnxruntime has no common class for its exceptions
-        raise_lack_of_memory(error)
         if providers == [CPU]:
+            raise_lack_of_memory(error)
             raise ArtifactRejected(f"onnxruntime cannot load it: {_first_line(error)}") from error
     return open_session(model, [CPU], files)
 
@@ -93,8 +93,9 @@ def run(session: ort.InferenceSession, outputs: list[str] | None, inputs: Mappin
 
 def raise_lack_of_memory(error: Exception) -> None:
     """As MemoryError, if that is it: onnxruntime has no class for it, only the words of its arena and those of C++."""
-    if any(words in str(error) for words in ("Failed to allocate memory", "bad_alloc")):
-        raise MemoryError(str(error)) from None
+    told = str(error)
+    if isinstance(error, MemoryError) or "Failed to allocate memory" in told or "bad_alloc" in told:
+        raise MemoryError(told) from None
 
 
 def run_and_shrink(session: ort.InferenceSession, inputs: Mapping[str, Array]) -> None:
@@ -115,7 +116,11 @@ def run_with_bfloat16(session: ort.InferenceSession, inputs: Mapping[str, Array]
         else ort.OrtValue.ortvalue_from_numpy(array)
         for name, array in inputs.items()
     }
-    return [_array(value) for value in session.run_with_ort_values(outputs, values)]
+    try:
+        return [_array(value) for value in session.run_with_ort_values(outputs, values)]
+    except Exception as error:
+        raise_lack_of_memory(error)
+        raise
 
 
 def _array(value: ort.OrtValue) -> Array:

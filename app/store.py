@@ -148,7 +148,7 @@ def store_of(loaded: Iterable[tuple[Artifact, Model | Refused]], unloaded: Itera
     return Store(models, tuple(refused), tuple(unloaded))
 
 
-def try_to_load(artifact: Artifact, providers: Providers) -> Model | Refused:
+def try_to_load(artifact: Artifact, providers: Providers, measuring: bool = True) -> Model | Refused:
     try:
         if artifact.name in TAKEN:
             raise ArtifactRejected(
@@ -156,7 +156,7 @@ def try_to_load(artifact: Artifact, providers: Providers) -> Model | Refused:
             )
         if not VERSION.fullmatch(artifact.version):
             raise ArtifactRejected("it has no model.onnx in a folder that is named by a whole number")
-        return load_model(artifact.name, int(artifact.version), artifact.path, providers)
+        return load_model(artifact.name, int(artifact.version), artifact.path, providers, measuring)
     except ArtifactRejected as error:
         return Refused(artifact.name, artifact.version, error.detail)
     except MemoryError:

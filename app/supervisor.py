@@ -38,7 +38,7 @@ def tell(line: str, stream: int = STDERR) -> None:
     """Whoever reads along. That the disk with the log is full, or the pipe's reader gone, is no reason to stop serving;
     written without Python's buffer, which would try again when the process ends, and fail it."""
     with contextlib.suppress(OSError):
-        os.write(stream, f"{line}\n".encode())
+        os.write(stream, f"{line}\n".encode(errors="backslashreplace"))
 
 
 def supervise(

@@ -20,11 +20,12 @@ EXPECTED = f"send multipart/form-data with one or many parts named {FIELD!r}, or
 ALLOWED = f"{EXPECTED}; rows and texts as application/json"
 # A caller who sends nothing for so long is not waited for.
 IDLE_SECONDS = 20
-# Who sends more slowly than that is not waited for either, but for the first seconds.
+# Who sends more slowly than that is not waited for either, looked at as often as that: what was sent quickly at first
+# does not buy time.
 SLOWEST_BYTES_PER_SECOND = 10_000
 # Python refuses to read numbers of thousands of digits, and no body is that long.
 LENGTH_DIGITS = 20
-# So much of a body its connection keeps until somebody reads it, whatever is done here.
+# So much of each body is not counted: small ones are not refused for large ones that hold the room.
 UNCOUNTED_BYTES = 65_536
 
 
@@ -122,13 +123,17 @@ async def read_limited(request: Request, max_body_bytes: int, allowed: str = "")
     if announced.isdecimal() and (len(announced) > LENGTH_DIGITS or int(announced) > max_body_bytes):
         length = f"{int(announced):,}" if len(announced) <= LENGTH_DIGITS else f"a number of {len(announced)} digits of"
         raise ContentTooLarge(f"the body has {length} bytes; {allowed}")
-    received, counted, began = 0, 0, time.monotonic()
+    received, counted = 0, 0
+    looked, before = time.monotonic(), 0
     stream, arriving = request.stream(), cast(Arriving, request.state.arriving)
     try:
         while (chunk := await _next(stream)) is not None:
             received += len(chunk)
-            if time.monotonic() - began > IDLE_SECONDS + received / SLOWEST_BYTES_PER_SECOND:
-                raise RequestTimeout(f"the body comes with less than {SLOWEST_BYTES_PER_SECOND:,} bytes a second")
+            now = time.monotonic()
+            if now - looked > IDLE_SECONDS:
+                if received - before < SLOWEST_BYTES_PER_SECOND * (now - looked):
+                    raise RequestTimeout(f"the body comes with less than {SLOWEST_BYTES_PER_SECOND:,} bytes a second")
+                looked, before = now, received
             if received > max_body_bytes:
                 raise ContentTooLarge(f"the body is longer than allowed; {allowed}")
             more = max(0, received - UNCOUNTED_BYTES) - counted

@@ -41,7 +41,7 @@ def serve(
     # Of odd pictures; each text is kept to be told once, and a caller can make as many texts as he likes.
     warnings.filterwarnings("ignore", module=r"PIL\.")
     try:
-        app = create_app(settings, shared, slot, open_repository(settings, shared, slot))
+        app = create_app(settings, shared, slot, open_repository(settings, shared, slot, measuring=False))
     except AppError as error:
         tell(f"percept: {error.detail}")
         return MISCONFIGURED

@@ -5,7 +5,6 @@ nodes, without one.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +25,6 @@ from app.card import (
     Training,
     write_metadata,
 )
-from app.model import Model
-from app.profile import Profile
 
 # Type and shape by name; None is a rank that the model does not tell.
 Shape = Sequence[int | str] | None
@@ -499,10 +496,3 @@ def write_large(path: Path, megabytes: int) -> None:
         [numpy_helper.from_array(weights, "weights")],
     )
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10), path)
-
-
-def profiled(model: Model, profile: Profile) -> Model:
-    """The same, as if this had been measured of it."""
-    same = replace(model)
-    vars(same)["profile"] = profile
-    return same

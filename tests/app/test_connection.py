@@ -634,6 +634,28 @@ CHUNKED = (
 )
 
 
+def test_what_came_before_in_the_same_read_is_no_head(server: Server) -> None:
+    """Hundreds of requests at once, cut within a head."""
+    asked = request() * 400
+    with server.connect() as caller:
+        caller.sendall(asked[:-300])
+        time.sleep(0.3)
+        caller.sendall(asked[-300:] + request(SEVEN, "/predict/mnist-dnn", b"image/png", b"Connection: close"))
+        answers = what_is_told(caller)
+
+    assert answers.count(b"HTTP/1.1 200 OK") == 401
+
+
+@pytest.mark.parametrize("target", ["http://x", "http://x:99999/", "//", "http://[::1", "*"])
+def test_address_that_cannot_be_read_is_told(server: Server, target: str, caplog: pytest.LogCaptureFixture) -> None:
+    with server.connect() as caller:
+        caller.sendall(f"POST {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+        told = what_is_told(caller)
+
+    assert told.startswith((b"HTTP/1.1 400 ", b"HTTP/1.1 404 ", b"HTTP/1.1 405 "))
+    assert [record.message for record in caplog.records if record.levelno >= logging.ERROR] == []
+
+
 def test_trailer_is_no_header(server: Server) -> None:
     """What is behind a body no proxy and no guard has looked at."""
     body = b"%x\r\n%b\r\n0\r\n" % (len(SEVEN), SEVEN)
@@ -723,18 +745,26 @@ def test_line_breaks_between_requests_do_not_keep_a_connection(server: Server, m
     assert time.monotonic() - began < 3
 
 
+STEPS, END = 300, b"\r\n0\r\n\r\n"
+
+
 def test_answer_that_takes_long_is_not_interrupted_by_the_next_head(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connection, "HEAD_SECONDS", 0.05)
-    body = json.dumps({"optimiser": "adam", "learning_rate": 0.05, "seed": 1, "steps": 300}).encode()
-    asked = request(body, "/train/xor", b"application/json", b"Accept: text/event-stream")
+    body = json.dumps({"optimiser": "adam", "learning_rate": 0.05, "seed": 1, "steps": STEPS}).encode()
     with server.connect() as caller:
-        caller.sendall(asked + b"POST /predict")
-        told = what_is_told(caller)
-    answer, _, late = told.partition(b"\r\n0\r\n\r\n")
+        caller.sendall(request(body, "/train/xor", b"application/json", b"Accept: text/event-stream"))
+        told = caller.recv(65_536)
+        monkeypatch.setattr(connection, "HEAD_SECONDS", 0.02)
+        began = time.monotonic()
+        caller.sendall(b"POST /predict")
+        while END not in told and (piece := caller.recv(65_536)):
+            told += piece
+        took = time.monotonic() - began
+        answer, _, late = (told + what_is_told(caller)).partition(END)
 
-    assert answer.count(b"event: step") > 200
+    assert took > 0.02  # the time for a head was over
+    assert answer.count(b"event: step") == STEPS + 1
     assert b"HTTP/1.1 408" not in answer
     assert late.startswith(b"HTTP/1.1 408 Request Timeout\r\n")
 

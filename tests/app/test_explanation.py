@@ -26,7 +26,6 @@ from app.service import Service
 from app.settings import Settings
 from app.store import Store
 from tests.conftest import ROOT, SAMPLES
-from tests.onnx_models import profiled
 
 SEVEN = (SAMPLES / "seven.png").read_bytes()
 # Of mnist-cnn, in seconds: so that what is refused does not depend on the machine that tests it.
@@ -38,7 +37,7 @@ def committed(name: str) -> Model:
 
 
 def with_profile(model: Model, seconds: dict[int, float] = MEASURED) -> Model:
-    return profiled(model, replace(model.profile, seconds=seconds))
+    return replace(model, profile=replace(model.profile, seconds=seconds))
 
 
 def estimate(model: Model, insides: Insides, body: bytes = SEVEN, **wishes: Any) -> float:
@@ -137,7 +136,7 @@ def test_each_part_of_a_row_or_a_text_counts() -> None:
 
 def test_model_that_could_not_be_measured_has_an_estimate() -> None:
     model = committed("mnist-dnn")
-    unmeasured = profiled(model, Profile({}, False, False, "not measured"))
+    unmeasured = replace(model, profile=Profile({}, False, False, "not measured"))
 
     assert 0 < estimate(unmeasured, Insides()) < 1
 

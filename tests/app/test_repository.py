@@ -260,23 +260,25 @@ def test_load_tries_again_what_was_refused_though_its_file_is_the_same(
 
 
 def is_measured(model: Model) -> bool:
-    return "profile" in vars(model)
+    return not model.profile.provisional
 
 
 def test_what_is_opened_is_measured_once_the_service_is_ready_and_what_comes_later_before_it_is_served(
     tmp_path: Path,
 ) -> None:
     write_brightness(tmp_path)
-    repository = opened(tmp_path)
-    first = repository.store.find("brightness")
+    repository = Repository(tmp_path, [CPU])
+    first = repository.open(measuring=False).find("brightness")
     assert not is_measured(first)
+    assert (list(first.profile.seconds), first.profile.merges) == ([1], False)
 
     async def follow() -> None:
         watch = asyncio.create_task(repository.watch(0.01))
         await asyncio.sleep(0)
-        assert not is_measured(first)
-        while not is_measured(first):
-            await asyncio.sleep(0.01)
+        assert repository.store.find("brightness") is first
+        while not is_measured(repository.store.find("brightness")):
+            await asyncio.sleep(0.001)
+        assert sorted(repository.store.find("brightness").profile.seconds) == [1, 4, 16]
         write_brightness(tmp_path, version=2)
         while repository.store.find("brightness").version != 2:
             await asyncio.sleep(0.001)
@@ -284,7 +286,6 @@ def test_what_is_opened_is_measured_once_the_service_is_ready_and_what_comes_lat
         watch.cancel()
 
     asyncio.run(asyncio.wait_for(follow(), 20))
-    assert first.profile.seconds[1] > 0
 
 
 SHORT_OF_MEMORY = """

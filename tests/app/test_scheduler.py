@@ -32,7 +32,6 @@ from tests.onnx_models import (
     graph_of,
     mixing_graph,
     picking_graph,
-    profiled,
     slow_graph,
     write_model,
 )
@@ -117,7 +116,7 @@ def load(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Model]:
         if not path.exists():
             write_model(folder, graph, name)
         model = load_model(name, 1, Path(path), [CPU])
-        return profiled(model, profile) if profile else model
+        return replace(model, profile=profile) if profile else model
 
     return load_once
 
@@ -201,7 +200,7 @@ def test_jobs_of_tasks_that_begin_together_run_together(doubling: Model) -> None
 
 
 def test_jobs_that_come_while_the_model_runs_are_the_next_batch(slow: Model) -> None:
-    merging = profiled(slow, replace(slow.profile, merges=True))
+    merging = replace(slow, profile=replace(slow.profile, merges=True))
 
     async def meanwhile(bench: Bench) -> None:
         first = bench.submit_array(merging, ONE)
@@ -217,7 +216,7 @@ def test_jobs_that_come_while_the_model_runs_are_the_next_batch(slow: Model) -> 
 
 def test_merged_answers_of_a_served_model_are_those_of_single_ones() -> None:
     cnn = load_model("mnist-cnn", 1, ROOT / "artifacts/mnist-cnn/1/model.onnx", [CPU])
-    cnn = profiled(cnn, replace(cnn.profile, merges=True, seconds=CHEAP.seconds))
+    cnn = replace(cnn, profile=replace(cnn.profile, merges=True, seconds=CHEAP.seconds))
     pictures = np.random.default_rng(0).integers(0, 256, (33, 28, 28), np.uint8)
 
     async def merged(bench: Bench) -> None:
@@ -314,7 +313,7 @@ def test_batches_have_no_more_rows_than_allowed(doubling: Model, sizes: list[int
 
 def test_job_larger_than_a_batch_goes_in_parts_and_equals_the_whole(doubling: Model, mixing: Model) -> None:
     """The second model shows the parts: it takes the mean of each away."""
-    mixing = profiled(mixing, CHEAP)
+    mixing = replace(mixing, profile=CHEAP)
 
     async def parts(bench: Bench) -> None:
         whole, shown = await answers(
@@ -357,7 +356,7 @@ def test_model_without_a_batch_axis_runs_each_job_as_one_row(load: Callable[...,
 
 
 def test_model_that_does_not_merge_runs_each_job_alone(doubling: Model) -> None:
-    model = profiled(doubling, replace(CHEAP, merges=False))
+    model = replace(doubling, profile=replace(CHEAP, merges=False))
 
     async def alone(bench: Bench) -> None:
         assert await answers(*(bench.submit(model, [number]) for number in range(5))) == [
@@ -394,7 +393,7 @@ def test_bad_row_harms_no_neighbour(picking: Model) -> None:
 
 
 def test_bad_job_in_a_thread_gives_its_slot_back(picking: Model) -> None:
-    model = profiled(picking, DEAR)
+    model = replace(picking, profile=DEAR)
 
     async def bad(bench: Bench) -> None:
         for _ in range(3):
@@ -505,7 +504,7 @@ def test_job_behind_a_slow_model_is_told_when_its_time_is_over(slow: Model) -> N
 def test_job_that_waits_alone_leaves_no_queue_behind_when_its_time_is_over(
     slow: Model, doubling: Model, loop_factory: Callable[[], asyncio.AbstractEventLoop] | None
 ) -> None:
-    dear = profiled(doubling, DEAR)
+    dear = replace(doubling, profile=DEAR)
 
     async def waiting(bench: Bench) -> None:
         first = bench.submit_array(slow, LONG)
@@ -522,7 +521,7 @@ def test_job_that_waits_alone_leaves_no_queue_behind_when_its_time_is_over(
 
 
 def test_job_that_needs_no_slot_does_not_wait_behind_one_whose_time_is_over(slow: Model, doubling: Model) -> None:
-    uneven = profiled(doubling, Profile({1: 1e-5, 16: 1.0}, independent=True, merges=False, reason=""))
+    uneven = replace(doubling, profile=Profile({1: 1e-5, 16: 1.0}, independent=True, merges=False, reason=""))
 
     async def waiting(bench: Bench) -> None:
         long = bench.submit_array(slow, LONG)
@@ -644,7 +643,7 @@ def test_short_work_runs_on_the_loop_and_long_work_does_not(doubling: Model) -> 
             ({1: 0.0001, 4: 0.0002, 16: 0.0004}, 200, False),  # in parts of 64, but all of them at once
             ({}, 1, False),
         ):
-            model = profiled(doubling, Profile(seconds, True, True, ""))
+            model = replace(doubling, profile=Profile(seconds, True, True, ""))
             assert bench.scheduler.runs_inline(model, rows) is inline, (seconds, rows)
 
             before = set(threading.enumerate())
@@ -660,7 +659,7 @@ def test_short_work_runs_on_the_loop_and_long_work_does_not(doubling: Model) -> 
 
 def test_crowd_of_short_jobs_that_do_not_merge_stays_on_the_loop(doubling: Model) -> None:
     """All of them together would be long; but it is one at a time."""
-    model = profiled(doubling, Profile({1: 0.001}, True, False, ""))
+    model = replace(doubling, profile=Profile({1: 0.001}, True, False, ""))
 
     async def crowd(bench: Bench) -> None:
         before = set(threading.enumerate())
@@ -873,7 +872,7 @@ def test_with_a_delay_a_full_batch_waits_for_nothing(doubling: Model) -> None:
 
 
 def test_with_a_delay_a_model_that_does_not_merge_waits_for_nothing(doubling: Model) -> None:
-    model = profiled(doubling, replace(CHEAP, merges=False))
+    model = replace(doubling, profile=replace(CHEAP, merges=False))
 
     async def alone(bench: Bench) -> None:
         assert await answers(bench.submit(model, [1])) == [[[2]]]
@@ -911,7 +910,7 @@ def test_with_a_delay_no_model_is_forgotten_for_another(
 
 
 def test_with_a_delay_slow_models_run_when_a_slot_is_free(slow: Model) -> None:
-    merging = profiled(slow, replace(slow.profile, merges=True))
+    merging = replace(slow, profile=replace(slow.profile, merges=True))
 
     async def slots(bench: Bench) -> None:
         jobs = []

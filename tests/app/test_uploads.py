@@ -164,6 +164,23 @@ def test_caller_who_sends_too_slowly_is_not_waited_for(monkeypatch: pytest.Monke
     assert 2 <= sent <= 8
 
 
+def test_who_sent_quickly_at_first_has_no_time_to_spare(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a few would hold the room of all bodies for half an hour."""
+    monkeypatch.setattr(uploads, "IDLE_SECONDS", 0.1)
+    sent = 0
+
+    async def receive() -> Message:
+        nonlocal sent
+        sent += 1
+        await asyncio.sleep(0 if sent == 1 else 0.02)
+        return {"type": "http.request", "body": b"x" * (500_000 if sent == 1 else 1), "more_body": True}
+
+    request = request_of([(b"content-type", b"image/png")], receive)
+    with pytest.raises(RequestTimeout, match=r"the body comes with less than 10,000 bytes a second"):
+        asyncio.run(read_upload(request, max_body_bytes=1_000_000, max_files=5))
+    assert sent <= 15
+
+
 def test_documented_example_of_a_timeout_names_the_time_that_is_waited() -> None:
     _, example = DOCUMENTED[408]
 
