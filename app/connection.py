@@ -120,13 +120,12 @@ class Connection(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         self.idle_since, self.whole, self.ended = math.inf, False, False
         super().data_received(data)
-        new = 1 if self.ended else len(data)  # the rest was of requests before this one
-        if not self.awaits_head:
-            self._look_at_rest(new)
-        elif not self.whole:
-            self._look_at_head(new)
-        elif self.idle_since == math.inf and self.cycle.response_complete:
-            self._wait_idle()  # answered before all of it had come: nobody else waits any more
+        if self.whole:
+            if self.idle_since == math.inf and self.cycle.response_complete:
+                self._wait_idle()  # answered before all of it had come: nobody else waits any more
+        else:
+            look = self._look_at_head if self.awaits_head else self._look_at_rest
+            look(1 if self.ended else len(data))  # the rest was of requests before this one
         if isinstance(self.cycle, Exchange) and self.cycle.more_body and self.patience is None:
             self.patience = self.loop.call_later(PATIENCE_SECONDS, self._lose_patience, self.cycle)
 
