@@ -2,10 +2,11 @@
 
     .venv/bin/python -m benchmarks.hostile --bodies 20000 --seed 1
 
-A failure is an answer of 500 and more but for a refusal of too much work (503) and a deadline (504), a status or a form
-that the documentation does not have, no answer, a worker that died, and an answer that took a second and, asked for
-again alone, takes the workers a second of processor time: others may share the machine. What failed lies afterwards in
-a folder; `--replay FILE` sends it again.
+A failure is an answer of 500 and more but for 504 to who named a deadline himself, a status or a form that the
+documentation does not have, no answer, a worker that died, and an answer that took a second and, asked for again alone,
+takes the workers a second of processor time: others may share the machine. Bodies come one after the other; with
+`--callers` several come at once, and who is refused because of the others (503) asks again, which is counted. What
+failed lies afterwards in a folder; `--replay FILE` sends it again.
 """
 
 import argparse
@@ -25,7 +26,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from benchmarks.cases import Message
 from benchmarks.hostile_bodies import Hostile, bodies
@@ -37,9 +38,8 @@ SECONDS = 1.0
 TRIES = 3
 ANSWER_SECONDS = 30.0
 LATE = "took "
-CALLERS = 2
 PROBLEM = ["type", "title", "status", "detail", "request_id"]
-OVERLOADED, REFUSALS = 503, (503, 504)
+OVERLOADED, TOO_LATE = 503, 504
 AGAIN_SECONDS = 0.02
 # Before a route is chosen: a slash too many, no such address, no such method.
 UNROUTED = (307, 404, 405)
@@ -49,8 +49,23 @@ UNROUTED = (307, 404, 405)
 class Seen:
     """Of one kind."""
 
-    statuses: Counter[int] = field(default_factory=Counter)
+    statuses: Counter[int] = field(default_factory=Counter)  # 0: no answer
     slowest: float = 0.0
+    refused: int = 0  # because of others, and asked again
+
+    def add(self, outcome: "Outcome") -> None:
+        self.statuses[outcome.status] += 1
+        self.slowest = max(self.slowest, outcome.seconds)
+        self.refused += outcome.refused
+
+
+class Outcome(NamedTuple):
+    """Of one body. `seconds` are those of the quickest try."""
+
+    status: int
+    seconds: float
+    refused: int
+    wrong: str | None
 
 
 @dataclass(frozen=True)
@@ -110,7 +125,7 @@ class Target:
 def fault(target: Target, message: Message, response: http.client.HTTPResponse, body: bytes) -> str | None:
     """What is wrong with an answer; None if nothing is."""
     status, content_type = response.status, response.headers.get("content-type", "")
-    if status >= 500 and status not in REFUSALS:
+    if status >= 500 and not (status == TOO_LATE and names_a_deadline(message)):
         return f"{status}: {body[:200]!r}"
     if status not in target.documented(message.path):
         return f"{status} is not documented: {body[:200]!r}"
@@ -122,6 +137,11 @@ def fault(target: Target, message: Message, response: http.client.HTTPResponse, 
     if content_type != "application/problem+json" or list(problem) != PROBLEM or problem["status"] != status:
         return f"{status} in no form of a problem: {body[:200]!r}"
     return None
+
+
+def names_a_deadline(message: Message) -> bool:
+    """In the head, or as the protocol's parameter."""
+    return any(name.lower() == "x-request-timeout-ms" for name in message.headers) or b'"timeout"' in message.body
 
 
 def _no_json(body: bytes) -> str | None:
@@ -144,10 +164,9 @@ def _read(body: bytes) -> dict[str, Any]:
     return document if isinstance(document, dict) else {}
 
 
-def tried(target: Target, hostile: Hostile) -> tuple[int, float, str | None]:
-    """The status (0: none), the seconds that it took at best, and what is wrong. Who is refused because of others comes
-    again, since nothing was looked at."""
-    best, status, attempts = ANSWER_SECONDS, 0, 0
+def tried(target: Target, hostile: Hostile, others: bool) -> Outcome:
+    """With `others` who is refused because of them comes again, since nothing was looked at."""
+    best, status, attempts, refused = ANSWER_SECONDS, 0, 0, 0
     refused_until = time.monotonic() + ANSWER_SECONDS
     while attempts < TRIES:
         try:
@@ -156,16 +175,17 @@ def tried(target: Target, hostile: Hostile) -> tuple[int, float, str | None]:
             attempts += 1
             if isinstance(error, (ConnectionError, http.client.RemoteDisconnected)) and attempts == 1:
                 continue  # the connection was closed as idle, or for the request before
-            return 0, best, f"no answer: {type(error).__name__}: {error}"
-        if response.status == OVERLOADED and time.monotonic() < refused_until:
+            return Outcome(0, best, refused, f"no answer: {type(error).__name__}: {error}")
+        if others and response.status == OVERLOADED and time.monotonic() < refused_until:
+            refused += 1
             time.sleep(AGAIN_SECONDS)
             continue
         status, best, attempts = response.status, min(best, seconds), attempts + 1
         if wrong := fault(target, hostile.message, response, body):
-            return status, best, wrong
+            return Outcome(status, best, refused, wrong)
         if best < SECONDS:
-            return status, best, None
-    return status, best, f"{LATE}{best:.2f} s at best of {TRIES}"
+            return Outcome(status, best, refused, None)
+    return Outcome(status, best, refused, f"{LATE}{best:.2f} s at best of {TRIES}")
 
 
 def processor_seconds(processes: Collection[int]) -> float:
@@ -179,13 +199,13 @@ def alone(target: Target, one: Failed, workers: Collection[int]) -> str | None:
     if not one.why.startswith(LATE):
         return one.why
     before = processor_seconds(workers)
-    _, _, wrong = tried(target, one.hostile)
+    again = tried(target, one.hostile, others=False)
     seconds = (processor_seconds(workers) - before) / TRIES
-    return f"{LATE}{seconds:.2f} s of processor time" if wrong and seconds >= SECONDS else None
+    return f"{LATE}{seconds:.2f} s of processor time" if again.wrong and seconds >= SECONDS else None
 
 
 def bombard(
-    target: Target, hostile: Iterator[Hostile], workers: Collection[int], callers: int = CALLERS
+    target: Target, hostile: Iterator[Hostile], workers: Collection[int], callers: int = 1
 ) -> tuple[dict[str, Seen], list[Failed]]:
     """All of them, by some callers at once. `workers` are the processes that answer."""
     seen: dict[str, Seen] = defaultdict(Seen)
@@ -199,12 +219,11 @@ def bombard(
             if one is None:
                 target.hang_up()
                 return
-            status, seconds, wrong = tried(target, one)
+            outcome = tried(target, one, others=callers > 1)
             with lock:
-                seen[one.kind].statuses[status] += 1
-                seen[one.kind].slowest = max(seen[one.kind].slowest, seconds)
-                if wrong:
-                    failed.append(Failed(one, wrong))
+                seen[one.kind].add(outcome)
+                if outcome.wrong:
+                    failed.append(Failed(one, outcome.wrong))
 
     with ThreadPoolExecutor(callers) as pool:
         list(pool.map(call, range(callers)))
@@ -217,27 +236,28 @@ def documentation(port: int) -> Any:
     return json.load(urllib.request.urlopen(f"http://127.0.0.1:{port}/openapi.json", timeout=ANSWER_SECONDS))
 
 
-def bombarded(service: Running, count: int, seed: int) -> tuple[dict[str, Seen], list[Failed], int]:
+def bombarded(service: Running, count: int, seed: int, callers: int) -> tuple[dict[str, Seen], list[Failed], int]:
     """What was answered, what was wrong, and how many workers died."""
     before = {process.pid for process in children(service.pid)}
     document = documentation(service.port)
-    seen, failed = bombard(Target(service.port, document), islice(bodies(document, seed), count), before)
+    seen, failed = bombard(Target(service.port, document), islice(bodies(document, seed), count), before, callers)
     return seen, failed, len(before - {process.pid for process in children(service.pid)})
 
 
 def table(seen: Mapping[str, Seen]) -> str:
-    lines = ["| kind | bodies | answers | slowest s |", "|---|--:|---|--:|"]
+    lines = ["| kind | bodies | answers | refused before | slowest s |", "|---|--:|---|--:|--:|"]
     whole = Seen()
     for kind, of_kind in sorted(seen.items()):
         lines.append(_line(kind, of_kind))
         whole.statuses.update(of_kind.statuses)
         whole.slowest = max(whole.slowest, of_kind.slowest)
+        whole.refused += of_kind.refused
     return "\n".join([*lines, _line("all", whole)])
 
 
 def _line(kind: str, seen: Seen) -> str:
     answers = ", ".join(f"{status}: {times:,}" for status, times in sorted(seen.statuses.items()))
-    return f"| {kind} | {seen.statuses.total():,} | {answers} | {seen.slowest:.2f} |"
+    return f"| {kind} | {seen.statuses.total():,} | {answers} | {seen.refused:,} | {seen.slowest:.2f} |"
 
 
 def keep(failed: list[Failed], folder: Path) -> None:
@@ -260,6 +280,7 @@ def main() -> int:
     parser.add_argument("--bodies", type=int, default=20_000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--callers", type=int, default=1, help="that ask at once")
     parser.add_argument("--failures", type=Path, default=Path(tempfile.gettempdir()) / "percept-hostile")
     parser.add_argument("--replay", type=Path, help="a file out of the folder of failures")
     options = parser.parse_args()
@@ -271,7 +292,7 @@ def main() -> int:
             if options.replay:
                 print(replay(options.replay, service.port))
                 return 0
-            seen, failed, dead = bombarded(service, options.bodies, options.seed)
+            seen, failed, dead = bombarded(service, options.bodies, options.seed, options.callers)
     except CannotStart as error:
         print(f"percept: {error}", file=sys.stderr)
         return 1

@@ -4,7 +4,8 @@ thousand."""
 from itertools import islice
 from pathlib import Path
 
-from benchmarks.hostile import Target, bombard, documentation, table
+from benchmarks.cases import Message
+from benchmarks.hostile import Target, bombard, documentation, names_a_deadline, table
 from benchmarks.hostile_bodies import KINDS, bodies
 from benchmarks.hostile_pictures import PICTURES
 from tests.served import Server
@@ -36,3 +37,11 @@ def test_bodies_are_the_same_of_the_same_seed(tmp_path: Path) -> None:
 
     assert once == again
     assert once != other
+
+
+def test_who_names_a_deadline_may_be_told_that_it_is_over() -> None:
+    body = b'{"inputs":[]}'
+
+    assert names_a_deadline(Message("/predict/digits", {"x-request-timeout-ms": "1"}, body))
+    assert names_a_deadline(Message("/v2/models/iris-mlp/infer", {}, b'{"parameters":{"timeout":1},"inputs":[]}'))
+    assert not names_a_deadline(Message("/v2/models/iris-mlp/infer", {"Accept": "*/*"}, body))
