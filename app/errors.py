@@ -105,7 +105,8 @@ class OutOfMemory(AppError):
 
 
 class Overloaded(AppError):
-    status = 503
+    # No 503: nothing is wrong, and a proxy that counts the faults of a server is not to take it out for being busy.
+    status = 429
     title = "Overloaded"
 
 

@@ -116,9 +116,15 @@ def _add_guard(document: dict[str, Any], guard: Guard) -> None:
             continue
         told = documented_protocol(*statuses) if path.startswith("/v2") else documented(*statuses)
         for operation in methods.values():
-            operation["responses"] = {**operation["responses"], **{str(status): each for status, each in told.items()}}
+            for status, each in told.items():
+                operation["responses"][str(status)] = _both(operation["responses"].get(str(status)), each)
             if guard.keys:
                 operation["security"] = [{scheme: []} for scheme in SCHEMES]
+
+
+def _both(one: dict[str, Any] | None, other: dict[str, Any]) -> dict[str, Any]:
+    """Two reasons for one status. The example is of the first."""
+    return {**one, "description": f"{one['description']} {other['description']}"} if one else other
 
 
 def _add_predictions(document: dict[str, Any], store: Store) -> None:

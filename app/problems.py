@@ -127,6 +127,7 @@ OVERLOADED = (
 NO_MEMORY = OutOfMemory(
     "there is no memory to answer this with now; come again, or send something smaller", {"Retry-After": "1"}
 )
+SHORT_OF_MEMORY = ("There is no memory for it; Retry-After says when to come again.", NO_MEMORY)
 EXAMPLE_ID = "f0801f50f66f0534"
 
 
@@ -156,8 +157,9 @@ def documented_protocol(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 def documented_overload(protocol: bool = False) -> dict[int | str, dict[str, Any]]:
-    """The 503 of a route that queues."""
-    return {503: _documented_protocol(*OVERLOADED) if protocol else _documented(*OVERLOADED)}
+    """Of a route that queues: what it answers when there is too much to do, or no memory to do it in."""
+    told = _documented_protocol if protocol else _documented
+    return {fault.status: told(meaning, fault) for meaning, fault in (OVERLOADED, SHORT_OF_MEMORY)}
 
 
 def _documented_protocol(meaning: str, error: AppError) -> dict[str, Any]:

@@ -41,7 +41,7 @@ class Settings:
         default=200_000_000,
         metadata={
             "help": "Bodies that one worker may be receiving, all together, but for the first 64 KiB of each; what "
-            "comes beyond gets a 503."
+            "comes beyond gets a 429."
         },
     )
     max_files: int = field(default=64, metadata={"help": "Most files in one request."})
@@ -66,13 +66,13 @@ class Settings:
     max_queue: int = field(
         default=128,
         metadata={
-            "help": "Most requests that may be under way in one worker; further ones get a 503. A few keep what is "
+            "help": "Most requests that may be under way in one worker; further ones get a 429. A few keep what is "
             "served quick under overload."
         },
     )
     max_wait_ms: float = field(
         default=250.0,
-        metadata={"help": "Work under way, in expected milliseconds, from which on a worker refuses more with a 503."},
+        metadata={"help": "Work under way, in expected milliseconds, from which on a worker refuses more with a 429."},
     )
     max_batch: int = field(default=64, metadata={"help": "Most rows that are run together."})
     max_delay_ms: float = field(

@@ -5,7 +5,7 @@
 A failure is an answer of 500 and more but for 504 to who named a deadline himself, a status or a form that the
 documentation does not have, no answer, a worker that died, and an answer that took a second and, asked for again alone,
 takes the workers a second of processor time: others may share the machine. Bodies come one after the other; with
-`--callers` several come at once, and who is refused because of the others (503) asks again, which is counted. What
+`--callers` several come at once, and who is refused because of the others (429) asks again, which is counted. What
 failed lies afterwards in a folder; `--replay FILE` sends it again.
 """
 
@@ -39,7 +39,7 @@ TRIES = 3
 ANSWER_SECONDS = 30.0
 LATE = "took "
 PROBLEM = ["type", "title", "status", "detail", "request_id"]
-OVERLOADED, TOO_LATE = 503, 504
+OVERLOADED, TOO_LATE = 429, 504
 AGAIN_SECONDS = 0.02
 # Before a route is chosen: a slash too many, no such address, no such method.
 UNROUTED = (307, 404, 405)

@@ -1,13 +1,13 @@
 // One model's answer to a picture: label, bars, what it saw, what the service noticed, what it took.
 // Knows no drawing board and no other models.
 
-import { Gone, Latest, Problem, ask, load, post } from "./api.js";
+import { Gone, Latest, Problem, ask, load, passing, post } from "./api.js";
 import { callView } from "./call.js";
 import { element, segments, waitingLine } from "./dom.js";
 
 const MOST_BARS = 12;
 // What a service says that has too much to do; it is asked again in a while.
-const [BUSY, AGAIN_MS] = [503, 500];
+const AGAIN_MS = 500;
 // What the answer may be laid over with; the first is nothing.
 const GROUNDS = ["none", "pixels", "patches"];
 
@@ -66,7 +66,7 @@ export function answerView(words, target, { gone, said }) {
     } catch (error) {
       if (signal.aborted) return;
       if (error instanceof Gone) gone();
-      else if (error.status === BUSY) await busy(picture, error, signal);
+      else if (passing(error)) await busy(picture, error, signal);
       else if (error instanceof Problem) refused(asked, error);
       else throw error;
     } finally {

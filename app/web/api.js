@@ -33,7 +33,7 @@ export class Problem extends Error {
 export class Gone extends Error {}
 
 /** Whether it is worth asking again: nobody answered, or the service has too much to do. */
-export const passing = (error) => error instanceof Gone || (error instanceof Problem && error.status === 503);
+export const passing = (error) => error instanceof Gone || (error instanceof Problem && (error.kind === "overloaded" || error.status === 503));
 
 const failures = new Map(); // of modules, how often each could not be had
 

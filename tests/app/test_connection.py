@@ -262,7 +262,7 @@ def test_full_queue_refuses_and_says_when_to_come_again(server: Server) -> None:
     finally:
         scheduler.admitted -= 128
 
-    assert [answer.status for answer in refused] == [503, 503]
+    assert [answer.status for answer in refused] == [429, 429]
     assert [answer.headers["retry-after"] for answer in refused] == ["1", "1"]
     assert [answer.headers["content-type"] for answer in refused] == ["application/problem+json", "application/json"]
     assert not server.seen

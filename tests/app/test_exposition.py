@@ -267,7 +267,7 @@ def test_refusals_are_counted(service: TestClient) -> None:
 
     assert (answer.status_code, answer.headers["retry-after"]) == (Overloaded.status, "1")
     assert value(after, "percept_rejections_total", **labels) - value(before, "percept_rejections_total", **labels) == 1
-    assert value(after, "percept_responses_total", status="503") == 1
+    assert value(after, "percept_responses_total", status="429") == 1
 
 
 def test_openmetrics_over_http(service: TestClient) -> None:

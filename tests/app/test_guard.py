@@ -181,9 +181,24 @@ def test_the_documentation_says_what_is_needed(client: TestClient) -> None:
     assert document["components"]["securitySchemes"]["bearer"] == {"type": "http", "scheme": "bearer"}
     assert predict["security"] == [{"bearer": []}, {"key": []}]
     assert {"401", "403"} <= set(predict["responses"])
-    assert "429" not in predict["responses"]
+    assert predict["responses"]["429"]["description"].startswith("More is waiting than may wait")
+    assert "may send" not in predict["responses"]["429"]["description"]
     assert "security" not in live
     assert set(live["responses"]) == {"200"}
+
+
+def test_the_documentation_has_both_reasons_to_come_again_later() -> None:
+    with TestClient(create_app(Settings(rate_limit=5))) as client:
+        paths = client.get("/openapi.json").json()["paths"]
+    queued = paths["/predict/{model}"]["post"]["responses"]["429"]
+    listed = paths["/models"]["get"]["responses"]["429"]
+
+    assert queued["description"] == (
+        "More is waiting than may wait; Retry-After says when to come again. "
+        "More requests than one may send; Retry-After says when to come again."
+    )
+    assert queued["content"]["application/problem+json"]["example"]["title"] == "Overloaded"
+    assert listed["description"] == "More requests than one may send; Retry-After says when to come again."
 
 
 def test_more_than_the_rate_is_refused_with_the_time_to_come_again(keys: Path) -> None:

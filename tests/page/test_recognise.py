@@ -345,13 +345,13 @@ def test_questions_that_wait_give_way_to_the_latest(visit: Visit) -> None:
 
 @pytest.mark.parametrize("language", ["en", "ko"])
 def test_a_service_that_has_too_much_to_do_is_asked_again(visit: Visit, language: str) -> None:
-    visit.expected.append("status of 503")
+    visit.expected.append("status of 429")
     page = visit.open(language=language)
-    refusals = [503, 503]
+    refusals = [429, 429]
     page.route(
         "**/predict/**",
         lambda route: (
-            route.fulfill(status=refusals.pop(), json={"type": "urn:percept:problem:overloaded", "status": 503})
+            route.fulfill(status=refusals.pop(), json={"type": "urn:percept:problem:overloaded", "status": 429})
             if refusals
             else route.continue_()
         ),

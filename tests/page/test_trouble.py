@@ -55,10 +55,10 @@ def test_a_link_is_not_written_over_by_the_panel_that_one_leaves(visit: Visit) -
 
 
 def test_a_service_with_too_much_to_do_is_not_taken_for_absent(visit: Visit) -> None:
-    visit.expected.append("status of 503")
+    visit.expected.append("status of 429")
     page = visit.open("#lake", ready=".ice [data-sign]")
-    refusal = {"type": "urn:percept:overloaded", "title": "Overloaded", "status": 503}
-    page.route("**/predict/**", lambda route: route.fulfill(status=503, json=refusal), times=1)
+    refusal = {"type": "urn:percept:problem:overloaded", "title": "Overloaded", "status": 429}
+    page.route("**/predict/**", lambda route: route.fulfill(status=429, json=refusal), times=1)
     page.get_by_role("button", name="Slippery").click()
 
     expect(page.get_by_role("alert")).to_contain_text("Too many are asking at once.")

@@ -425,7 +425,7 @@ def test_full_queue_refuses_both_ways_alike(ways: tuple[Way, Way]) -> None:
             scheduler.admitted -= 128
 
     assert answers[0].comparable() == answers[1].comparable()
-    assert answers[0].status == 503
+    assert answers[0].status == 429
     assert dict(answers[0].headers)[b"retry-after"] == b"1"
     assert ten_times(ways[0]) == {200}
 

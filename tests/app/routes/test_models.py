@@ -154,7 +154,7 @@ def test_table_that_is_not_there_yet_waits_its_turn_and_a_known_one_does_not(tmp
 
     assert page.json()["graph"]["operations"] == after["graph"]["operations"] == {"Add": 1}
     for answer in refused:
-        assert "1 requests are under way" in assert_problem(answer, 503)
+        assert "1 requests are under way" in assert_problem(answer, 429)
         assert answer.headers["retry-after"] == "1"
 
 
