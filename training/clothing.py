@@ -7,6 +7,7 @@ percept train clothing-net
 from collections.abc import Mapping
 
 from training.augment import ShiftAndErase
+from training.calibration import margin_temperature
 from training.committee import Committee, Mirrored
 from training.data import FASHION_MNIST, MNIST
 from training.doubting import WARNED_SHARE, DoubtingSystem
@@ -41,9 +42,11 @@ SYSTEMS = (
         RECIPE,
         other=MNIST,
         floors=FLOORS,
+        calibrate=margin_temperature,
         notes=(
             "Pictures that warn of being unlike the training data are mostly no garments in Fashion-MNIST's manner; "
             f"{WARNED_SHARE:.0%} of its own are warned of, too.",
+            "The temperature of the probabilities falls with the difference of the two largest logits.",
         ),
     ),
 )

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from training import calibration, doubt, export
+from training.calibration import Calibrate, Temperature
 from training.classifier import ImageClassifier
 from training.data import Dataset, Source, Split
 from training.export import Exportable
@@ -36,15 +37,15 @@ OUTPUTS = {
 class Doubting(nn.Module):
     """A classifier with calibrated probabilities and an answer to whether it should have been asked."""
 
-    def __init__(self, classifier: nn.Module, temperature: float, least: float) -> None:
+    def __init__(self, classifier: nn.Module, temperature: Temperature, least: float) -> None:
         super().__init__()
         self.classifier = classifier
-        self.register_buffer("temperature", torch.tensor(temperature))
+        self.temperature = temperature
         self.register_buffer("least", torch.tensor(least))
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         logits = self.classifier(image)
-        return logits, (logits / self.temperature).softmax(dim=1), logits.logsumexp(dim=1) < self.least
+        return logits, self.temperature.probabilities(logits), logits.logsumexp(dim=1) < self.least
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,7 @@ class DoubtingSystem(ImageSystem):
     floors: Mapping[str, float]  # beside that of the test accuracy
     judged_by: Callable[[Split, Recipe], Judged] = as_they_are
     trained_on: Callable[[Dataset, bool], Dataset] = alone  # more than the data set; few of them in a dry run
+    calibrate: Calibrate = calibration.one_temperature
     more_figures: Callable[[bytes, Split], Mapping[str, float]] = no_more_figures
     notes: Sequence[str] = field(default_factory=tuple)
 
@@ -88,7 +90,7 @@ class DoubtingSystem(ImageSystem):
         why = why_no_saliency(recipe)
         dataset = workplace.dataset(recipe.source)
         found = fit(recipe, self.trained_on(dataset, workplace.dry_run), workplace.device)
-        temperature, least = doubts(found.network, self.judged_by(dataset.validation, recipe))
+        temperature, least = doubts(found.network, self.judged_by(dataset.validation, recipe), self.calibrate)
         facts = Facts(
             recipe,
             dataset,
@@ -123,11 +125,11 @@ class DoubtingSystem(ImageSystem):
         }
 
 
-def doubts(network: ImageClassifier, judged: Judged) -> tuple[float, float]:
+def doubts(network: ImageClassifier, judged: Judged, calibrate: Calibrate) -> tuple[Temperature, float]:
     """The temperature, and the least logarithm of the sum of exponentials that is no warning."""
     clean, spoilt = (logits_of(network, split.images) for split in (judged.clean, judged.spoilt))
     labels = torch.cat([judged.clean.labels, judged.spoilt.labels])
-    temperature = calibration.fitted_temperature(torch.cat([clean, spoilt]), labels)
+    temperature = calibrate(torch.cat([clean, spoilt]), labels)
     return temperature, float(clean.logsumexp(1).quantile(WARNED_SHARE))
 
 

@@ -1,12 +1,20 @@
-"""Temperatures against SciPy's minimum, calibration errors against sums by hand."""
+"""Temperatures against SciPy's minima, calibration errors against sums by hand."""
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from scipy.optimize import minimize_scalar
+from numpy.typing import NDArray
+from scipy.optimize import minimize, minimize_scalar
+from scipy.special import softmax
 
-from training.calibration import expected_calibration_error, fitted_temperature
+from training.calibration import (
+    Temperature,
+    expected_calibration_error,
+    fitted_temperature,
+    margin_temperature,
+    one_temperature,
+)
 
 
 def answers(scale: float = 1.0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -35,6 +43,44 @@ def test_overconfident_answers_become_calibrated() -> None:
 
     assert before > 0.2
     assert after < 0.03
+
+
+def probabilities_by_hand(logits: torch.Tensor, level: float, fall: float) -> NDArray[np.float64]:
+    exact = logits.double().numpy()
+    ordered = np.sort(exact, axis=1)
+    divided = exact / (level * (1 + ordered[:, -1:] - ordered[:, -2:-1]) ** -fall)
+    return np.asarray(softmax(divided, axis=1))
+
+
+@pytest.mark.parametrize("fall", [0.0, 0.4, -0.3])
+def test_probabilities_by_their_formula(fall: float) -> None:
+    logits = answers()[0][:200]
+
+    told = Temperature(0.7, fall).probabilities(logits.double())
+    np.testing.assert_allclose(told, probabilities_by_hand(logits, 0.7, fall), atol=1e-12)
+    assert (told.argmax(1) == logits.argmax(1)).all()
+
+
+def test_the_temperature_by_margin_is_where_the_answers_log_loss_is_least() -> None:
+    """Logits that are too small where they are sure and too large where they are not."""
+    logits, labels = answers()
+    logits = torch.tensor(np.log(probabilities_by_hand(logits, 1.0, -0.4)))
+    right = (logits.argmax(1) == labels).numpy()
+
+    def log_loss(place: NDArray[np.float64]) -> float:
+        confidence = probabilities_by_hand(logits, *place).max(1)
+        return float(-np.where(right, np.log(confidence), np.log1p(-confidence)).mean())
+
+    found = minimize(log_loss, [1.0, 0.0], method="Nelder-Mead", options={"xatol": 1e-6, "fatol": 1e-12})
+    temperature = margin_temperature(logits, labels)
+    one = one_temperature(logits, labels)
+
+    assert (temperature.level, temperature.fall) == pytest.approx(tuple(found.x), rel=1e-3)
+    assert one == Temperature(fitted_temperature(logits, labels))
+    errors = [
+        expected_calibration_error(each.probabilities(logits).numpy(), labels.numpy()) for each in (temperature, one)
+    ]
+    assert errors[0] < 0.02 < errors[1]
 
 
 def test_the_error_by_hand() -> None:
