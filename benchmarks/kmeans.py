@@ -3,8 +3,8 @@
     .venv/bin/python -m benchmarks.kmeans --data …
 
 Takes as long as forty runs of scikit-learn do: some twenty minutes on two cores. Ours starts as often as the systems of
-`training/clusters.py` do. The result of a full run is kept in docs/kmeans.json, where `training/clusters.py` has its
-goals from. Exits with 1 if an inertia is more than 1 % above scikit-learn's.
+`training/prototypes.py` do. The result of a full run is kept in docs/kmeans.json, where those have their goals
+from. Exits with 1 if an inertia is more than 1 % above scikit-learn's.
 """
 
 import argparse
@@ -25,8 +25,8 @@ from torch import Tensor
 from benchmarks.environments import ROOT
 from benchmarks.machine import busy_share, this_machine
 from training import kmeans
-from training.clusters import COARSE_K, IMAGE_RESTARTS, K
 from training.data import FASHION_MNIST, MNIST, TRAIN_IMAGES, read_idx
+from training.prototypes import COARSE_K, RESTARTS, K
 
 RESULTS = ROOT / "docs" / "kmeans.json"
 ALLOWED = 1.01
@@ -65,7 +65,7 @@ class Compared:
 def compare(name: str, pixels: Tensor, k: int) -> Compared:
     """`pixels` are float [pictures, 784]."""
     start = time.perf_counter()
-    ours = kmeans.kmeans(pixels, k, restarts=IMAGE_RESTARTS)
+    ours = kmeans.kmeans(pixels, k, restarts=RESTARTS)
     between = time.perf_counter()
     theirs = KMeans(k, n_init=THEIR_STARTS, random_state=0).fit(pixels.numpy())
     end = time.perf_counter()
@@ -73,7 +73,7 @@ def compare(name: str, pixels: Tensor, k: int) -> Compared:
         name,
         k,
         len(pixels),
-        Run(ours.inertia, ours.rounds, IMAGE_RESTARTS, between - start),
+        Run(ours.inertia, ours.rounds, RESTARTS, between - start),
         Run(float(theirs.inertia_), int(theirs.n_iter_), THEIR_STARTS, end - between),
     )
 

@@ -20,6 +20,7 @@ from training import (
     iris,
     mlp,
     news,
+    prototypes,
     q_learning,
     svm,
     xor,
@@ -36,7 +37,7 @@ RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (*mlp.RECIPES, *
 IMAGES = tuple(ImageSystem(recipe) for recipe in RECIPES.values())
 FAMILIES: tuple[Sequence[System], ...] = (
     *(xor.SYSTEMS, iris.SYSTEMS, svm.SYSTEMS),
-    *(clusters.SYSTEMS, q_learning.SYSTEMS, news.SYSTEMS, autoencoder.SYSTEMS, IMAGES),
+    *(clusters.SYSTEMS, prototypes.SYSTEMS, q_learning.SYSTEMS, news.SYSTEMS, autoencoder.SYSTEMS, IMAGES),
     *(digits.SYSTEMS, clothing.SYSTEMS, clothing_photos.SYSTEMS),
 )
 SYSTEMS: dict[str, System] = {system.name: system for family in FAMILIES for system in family}

@@ -21,7 +21,7 @@ def test_both_find_the_same_clusters_and_are_timed() -> None:
     assert found.ours.inertia == pytest.approx(oracle.inertia_, rel=1e-5)
     assert found.ratio == pytest.approx(1, rel=1e-5)
     assert min(found.ours.seconds, found.scikit_learn.seconds) > 0
-    assert (found.ours.starts, found.scikit_learn.starts) == (kmeans.IMAGE_RESTARTS, 10)
+    assert (found.ours.starts, found.scikit_learn.starts) == (kmeans.RESTARTS, 10)
 
 
 def test_result_is_told_and_kept() -> None:
