@@ -99,7 +99,7 @@ async def compute(
         left = None if deadline is None else deadline - time.perf_counter()
         try:
             async with asyncio.timeout(left):
-                asked = await _read(service, work, body, gone)
+                asked = await _read(service, work, body, admission, gone)
                 admission.undertake(asked.seconds)
                 read = time.perf_counter()
                 metrics.decode.observe(read - admission.started)
@@ -188,11 +188,11 @@ async def stream(
     return pieces
 
 
-async def _read(service: Service, work: Work[A], body: bytes, gone: Gone | None) -> A:
+async def _read(service: Service, work: Work[A], body: bytes, admission: Admission, gone: Gone | None) -> A:
     """A long body, and one that may take long to read, in a thread, which does not begin when nobody waits any more."""
     if work.reads_quickly and len(body) <= INLINE_BYTES:
         return work.read(body)
-    return await unless_gone(asyncio.ensure_future(service.scheduler.decode(0, work.read, body)), gone)
+    return await unless_gone(asyncio.ensure_future(service.read(admission, len(body), work.read, body)), gone)
 
 
 def _computed(work: Work[A], asked: A, go_on: GoOn) -> _Computed:

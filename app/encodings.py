@@ -9,6 +9,8 @@ from app.errors import BadRequest, ContentTooLarge, UnsupportedMediaType
 WINDOW_BITS = {"gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
 # The quickest: what the highest saves beyond it is little, and it takes ten times as long.
 LEVEL = 1
+# No more can deflate make of a byte.
+MOST_TIMES = 1_032
 # Less than this is one packet, compressed or not.
 WORTH_COMPRESSING = 1_024
 
@@ -39,6 +41,19 @@ def decompress(body: bytes, coding: str, max_bytes: int) -> bytes:
     if reader.unused_data:
         raise BadRequest(f"the body has {len(reader.unused_data)} bytes after the end of its {coding} stream")
     return content
+
+
+def unpacked_size(body: bytes, coding: str, most: int) -> int:
+    """Bytes of the body before Content-Encoding, `most` at most, without unpacking it: what gzip says at its end, which
+    has to be true for it to be read (RFC 1952, ISIZE), else the most that it could be."""
+    match coding.strip().lower():
+        case "gzip":
+            size = int.from_bytes(body[-4:], "little")
+        case "deflate":
+            size = len(body) * MOST_TIMES
+        case _:
+            size = len(body)
+    return min(size, most)
 
 
 def compress(body: bytes, coding: str) -> bytes:

@@ -33,6 +33,7 @@ LENGTH_HEADER = "Inference-Header-Content-Length"
 RESERVED = ("sequence_id", "sequence_start", "sequence_end", "headers")
 RESERVED_PREFIX = "triton_"
 MOST_LOOKED_AT = 50
+MOST_CLASSES = 20_000
 BYTES = DATATYPES["BYTES"]
 
 Json = dict[str, Any]
@@ -496,11 +497,17 @@ def write_response(request: InferRequest, outputs: Sequence[Array], signature: S
 
 
 def classified(values: Array, wanted: WantedOutput, signature: Signature) -> Array:
-    """The highest values as "value:index", with ":label" where the model's labels are those of the output."""
+    """The highest values as "value:index", with ":label" where the model's labels are those of the output. Raises
+    BadRequest for more than Python, which writes each of them, writes in some tenths of a second."""
     if wanted.spec.datatype.name == "BF16":
         values = (values.astype(np.uint32) << 16).view(np.float32)
     batch = values.shape[:1] if signature.batched else (1,)
     rows = values.reshape(*batch, count(values.shape[len(batch) :] if signature.batched else values.shape))
+    if (told := len(rows) * min(wanted.classes, rows.shape[1])) > MOST_CLASSES:
+        raise BadRequest(
+            f"output {wanted.spec.name!r}: a classification of {len(rows):,} rows tells {told:,} classes; at most "
+            f"{MOST_CLASSES:,} are told; ask for fewer rows, or for the numbers"
+        )
     labels = signature.labels if len(signature.labels) == rows.shape[1] else ()
     texts = [[_class(row, index, labels) for index in _highest(row, wanted.classes)] for row in rows]
     found = np.empty((len(texts), min(wanted.classes, rows.shape[1])), np.object_)

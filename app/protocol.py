@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from app.encodings import WORTH_COMPRESSING, choose_coding, compress, decompress
+from app.encodings import WORTH_COMPRESSING, choose_coding, compress, decompress, unpacked_size
 from app.errors import BadRequest, ContentTooLarge, InvalidRequest, NotReady
 from app.model import Array, Model
 from app.open_inference import InferRequest, Json, Reply, read_request, write_response
@@ -59,7 +59,7 @@ async def infer(
 ) -> Reply:
     """Raises an AppError that says what was wrong and what is allowed."""
     with service.admit(model) as admission:
-        request = await _read(service, model, body)
+        request = await _read(service, model, body, admission)
         inputs = await _with_pictures(service, model, request, admission, gone)
         decode_seconds = time.perf_counter() - admission.started
         admission.metrics.decode.observe(decode_seconds)
@@ -81,14 +81,18 @@ async def infer(
     return Reply(reply.body, {**reply.headers, "Server-Timing": timings.header()})
 
 
-async def _read(service: Service, model: Model, body: Body) -> InferRequest:
-    content = body.content
-    if body.content_encoding:
-        limit = service.settings.max_body_bytes
-        content = await service.scheduler.decode(0, decompress, content, body.content_encoding, limit)
-    if len(content) <= INLINE_BYTES:
-        return read_request(content, body.header_length, model.signature)
-    return await service.scheduler.decode(0, read_request, content, body.header_length, model.signature)
+async def _read(service: Service, model: Model, body: Body, admission: Admission) -> InferRequest:
+    """Unpacked and read in one turn of a thread: what many have packed is not to lie there unpacked at once."""
+    if not body.content_encoding and len(body.content) <= INLINE_BYTES:
+        return read_request(body.content, body.header_length, model.signature)
+    most = service.settings.max_body_bytes
+    size = unpacked_size(body.content, body.content_encoding, most)
+    return await service.read(admission, size, _unpacked_and_read, body, model, most)
+
+
+def _unpacked_and_read(body: Body, model: Model, most: int) -> InferRequest:
+    content = decompress(body.content, body.content_encoding, most)
+    return read_request(content, body.header_length, model.signature)
 
 
 async def _with_pictures(

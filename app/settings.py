@@ -110,7 +110,7 @@ class Settings:
         default="127.0.0.1,::1",
         metadata={
             "help": "Proxies that may say for whom they ask (`X-Forwarded-For`, section Security): addresses and "
-            "networks, `127.0.0.1,10.0.0.0/8`."
+            "networks, `127.0.0.1,10.0.0.0/8`, or `none`."
         },
     )
     cors_origins: str = field(
@@ -164,7 +164,7 @@ class Settings:
 
     @property
     def proxies(self) -> tuple[str, ...]:
-        return _divided(self.trusted_proxies)
+        return () if self.trusted_proxies.strip() == "none" else _divided(self.trusted_proxies)
 
 
 def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:

@@ -2,10 +2,10 @@
 
     .venv/bin/python -m benchmarks.hostile --bodies 20000 --seed 1
 
-A failure is an answer of 500 and more but for 504 to who named a deadline himself, a status or a form that the
+A failure is an answer of 500 and more but for 504 to who named a deadline himself, a 429, a status or a form that the
 documentation does not have, no answer, a worker that died, and an answer that took a second and, asked for again alone,
 takes the workers a second of processor time: others may share the machine. Bodies come one after the other; with
-`--callers` several come at once, and who is refused because of the others (429) asks again, which is counted. What
+`--callers` several come at once, and who is refused because of the others asks again, which is counted. What
 failed lies afterwards in a folder; `--replay FILE` sends it again.
 """
 
@@ -141,7 +141,9 @@ def fault(target: Target, message: Message, response: http.client.HTTPResponse, 
 
 def names_a_deadline(message: Message) -> bool:
     """In the head, or as the protocol's parameter."""
-    return any(name.lower() == "x-request-timeout-ms" for name in message.headers) or b'"timeout"' in message.body
+    if any(name.lower() == "x-request-timeout-ms" for name in message.headers):
+        return True
+    return message.path.partition("?")[0].endswith("/infer") and b'"timeout"' in message.body
 
 
 def _no_json(body: bytes) -> str | None:
@@ -176,7 +178,9 @@ def tried(target: Target, hostile: Hostile, others: bool) -> Outcome:
             if isinstance(error, (ConnectionError, http.client.RemoteDisconnected)) and attempts == 1:
                 continue  # the connection was closed as idle, or for the request before
             return Outcome(0, best, refused, f"no answer: {type(error).__name__}: {error}")
-        if others and response.status == OVERLOADED and time.monotonic() < refused_until:
+        if response.status == OVERLOADED:
+            if not others or time.monotonic() > refused_until:
+                return Outcome(OVERLOADED, best, refused, f"{OVERLOADED}, and nobody else asks: {body[:200]!r}")
             refused += 1
             time.sleep(AGAIN_SECONDS)
             continue

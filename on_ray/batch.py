@@ -58,13 +58,15 @@ def planned(given: str, out: Path, name: str, column: str | None, size: int, set
     shipped = _shipped(model)
     beside = _shipped(photographs) if photographs else None
     limits = Limits(settings.max_pixels, settings.max_characters, settings.max_body_bytes, settings.max_batch)
-    said = _said(inputs, columns, shipped, beside, size)
+    said = _said(inputs, columns, shipped, beside, size, limits)
     digest = hashlib.sha256(repr(sorted(said.items())).encode()).hexdigest()
     job = Job(inputs.root, out.absolute(), digest, tuple(columns), shipped, beside, settings.providers, limits)
     return Batch(job, inputs.parts(size), said)
 
 
-def _said(inputs: Inputs, columns: list[str], model: Shipped, photographs: Shipped | None, size: int) -> dict[str, Any]:
+def _said(
+    inputs: Inputs, columns: list[str], model: Shipped, photographs: Shipped | None, size: int, limits: Limits
+) -> dict[str, Any]:
     return {
         "input": told(str(inputs.root)),
         "inputs": inputs.count,
@@ -74,6 +76,8 @@ def _said(inputs: Inputs, columns: list[str], model: Shipped, photographs: Shipp
         "model": model.said,
         "photographs": photographs.said if photographs else None,
         "part": size,
+        # What is refused with one limit may be answered with another.
+        "limits": {"pixels": limits.pixels, "characters": limits.characters, "bytes": limits.bytes},
     }
 
 

@@ -4,6 +4,7 @@ is found once, counted, and divided into parts that are read wherever they are s
 import glob
 import hashlib
 import os
+import stat
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise, repeat
@@ -114,9 +115,8 @@ def find(given: str, is_answer: Callable[[Path], bool] = nothing) -> Inputs:
     elif path.is_file():
         root, files, wanted = path.parent, [path.name], ""
     else:
-        matches = sorted(
-            match for match in glob.glob(given, recursive=True) if os.path.isfile(match) and not is_answer(Path(match))
-        )
+        found = set(glob.glob(given, recursive=True))  # with two `**` it finds a file by more than one way
+        matches = sorted(match for match in found if os.path.isfile(match) and not is_answer(Path(match)))
         root = Path(os.path.commonpath([os.path.dirname(match) or "." for match in matches])) if matches else path
         files, wanted = [os.path.relpath(match, root) for match in matches], "a file of that name or pattern"
     if not files:
@@ -128,7 +128,7 @@ def find(given: str, is_answer: Callable[[Path], bool] = nothing) -> Inputs:
             "pattern, such as '**/*.png'"
         )
     root = root.absolute()
-    states = [(root / name).stat() for name in files]
+    states = [_state(root / name) for name in files]
     sizes, changed = tuple(state.st_size for state in states), tuple(state.st_mtime_ns for state in states)
     if not tables:
         return Inputs(root, tuple(files), sizes, changed)
@@ -139,12 +139,22 @@ def find(given: str, is_answer: Callable[[Path], bool] = nothing) -> Inputs:
 
 
 def _below(folder: Path) -> list[str]:
-    """Files in it and in its folders, in an order that is the same on every machine."""
+    """All in it and in its folders that is no folder, in an order that is the same on every machine; folders that are
+    links are not looked into. Raises InvalidRequest for a folder that cannot be looked into."""
     found = []
-    for parent, folders, names in os.walk(folder):
+    for parent, folders, names in os.walk(folder, onerror=_not_listed):
         folders[:] = [name for name in folders if not name.startswith(".")]
         found += [os.path.join(parent, name) for name in names if not name.startswith(".")]
-    return sorted(os.path.relpath(file, folder) for file in found if os.path.isfile(file))
+    return sorted(os.path.relpath(file, folder) for file in found)
+
+
+def _not_listed(error: OSError) -> None:
+    raise InvalidRequest(f"{error.filename}: what is in it cannot be listed: {error.strerror}") from error
+
+
+def _state(path: Path) -> os.stat_result:
+    """Of a link that leads nowhere, its own."""
+    return path.stat() if path.exists() else path.lstat()
 
 
 def columns_of(inputs: Inputs, card: Card, column: str | None) -> list[str]:
@@ -256,8 +266,10 @@ def _picture(value: object, folder: Path, max_bytes: int) -> bytes | AppError:
 
 def _content(path: Path, max_bytes: int) -> bytes | AppError:
     try:
-        size = path.stat().st_size
-        return path.read_bytes() if size <= max_bytes else _too_large(size, max_bytes)
+        state = path.stat()
+        if not stat.S_ISREG(state.st_mode):  # a device or a pipe may never end
+            return InvalidRequest("the file cannot be read: it is no regular file")
+        return path.read_bytes() if state.st_size <= max_bytes else _too_large(state.st_size, max_bytes)
     except (OSError, ValueError) as error:
         return InvalidRequest(f"the file cannot be read: {getattr(error, 'strerror', None) or error}")
 

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel, Field
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.errors import ConfigurationError
+from app.errors import ConfigurationError, Overloaded
 from app.settings import Settings, read_settings
 
 REQUEST_ID = b"x-request-id"
@@ -65,9 +65,11 @@ def percept(scale: Scale) -> Any:
             "max_replicas": max(scale.min_replicas, scale.max_replicas),
             "target_ongoing_requests": scale.requests,
         },
-        # A replica refuses by itself what it has no room for, and says so as the service does.
+        # A replica refuses by itself what it has no room for, and says so as the service does; what waits before the
+        # replicas, their proxy refuses, with a text of its own.
         max_ongoing_requests=settings.max_queue + 1,
         max_queued_requests=settings.max_queue,
+        backpressure_config={"status_code": Overloaded.status, "retry_after_s": 1},
         logging_config=LoggingConfig(enable_access_log=settings.access_log),
     )
     return deployment.bind()

@@ -45,3 +45,4 @@ def test_who_names_a_deadline_may_be_told_that_it_is_over() -> None:
     assert names_a_deadline(Message("/predict/digits", {"x-request-timeout-ms": "1"}, body))
     assert names_a_deadline(Message("/v2/models/iris-mlp/infer", {}, b'{"parameters":{"timeout":1},"inputs":[]}'))
     assert not names_a_deadline(Message("/v2/models/iris-mlp/infer", {"Accept": "*/*"}, body))
+    assert not names_a_deadline(Message("/train/xor", {}, b'{"timeout":1}'))

@@ -226,6 +226,7 @@ async def statistics(model: ModelDep, request: Request, service: ServiceDep) -> 
 CONTROL_RESPONSES = {
     200: {"description": "Every worker has done so.", "content": {}},
     **documented_protocol(400, 403, 404, 408, 413),
+    **documented_overload(protocol=True),
 }
 
 
@@ -264,7 +265,7 @@ async def unload(model: Name, request: Request, service: ServiceDep) -> Response
 @router.post(
     "/repository/index",
     summary="All models and versions",
-    responses=documented_protocol(400, 408, 413),
+    responses=documented_protocol(400, 408, 413) | documented_overload(protocol=True),
     openapi_extra=INDEX,
 )
 async def index(request: Request, service: ServiceDep) -> Response:

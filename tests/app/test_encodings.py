@@ -5,7 +5,7 @@ import zlib
 
 import pytest
 
-from app.encodings import choose_coding, compress, decompress
+from app.encodings import choose_coding, compress, decompress, unpacked_size
 from app.errors import BadRequest, ContentTooLarge, UnsupportedMediaType
 
 TEXT = b"the same again and again, " * 100
@@ -88,3 +88,20 @@ def test_other_coding_is_refused_with_those_that_are_read(coding: str) -> None:
 )
 def test_coding_is_the_one_the_caller_prefers(accepted: str, coding: str | None) -> None:
     assert choose_coding(accepted) == coding
+
+
+def test_how_long_a_body_will_be_is_known_before_it_is_unpacked() -> None:
+    content = b"[0,0,0]" * 5_000
+
+    assert unpacked_size(compress(content, "gzip"), "GZIP ", 1_000_000) == len(content)
+    assert unpacked_size(compress(content, "gzip"), "gzip", 1_000) == 1_000
+    packed = compress(content, "deflate")
+    assert unpacked_size(packed, "deflate", 10_000_000) == 1_032 * len(packed) >= len(content)
+    assert unpacked_size(content, "", 1_000_000) == len(content)
+
+
+def test_a_length_that_gzip_says_wrongly_is_refused() -> None:
+    packed = compress(b"x" * 5_000, "gzip")
+
+    with pytest.raises(BadRequest, match="the body is not gzip"):
+        decompress(packed[:-4] + (7).to_bytes(4, "little"), "gzip", 10_000)

@@ -187,6 +187,18 @@ def test_the_documentation_says_what_is_needed(client: TestClient) -> None:
     assert set(live["responses"]) == {"200"}
 
 
+def test_the_documentation_tells_who_has_no_key_nothing_of_the_models(client: TestClient) -> None:
+    """It is open to all; which models there are is not."""
+    paths = client.get("/openapi.json").json()["paths"]
+    listed = paths["/models"]["get"]["responses"]["200"]["content"]["application/json"]["example"]
+    page = paths["/models/{model}"]["get"]["responses"]["200"]["content"]["application/json"]
+    predicted = paths["/predict/{model}"]["post"]["responses"]["200"]["content"]["application/json"]
+
+    assert (listed["models"], listed["refused"]) == ([], [])
+    assert "example" not in page and "example" not in predicted
+    assert "example" in paths["/gradients/expression"]["post"]["responses"]["200"]["content"]["application/json"]
+
+
 def test_the_documentation_has_both_reasons_to_come_again_later() -> None:
     with TestClient(create_app(Settings(rate_limit=5))) as client:
         paths = client.get("/openapi.json").json()["paths"]

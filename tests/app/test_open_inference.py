@@ -554,6 +554,14 @@ def test_without_a_batch_there_is_one_row() -> None:
     assert classes(np.array([0, 255, 1], np.uint8), 2, "y", model) == ["255:1:b", "1:2:c"]
 
 
+def test_more_classes_than_python_writes_in_a_moment_are_refused() -> None:
+    rows = np.zeros((10_001, 3), np.float32)
+
+    assert len(classes(rows[:10_000], 2)) == 10_000
+    with pytest.raises(BadRequest, match=r"a classification of 10,001 rows tells 20,002 classes; at most 20,000 are"):
+        classes(rows, 2)
+
+
 def test_axes_beyond_the_batch_are_classes_in_a_row() -> None:
     assert classes(np.array([[[1, 4], [3, 2]]], np.int64), 2) == [["4:1", "3:2"]]
 

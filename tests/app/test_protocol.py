@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
-from app.errors import BadRequest, NotFound, NotReady
+from app.encodings import compress
+from app.errors import BadRequest, NotFound, NotReady, Overloaded
+from app.open_inference import Reply
 from app.protocol import INLINE_BYTES, Body, infer, model_ready, repository_index
 from app.service import Service
 from app.store import Artifact, Store
@@ -45,6 +47,25 @@ def test_large_request_is_answered_as_a_small_one_is(service: Service) -> None:
     for one, many in zip(small["outputs"], large["outputs"], strict=True):
         assert many["shape"] == [rows, 10]
         np.testing.assert_allclose(np.reshape(many["data"], (rows, 10)), np.tile(one["data"], (rows, 1)), atol=1e-6)
+
+
+def test_of_many_that_bring_much_in_little_few_are_unpacked(service: Service) -> None:
+    """80 kB each, and 19 MB once they are unpacked: who would wait with that much is refused at once."""
+    model = service.store.find("mnist-cnn")
+    packed = Body(compress(b" " * 19_000_000 + body(1), "gzip"), content_encoding="gzip")
+
+    async def ask() -> list[Any]:
+        return await asyncio.gather(*[infer(service, model, packed) for _ in range(20)], return_exceptions=True)
+
+    told = asyncio.run(ask())
+
+    refused = [each for each in told if isinstance(each, Overloaded)]
+    answered = [each for each in told if isinstance(each, Reply)]
+    assert len(packed.content) < 100_000
+    assert len(refused) + len(answered) == 20
+    assert 1 <= len(answered) <= 2
+    assert all("the work under way takes" in each.detail for each in refused)
+    assert (service.scheduler.admitted, service.scheduler.work) == (0, 0)
 
 
 def test_reply_says_how_it_is_encoded(service: Service) -> None:

@@ -240,7 +240,7 @@ def test_with_keys_prometheus_is_given_a_job_of_its_own() -> None:
     namespace = read(WITH_KEYS / "kustomization.yaml")["namespace"]
     [port] = CONTAINER["ports"]
     [job] = read(WITH_KEYS / "scrape.yml")
-    [keep] = job["relabel_configs"]
+    keep, *labels = job["relabel_configs"]
 
     assert annotations["prometheus.io/scrape"] == "false"
     assert set(job) == {"job_name", "metrics_path", "authorization", "kubernetes_sd_configs", "relabel_configs"}
@@ -248,6 +248,13 @@ def test_with_keys_prometheus_is_given_a_job_of_its_own() -> None:
     assert job["kubernetes_sd_configs"] == [{"role": "pod", "namespaces": {"names": [namespace]}}]
     assert keep["regex"] == f"{LABELS['app.kubernetes.io/name']};{port['name']}"
     assert keep["action"] == "keep"
+    # By these the rule of the autoscaler finds the series of a pod.
+    assert {each["target_label"]: each["source_labels"] for each in labels} == {
+        "namespace": ["__meta_kubernetes_namespace"],
+        "pod": ["__meta_kubernetes_pod_name"],
+    }
+    rule = (ROOT / "deploy" / "kubernetes" / "autoscaler-by-queue.yaml").read_text()
+    assert '{namespace!="",pod!=""}' in rule
 
 
 # KServe.

@@ -185,6 +185,46 @@ def test_what_is_named_is_a_folder_a_file_or_a_pattern(tmp_path: Path) -> None:
         find(str(tmp_path / "nowhere*"))
 
 
+def test_what_more_than_one_way_leads_to_is_one_input(tmp_path: Path) -> None:
+    (tmp_path / "deep" / "deeper").mkdir(parents=True)
+    (tmp_path / "a.png").touch()
+    (tmp_path / "deep" / "deeper" / "b.png").touch()
+
+    assert find(str(tmp_path / "**" / "**" / "*.png")).names == ("a.png", "deep/deeper/b.png")
+
+
+def test_nothing_is_left_out_without_a_word(tmp_path: Path) -> None:
+    (tmp_path / "gone.png").symlink_to(tmp_path / "nowhere.png")
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "seven.png").write_bytes((SAMPLES / "seven.png").read_bytes())
+    inputs = find(str(tmp_path))
+    [part] = inputs.parts(10)
+
+    assert inputs.names == ("gone.png", "pipe.png", "seven.png")
+    gone, pipe, seven = (each.value for each in read(inputs.root, part, [], True, 1_000_000))
+    assert isinstance(gone, AppError) and gone.detail == "the file cannot be read: No such file or directory"
+    assert isinstance(pipe, AppError) and pipe.detail == "the file cannot be read: it is no regular file"
+    assert seven == (SAMPLES / "seven.png").read_bytes()
+
+
+def test_a_folder_that_cannot_be_listed_ends_the_batch_before_it_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "closed").mkdir()
+    (tmp_path / "a.png").touch()
+    really = os.scandir
+
+    def scandir(path: str) -> Any:
+        """Who runs the tests may be allowed to look into anything."""
+        if str(path).endswith("closed"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return really(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(InvalidRequest, match=r"closed: what is in it cannot be listed: Permission denied"):
+        find(str(tmp_path))
+
+
 def test_a_table_without_a_column_is_told_before_anything_is_scored(tmp_path: Path, store: Store) -> None:
     inputs = find(str(table(tmp_path / "rows.parquet", {"x": [1.0]})))
 

@@ -98,9 +98,9 @@ def test_error_responses_are_documented(document: dict[str, Any]) -> None:
         ("get", "/v2"): {"200"},
         ("get", "/v2/health/live"): {"200"},
         ("get", "/v2/health/ready"): {"200", "503"},
-        ("post", "/v2/repository/index"): {"200", "400", "408", "413"},
-        ("post", "/v2/repository/models/{model}/load"): {"200", "400", "403", "404", "408", "413"},
-        ("post", "/v2/repository/models/{model}/unload"): {"200", "400", "403", "404", "408", "413"},
+        ("post", "/v2/repository/index"): {"200", "400", "408", "413", "429", "503"},
+        ("post", "/v2/repository/models/{model}/load"): {"200", "400", "403", "404", "408", "413", "429", "503"},
+        ("post", "/v2/repository/models/{model}/unload"): {"200", "400", "403", "404", "408", "413", "429", "503"},
         ("get", "/v2/models/stats"): {"200"},
         **{
             (method, f"/v2/models/{{model}}{version}{path}"): {"200", "404", *others}
