@@ -6,7 +6,7 @@ import { callView } from "./call.js";
 import { element, segments, waitingLine } from "./dom.js";
 
 const MOST_BARS = 12;
-// What a service says that has too much to do; it is asked again in a while.
+// A service that has too much to do is asked again after that.
 const AGAIN_MS = 500;
 // What the answer may be laid over with; the first is nothing.
 const GROUNDS = ["none", "pixels", "patches"];
@@ -22,7 +22,7 @@ export function answerView(words, target, { gone, said }) {
   const model = element("a", { class: "model" });
   const notices = element("ul", { class: "notices" });
   const bars = barsView(target.labels, words);
-  const seen = seenView(words, () => latestCall, gone);
+  const seen = seenView(words, () => latestCall, gone, (made) => call.show(made));
   const reason = element("p", { class: "reason" });
   const timing = element("p", { class: "timing" }, "\u00a0");
   const waiting = waitingLine(words("answer.waiting"), words("stop"), () => stop());
@@ -65,7 +65,7 @@ export function answerView(words, target, { gone, said }) {
       if (!signal.aborted) show(asked, document, stages, milliseconds, final);
     } catch (error) {
       if (signal.aborted) return;
-      if (error instanceof Gone) gone();
+      if (error instanceof Gone) gone(error);
       else if (passing(error)) await busy(picture, error, signal);
       else if (error instanceof Problem) refused(asked, error);
       else throw error;
@@ -223,7 +223,7 @@ function between(numbers) {
 }
 
 /** The picture that the model got, laid over with what the answer rests on if somebody wants it. */
-function seenView(words, latestCall, gone) {
+function seenView(words, latestCall, gone, called) {
   const picture = element("img", { alt: words("seen.alt"), width: "28", height: "28", hidden: true });
   const overlay = element("canvas", { width: "28", height: "28", "aria-hidden": "true", hidden: true });
   const remark = element("figcaption", {}, words("seen.title"));
@@ -251,7 +251,9 @@ function seenView(words, latestCall, gone) {
     overlay.hidden = true;
     note.textContent = "";
     const asked = latestCall();
-    if (ground === "none" || picture.hidden || !asked) return;
+    if (picture.hidden || !asked) return;
+    called(asked.asked);
+    if (ground === "none") return;
     under = new AbortController();
     const { signal } = under;
     note.textContent = words("ground.waiting");
@@ -263,12 +265,13 @@ function seenView(words, latestCall, gone) {
       overlay.height = found.height;
       overlay.hidden = false;
       found.paint(overlay);
+      called(found.call);
       note.textContent = words(`ground.${ground}.note`, { label: words.label(found.label) });
     } catch (error) {
       if (signal.aborted) return;
-      if (error instanceof Gone) gone(); // and it is looked for again with the next answer
+      if (passing(error)) gone(error); // and it is looked for again with the next answer
       else if (!(error instanceof Problem)) throw error;
-      note.textContent = error instanceof Gone ? words("gone.title") : error.message || words("ground.absent");
+      note.textContent = passing(error) ? "" : error.message || words("ground.absent");
     }
   }
 

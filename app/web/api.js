@@ -32,8 +32,8 @@ export class Problem extends Error {
 /** Nobody answered at all. */
 export class Gone extends Error {}
 
-/** Whether it is worth asking again: nobody answered, or the service has too much to do. */
-export const passing = (error) => error instanceof Gone || (error instanceof Problem && (error.kind === "overloaded" || error.status === 503));
+/** Whether it is worth asking again: nobody answered, or too much is asked for now. What the memory is too small for stays so. */
+export const passing = (error) => error instanceof Gone || ([429, 503].includes(error.status) && error.kind !== "out-of-memory");
 
 const failures = new Map(); // of modules, how often each could not be had
 

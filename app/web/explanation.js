@@ -4,7 +4,7 @@ import { Problem, ask, post } from "./api.js";
 
 const QUERIES = { pixels: "occlusion=false", patches: "gradients=false" };
 
-/** `{width, height, label, paint(canvas)}` for the answer to a call. Throws Problem where a model has no such thing. */
+/** `{call, width, height, label, paint(canvas)}` for the answer to a call. Throws Problem where a model has no such thing. */
 export async function explained({ asked, model }, ground, signal) {
   const call = post(`explain/${encodeURIComponent(model)}?${QUERIES[ground]}`, asked.body, asked.name);
   const { document } = await ask(call, signal);
@@ -12,7 +12,7 @@ export async function explained({ asked, model }, ground, signal) {
   const rows = ground === "pixels" ? gradients?.integrated_gradients.values : occlusion && spread(occlusion);
   if (!rows) throw new Problem({}, 0);
   const label = document.explained?.label ?? document.prediction.label;
-  return { width: rows[0].length, height: rows.length, label, paint: (canvas) => paint(canvas, rows) };
+  return { call, width: rows[0].length, height: rows.length, label, paint: (canvas) => paint(canvas, rows) };
 }
 
 /** To each pixel the mean of the falls of all patches that lay over it. */
@@ -35,8 +35,7 @@ function spread({ tops, lefts, falls, patch }) {
 
 /** What speaks for the answer in one colour, what against it in the other, as dense as it is large. */
 function paint(canvas, rows) {
-  const style = getComputedStyle(canvas);
-  const [pro, contra] = ["--pro", "--contra"].map((name) => style.getPropertyValue(name));
+  const { color: pro, outlineColor: contra } = getComputedStyle(canvas);
   const most = Math.max(...rows.flat().map(Math.abs)) || 1;
   const context = canvas.getContext("2d");
   context.clearRect(0, 0, canvas.width, canvas.height);

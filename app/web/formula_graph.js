@@ -63,7 +63,9 @@ export function view({ words, state, keep, refusal, asked }) {
     if (!fields.isConnected) return;
     const expression = formula.lastChild.value;
     const there = new Map([...fields.children].map((each) => [each.textContent, each]));
-    fields.replaceChildren(...[...new Set(expression.match(NAMES))].map((name) => there.get(name) ?? input(name)));
+    const names = [...new Set(expression.match(NAMES))];
+    // Who writes in one keeps the focus.
+    if (names.join() !== [...there.keys()].join()) fields.replaceChildren(...names.map((name) => there.get(name) ?? input(name)));
     const inputs = Object.fromEntries(written().map(([name, text]) => [name, read(text)]));
     asked([postJson("gradients/expression", { expression, inputs })], show);
   }
@@ -104,7 +106,7 @@ function read(text) {
   }
 }
 
-const json = (value) => JSON.stringify(value, (_, each) => (each?.toPrecision ? Number(each.toPrecision(4)) : each)).replaceAll(",", ", ");
+const json = (value) => JSON.stringify(value, (_, each) => (!each?.toPrecision || Number.isInteger(each) ? each : Number(each.toPrecision(4)))).replaceAll(",", ", ");
 
 /** In a node: rows below each other, or the shape of what is too much. */
 function told(value, shape) {

@@ -59,6 +59,7 @@ export function inside({ words, state, remember, memory }) {
   let source = kept(state, memory);
   let looking = new AbortController();
   let parameters = 0;
+  let offered;
   let query; // of the link
   let latest; // what was looked at: the model, the picture, and what each layer is computed from
   begin();
@@ -108,7 +109,7 @@ export function inside({ words, state, remember, memory }) {
     const given = AbortSignal.any([signal, looking.signal]);
     const target = targets.get(choice.value);
     const names = samplesOf(target.subject);
-    samples.offer(names);
+    if (names !== offered) samples.offer((offered = names)); // who has just taken one keeps the focus
     if (!source.file && !source.strokes && !source.name) source = { name: names[0] };
     write(target);
     root.setAttribute("aria-busy", "true");
@@ -161,6 +162,7 @@ export function inside({ words, state, remember, memory }) {
     const numbersOf = (each) =>
       post(`explain/${encodeURIComponent(model)}?layer=${encodeURIComponent(each)}&gradients=false&occlusion=false`, body, name);
     const linked = (name) => `#inside?${new URLSearchParams({ ...Object.fromEntries(new URLSearchParams(query)), model: name })}`;
+    closed.addEventListener("abort", patient.hide);
     const told = (problem) => place({ root: element("p", { role: "status" }, problem.message), choose() {} });
     await patient.until(
       async () => {

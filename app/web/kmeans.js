@@ -92,7 +92,7 @@ export function kmeans({ words, state, write, answer }) {
       ...(round?.centroids ?? centres).map((place, c) => spot(board.at(...place), c, "centre")),
     );
     const inertia = Math.round(round?.inertia).toLocaleString(document.documentElement.lang);
-    told.textContent = words(round ? "points.inertia" : placing() ? "points.place" : "points.few", { inertia, k: now.k });
+    told.textContent = round || placing() || points.length < now.k ? words(`points.${round ? "inertia" : placing() ? "place" : "few"}`, { inertia, k: now.k }) : "";
     steps.root.hidden = chart.hidden = !round;
     if (!round) return;
     const small = plane({ x: [1, Math.max(6, rounds.length)], y: [0, rounds[0].inertia || 1], height: 140, label: told.textContent });
@@ -138,7 +138,7 @@ export function kmeans({ words, state, write, answer }) {
   change();
   return [
     element("div", { class: "told" }, board.root, element("p", { class: "hint" }, words("points.hint")), examples),
-    element("div", { class: "told" }, told, steps.root, chart, starts, row(...fields)),
+    element("div", { class: "told" }, starts, row(...fields), told, steps.root, chart),
   ];
 }
 

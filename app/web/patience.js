@@ -81,8 +81,7 @@ export function desk(words, { place, pause = 50, call = callView(words) } = {}) 
   }
 
   function refuse(problem) {
-    const later = problem.status === 429 || problem.status >= 500;
-    say(refusal, element("strong", {}, words.problem(problem)), " ", problem.message, " ", later && again());
+    say(refusal, element("strong", {}, words.problem(problem)), " ", problem.message, " ", problem.status >= 500 && again());
   }
 
   function say(line, ...told) {

@@ -53,11 +53,11 @@ export function recognise({ words, state, remember, memory }) {
     } catch (error) {
       if (signal.aborted) return;
       if (passing(error)) {
-        await away();
+        await away(error);
         return begin();
       }
       if (!(error instanceof Problem)) throw error;
-      return tell(error.message);
+      return tell(`${words.problem(error)}. ${error.message}`);
     } finally {
       loading.end();
     }
@@ -139,7 +139,7 @@ export function recognise({ words, state, remember, memory }) {
     } catch (error) {
       if (given.aborted) return;
       if (!passing(error)) throw error;
-      await away();
+      await away(error);
       if (!given.aborted) await sampled(name, given);
     }
   }
@@ -219,14 +219,14 @@ export function recognise({ words, state, remember, memory }) {
     });
   }
 
-  /** Nobody answers: what there is stays, and is asked again when somebody does. */
-  function away() {
-    returning ??= comeBack().finally(() => (returning = undefined));
+  /** Nobody answers, or not now: what there is stays, and is asked again when somebody does. */
+  function away(error) {
+    returning ??= comeBack(error).finally(() => (returning = undefined));
     return returning;
   }
 
-  async function comeBack() {
-    tell(`${words("gone.title")} ${words("gone.detail")}`);
+  async function comeBack(error) {
+    tell(`${error.status ? `${words.problem(error)}.` : words("gone.title")} ${words("gone.detail")}`);
     root.classList.add("alone");
     await back(signal);
     if (signal.aborted) return;

@@ -196,6 +196,7 @@ export default {
   "problem.unsupported-media-type": "This is no picture",
   "problem.not-found": "There is no such model",
   "problem.overloaded": "Too many are asking at once",
+  "problem.out-of-memory": "There is no memory for this now",
   "problem.deadline-exceeded": "This took too long",
   "problem.request-timeout": "The request did not arrive in full",
 

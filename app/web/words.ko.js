@@ -196,6 +196,7 @@ export default {
   "problem.unsupported-media-type": "그림이 아닙니다",
   "problem.not-found": "그런 모델이 없습니다",
   "problem.overloaded": "지금은 요청이 너무 많습니다",
+  "problem.out-of-memory": "메모리가 모자랍니다",
   "problem.deadline-exceeded": "너무 오래 걸렸습니다",
   "problem.request-timeout": "요청이 다 도착하지 않았습니다",
 

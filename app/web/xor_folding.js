@@ -14,7 +14,7 @@ const R = 6;
 
 export function view({ words, state, keep, refusal, work }) {
   const seed = field(words("xor.seed"), { type: "number", min: 0, value: number(state.seed, 1, 0) }, (value) => (keep({ seed: value, step: undefined }), begin()));
-  const said = element("p", { class: "sure", role: "status" });
+  const said = element("p", { class: "sure" });
   const figures = [1, 2, 3].map(() => element("figure"));
   const steps = stepper({ words, state, keep }, draw, more);
   let [seen, position] = [];
@@ -33,12 +33,13 @@ export function view({ words, state, keep, refusal, work }) {
     let [done, call] = [step > MOST];
     if (done) return;
     await work(async (given) => {
+      const reach = () => mine === seen && mine.length && steps.reach(mine.length - 1);
       try {
-        while (mine === seen && (position.steps_so_far ?? -1) < step) call = await piece(mine, given);
+        for (; mine === seen && (position.steps_so_far ?? -1) < step; reach()) call = await piece(mine, given);
         done = true;
         return call;
       } finally {
-        if (mine === seen && mine.length) steps.reach(mine.length - 1);
+        reach();
       }
     });
     if (mine === seen && !done) steps.pause();
@@ -67,7 +68,7 @@ export function view({ words, state, keep, refusal, work }) {
     const planes = [
       { x: [LOW, HIGH], y: [LOW, HIGH], height: 380 },
       { x: [-far, far], y: [0, high], height: 380 },
-      { x: [0, seen.length - 1], y: [0, Math.max(0.8, ...seen.map((each) => each.loss))], height: 160 },
+      { x: [0, Math.max(1, seen.length - 1)], y: [0, Math.max(0.8, ...seen.map((each) => each.loss))], height: 160 },
     ].map((each, n) => plane({ ...each, label: captions[n] }));
     const [square, image, losses] = planes;
     square.inside.append(...PLACES.flatMap((x) => PLACES.map((y) => tint(square, [x, y], network(weights, [x, y])[0]))));

@@ -5,7 +5,7 @@ import json
 from collections.abc import Sequence
 
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 Place = tuple[float, float]  # shares of the board's width and height
 SEVEN: tuple[Place, ...] = ((0.28, 0.25), (0.72, 0.25), (0.45, 0.8))
@@ -62,5 +62,19 @@ def shares(page: Page, which: int = 0) -> list[float]:
 
 def violations(page: Page) -> list[tuple[str, list[str]]]:
     """Of WCAG, as axe finds them: each rule with the elements that break it."""
-    found = Axe().run(page).response["violations"]
+    # The one rule of WCAG 2.2 among them is not on by default.
+    found = Axe().run(page, options={"rules": {"target-size": {"enabled": True}}}).response["violations"]
     return [(each["id"], [node["html"] for node in each["nodes"]]) for each in found]
+
+
+class Held:
+    """Calls that match are kept back until they are let go."""
+
+    def __init__(self, page: Page, pattern: str) -> None:
+        self.routes: list[Route] = []
+        page.route(pattern, lambda route: self.routes.append(route))
+
+    def release(self, page: Page) -> None:
+        for route in self.routes:
+            route.continue_()
+        page.wait_for_timeout(300)

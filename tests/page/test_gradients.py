@@ -89,6 +89,23 @@ def test_a_graph_is_drawn_in_layers_from_left_to_right_and_on_a_phone_downwards(
             assert other[side] >= one[side] + one[length]
 
 
+def test_who_types_slowly_keeps_the_field(visit: Visit) -> None:
+    page = visit.open("#gradients?view=formula&formula=x*y&inputs=x%3D2%3By%3D3", ready=".node")
+    field = page.get_by_label("x", exact=True)
+    field.focus()
+    field.select_text()
+    field.press_sequentially("25", delay=400)
+
+    expect(page.locator(".sure")).to_have_text("x*y = 75")
+    expect(field).to_be_focused()
+
+
+def test_whole_numbers_are_not_rounded(visit: Visit) -> None:
+    page = visit.open("#gradients?view=formula&formula=x*y&inputs=x%3D123%3By%3D456", ready=".node")
+
+    expect(page.locator(".sure")).to_have_text("x*y = 56088")
+
+
 def test_a_formula_of_ones_own_has_fields_for_its_inputs(visit: Visit) -> None:
     page = visit.open("#gradients", ready=".node")
     page.get_by_label("Formula").fill("sum(x * y) + pi")
@@ -366,10 +383,10 @@ def test_a_start_of_no_finite_height_is_refused(visit: Visit) -> None:
 
 
 def test_problems_that_were_refused_are_asked_for_again(visit: Visit) -> None:
-    visit.expected.append("status of 429")
+    visit.expected.append("status of 500")
     page = visit.browser.new_context(locale="en-GB").new_page()
     visit.watch(page)
-    page.route("**/train", lambda route: route.fulfill(status=429, content_type="application/json", body="{}"), times=1)
+    page.route("**/train", lambda route: route.fulfill(status=500, content_type="application/json", body="{}"), times=1)
     page.goto(f"{visit.server.url}/#gradients?view=descent&surface=bowl")
     expect(page.locator(".refusal")).to_be_visible()
     page.get_by_label("x", exact=True).fill("1")
@@ -666,3 +683,24 @@ def test_axe_finds_nothing_and_pictures_are_taken(visit: Visit, screenshots: Pat
     phone = show(visit, view, theme=theme, viewport=PHONE, touch=True)
     phone.wait_for_load_state("networkidle")
     phone.screenshot(path=screenshots / f"gradients-{view}-phone-{theme}.png", full_page=True)
+
+
+def test_a_training_that_breaks_off_after_its_first_step_is_drawn_and_goes_on(visit: Visit) -> None:
+    """One step has no length that an axis could be divided by; whatever is no number is told in the console."""
+    body = {"optimiser": "adam", "learning_rate": 0.05, "seed": 1, "steps": 1}
+    headers = {"Content-Type": "application/json", "Accept": "text/event-stream"}
+    asked = urllib.request.Request(f"{visit.server.url}/train/xor", json.dumps(body).encode(), headers)
+    with urllib.request.urlopen(asked) as answer:
+        first = answer.read().decode().split("\n\n")[0] + "\n\n"
+    page = visit.browser.new_context(locale="en-GB").new_page()
+    visit.watch(page)
+    page.route(
+        "**/train/xor",
+        lambda route: route.fulfill(content_type="text/event-stream", body=first),
+        times=1,
+    )
+    page.goto(f"{visit.server.url}/#gradients?view=xor")
+
+    expect(page.locator(".sure")).to_contain_text("Loss")
+    expect(page.get_by_role("alert")).to_contain_text("The service does not answer.")
+    expect(page.get_by_role("alert")).to_be_hidden()

@@ -31,6 +31,29 @@ def test_every_layer_shows_its_maps_and_figures_as_the_service_tells_them(visit:
     expect(page.get_by_text("16 layers below")).to_be_visible()
 
 
+def test_a_sample_keeps_the_focus_when_it_is_looked_at(visit: Visit) -> None:
+    page = visit.open("#inside?model=mnist-cnn")
+    sample = page.get_by_role("button", name="Sample: a two")
+    sample.focus()
+    page.keyboard.press("Enter")
+
+    expect(page.get_by_text("It answers 2.")).to_be_visible()
+    expect(sample).to_be_focused()
+
+
+def test_nothing_is_waited_for_once_the_maps_that_asked_are_closed(visit: Visit) -> None:
+    visit.expected.append("status of 429")
+    page = visit.open("#inside?model=mnist-cnn")
+    refusal = {"type": "urn:percept:problem:overloaded", "status": 429}
+    page.route("**/explain/**", lambda route: route.fulfill(status=429, json=refusal))
+    larger = page.get_by_role("button", name="Show the maps of relu larger", exact=True)
+    larger.click()
+    expect(page.get_by_role("alert")).to_contain_text("Too many are asking at once.")
+    larger.click()
+
+    expect(page.get_by_role("alert")).to_be_hidden()
+
+
 def test_maps_are_shown_larger(visit: Visit) -> None:
     page = visit.open("#inside?model=mnist-cnn")
     page.get_by_role("button", name="Show the maps of relu larger", exact=True).click()

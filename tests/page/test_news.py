@@ -180,9 +180,9 @@ def test_a_text_that_is_too_long_is_refused_in_words(visit: Visit, tmp_path: Pat
 
 
 def test_a_refused_explanation_leaves_the_topic_where_it_is(visit: Visit) -> None:
-    visit.expected.append("status of 429")
+    visit.expected.append("status of 500")
     page = visit.open("#news", ready=READY)
-    page.route("**/explain/**", lambda route: route.fulfill(status=429, json={"title": "slowly"}), times=1)
+    page.route("**/explain/**", lambda route: route.fulfill(status=500, json={"title": "slowly"}), times=1)
     page.get_by_role("textbox").fill("The minister promised lower taxes.")
     expect(page.get_by_role("alert")).to_contain_text("slowly")
     expect(page.locator(".label")).to_have_text("Politics")

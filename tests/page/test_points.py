@@ -18,7 +18,7 @@ from sklearn.datasets import make_blobs, make_moons
 from sklearn.svm import SVC
 
 from tests.page.conftest import PHONE, Visit
-from tests.page.hand import violations
+from tests.page.hand import Held, violations
 from tests.served import Server
 from training.clusters import PLAYERS
 
@@ -186,6 +186,21 @@ def test_the_players_of_the_course_are_there(visit: Visit) -> None:
     assert number(page)[2] == round(KMeans(2, n_init=10, tol=0, random_state=0).fit(points).inertia_)
 
 
+def test_nothing_is_asked_of_who_has_placed_enough_and_no_control_moves(visit: Visit) -> None:
+    page = visit.browser.new_context(locale="en-GB").new_page()
+    visit.watch(page)
+    held = Held(page, "**/cluster/fit")
+    page.goto(f"{visit.server.url}/#points")
+    seed = page.get_by_label("Seed", exact=True)
+    expect(seed).to_be_visible()
+    before = seed.bounding_box()
+    expect(told(page)).to_have_text("")
+    held.release(page)
+    expect(told(page)).to_contain_text("Inertia")
+
+    assert seed.bounding_box() == before
+
+
 def test_a_hand_that_drags_is_answered_meanwhile(visit: Visit) -> None:
     page = visit.open(f"{LINK}&k=2", ready=".centre")
     inertia = number(page)[2]
@@ -193,7 +208,7 @@ def test_a_hand_that_drags_is_answered_meanwhile(visit: Visit) -> None:
     page.mouse.down()
     page.mouse.move(*pointed(page, (60, 70)), steps=5)
 
-    expect(told(page)).not_to_contain_text(f"inertia {inertia:,}")
+    expect(told(page)).not_to_contain_text(f"Inertia {inertia:,}")
     page.mouse.up()
 
 
@@ -388,10 +403,10 @@ def test_a_finger_that_is_not_far_from_a_point_means_it(visit: Visit) -> None:
 
 
 def test_what_is_refused_does_not_stand_beside_an_older_answer(visit: Visit) -> None:
-    visit.expected.append("status of 429")
+    visit.expected.append("status of 500")
     page = visit.open("#points?of=Iris", ready="input[type=range]")
     expect(page.locator(".label")).to_have_text("versicolor")
-    page.route("**/predict/**", lambda route: route.fulfill(status=429, json={"title": "slowly"}), times=1)
+    page.route("**/predict/**", lambda route: route.fulfill(status=500, json={"title": "slowly"}), times=1)
     page.get_by_label("Petal length").fill("15")
     expect(page.get_by_role("alert")).to_contain_text("slowly")
     expect(page.locator(".label")).to_be_hidden()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image, ImageChops, ImageStat
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.conftest import ROOT, SAMPLES, run_python
 from tests.page.conftest import PHONE, Visit
@@ -157,11 +157,22 @@ def test_what_the_answer_rests_on_is_laid_over_it(visit: Visit, ground: str) -> 
         .locator(".frame canvas")
         .evaluate(
             """canvas => { const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
-        return [canvas.width, canvas.height, data.filter((_, n) => n % 4 === 3 && data[n] > 40).length]; }"""
+        const pixel = (_, n) => data.slice(4 * n, 4 * n + 4);
+        const pixels = Array.from({ length: data.length / 4 }, pixel).filter((each) => each[3] > 40);
+        const counted = (kind) => pixels.filter(kind).length;
+        return [canvas.width, canvas.height, counted(([r, , b]) => r > b + 80), counted(([r, , b]) => b > r + 80),
+                pixels.length]; }"""
         )
     )
     assert painted[:2] == [28, 28]
-    assert painted[2] > 20
+    for_it, against_it, whole = painted[2:]
+    assert for_it > 20 and (against_it > 0 or ground == "Patches")
+    assert for_it + against_it > 0.9 * whole
+    expect(answer(page).locator("summary")).to_be_visible()
+    answer(page).get_by_text("This very call").click()
+    expect(answer(page).locator("code")).to_contain_text(
+        "/explain/digits-net?occlusion=false" if ground == "Pixels" else "/explain/digits-net?gradients=false"
+    )
 
 
 def test_another_model_answers_and_a_second_beside_it(visit: Visit) -> None:
@@ -341,6 +352,52 @@ def test_questions_that_wait_give_way_to_the_latest(visit: Visit) -> None:
     )
 
     assert asked == [["first", "second", "final", "given up", "after"], ["second", "given up"]]
+
+
+def test_what_the_rate_refuses_is_asked_again_and_what_there_is_stays(visit: Visit) -> None:
+    visit.expected.append("status of 429")
+    page = visit.open()
+    draw(page)
+    expect_label(page, "7")
+    refusal = {"type": "urn:percept:problem:too-many-requests", "status": 429}
+    page.route("**/predict/**", lambda route: route.fulfill(status=429, json=refusal), times=1)
+    page.get_by_role("button", name="Sample: a two").click()
+
+    expect(answer(page).locator(".timing")).to_have_text("Too many requests in a short time")
+    expect(answer(page).locator(".label")).to_have_text("7")
+    expect_label(page, "2")
+
+
+def test_models_that_are_refused_for_a_moment_come_after_it(visit: Visit) -> None:
+    visit.expected.append("status of 429")
+    page = visit.browser.new_context(locale="en-GB").new_page()
+    visit.watch(page)
+    refusal = {"type": "urn:percept:problem:too-many-requests", "status": 429}
+    page.route("**/models", lambda route: route.fulfill(status=429, json=refusal), times=1)
+    page.goto(f"{visit.server.url}/")
+    expect(page.get_by_role("alert")).to_contain_text("Too many requests in a short time.")
+
+    expect(page.get_by_label("Model", exact=True)).to_be_enabled()
+    expect(page.get_by_role("alert")).to_be_hidden()
+
+
+def test_a_picture_that_the_memory_is_too_small_for_is_not_sent_again_and_again(visit: Visit) -> None:
+    visit.expected.append("status of 503")
+    page = visit.open()
+    asked: list[str] = []
+    refusal = {"type": "urn:percept:problem:out-of-memory", "status": 503, "detail": "send something smaller"}
+
+    def refuse(route: Route) -> None:
+        asked.append(route.request.url)
+        route.fulfill(status=503, json=refusal)
+
+    page.route("**/predict/**", refuse)
+    page.locator(".sample").first.click()
+
+    expect(answer(page).locator(".sure")).to_have_text("There is no memory for this now")
+    expect(answer(page).locator(".reason")).to_have_text("send something smaller")
+    page.wait_for_timeout(1_200)
+    assert len(asked) == 1
 
 
 @pytest.mark.parametrize("language", ["en", "ko"])

@@ -9,22 +9,9 @@ from playwright.sync_api import Page, Route, expect
 
 from tests.conftest import SAMPLES
 from tests.page.conftest import Visit
-from tests.page.hand import ONE, answer, bring, draw, expect_label, violations
+from tests.page.hand import ONE, Held, answer, bring, draw, expect_label, violations
 
 PAPER = (SAMPLES / "three-on-paper.jpg").read_bytes()
-
-
-class Held:
-    """Calls that match are kept back until they are let go."""
-
-    def __init__(self, page: Page, pattern: str) -> None:
-        self.routes: list[Route] = []
-        page.route(pattern, lambda route: self.routes.append(route))
-
-    def release(self, page: Page) -> None:
-        for route in self.routes:
-            route.continue_()
-        page.wait_for_timeout(300)
 
 
 def test_a_panel_that_cannot_be_loaded_is_told_and_loaded_when_the_service_is_back(
