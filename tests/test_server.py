@@ -367,11 +367,29 @@ def test_service_connects_to_nobody(tmp_path: Path) -> None:
     assert {(protocol, port) for protocol, port, _ in seen} == {("tcp", server.port)}
 
 
-def test_who_takes_nothing_of_an_answer_is_given_up_and_files_are_as_many_as_may_be(server: Server) -> None:
-    [listening] = listen("127.0.0.1", 0, 1)
-    with listening, socket.create_connection(listening.getsockname()), listening.accept()[0] as accepted:
-        assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 1_000 * DEAF_SECONDS
+def test_who_takes_nothing_of_an_answer_is_given_up(server: Server) -> None:
+    asked = b"GET /openapi.json HTTP/1.1\r\nHost: percept\r\n\r\n"
+    with socket.socket() as deaf:
+        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+        deaf.connect(("127.0.0.1", server.port))
+        deaf.sendall(40 * asked)
+        caller, begun = deaf.getsockname()[1], time.monotonic()
+        while holds(server.port, caller):
+            assert time.monotonic() - begun < 3 * DEAF_SECONDS
+            time.sleep(0.5)
+        taken = time.monotonic() - begun
 
+    assert taken > DEAF_SECONDS / 2
+    assert server.predict() == "7"
+
+
+def holds(port: int, caller: int) -> bool:
+    """Whether the service's end of a connection is there, whatever state it is in."""
+    ends = [line.split()[1:3] for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return [f":{port:04X}", f":{caller:04X}"] in [[end[-5:] for end in pair] for pair in ends]
+
+
+def test_files_are_as_many_as_may_be(server: Server) -> None:
     for process in server.workers():
         [line] = [line for line in Path(f"/proc/{process}/limits").read_text().splitlines() if "open files" in line]
         soft, hard = line.split()[3:5]
