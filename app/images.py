@@ -135,7 +135,7 @@ def _most_values(data: bytes) -> int:
     try:
         [begin] = struct.unpack_from(order + offset, data, 8 if is_big else 4)
         [entries] = struct.unpack_from(order + count, data, begin)
-    except struct.error:
+    except (struct.error, OverflowError):  # the place is beyond the file, or beyond any
         return 0
     begin, size = begin + struct.calcsize(order + count), struct.calcsize(order + entry)
     entries = min(entries, HEADER_PIECES, (len(data) - begin) // size)

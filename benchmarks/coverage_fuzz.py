@@ -8,6 +8,7 @@ into the folder that it is started in, as `crash-…`; give that file as the las
 
 import argparse
 import contextlib
+import gzip
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,11 @@ from app.errors import AppError
 from benchmarks.environments import ROOT
 
 Target = Callable[[bytes], object]
+FLOWERS = (
+    b'{"id": "1", "inputs": [{"name": "rows", "shape": [1, 4], "datatype": "FP32", "data": [[5.1, 3.5, 1.4, 0.2]]}], '
+    b'"outputs": [{"name": "probabilities", "parameters": {"classification": 2}}, {"name": "logits", "parameters": '
+    b'{"binary_data": true}}], "parameters": {"timeout": 5000, "priority": 1}}'
+)
 
 
 def pictures() -> Target:
@@ -48,14 +54,28 @@ def forms() -> Target:
 
 
 def tensors() -> Target:
-    from app.open_inference import read_request
+    from app.encodings import decompress
+    from app.open_inference import read_request, write_response
     from app.store import load_store
+    from app.tensors import Array, TensorSpec
 
-    signature = load_store(ROOT / "artifacts", ["CPUExecutionProvider"]).find("mnist-dnn").signature
+    store = load_store(ROOT / "artifacts", ["CPUExecutionProvider"])
+    signatures = {name: store.find(name).signature for name in ("mnist-dnn", "iris-mlp", "news-mlp")}
+
+    def ones(spec: TensorSpec) -> Array:
+        return np.ones([3 if size < 0 else size for size in spec.shape], spec.datatype.dtype)
 
     def read(content: bytes) -> None:
-        length, _, body = content.partition(b"\n")
-        read_request(body, length.decode("latin-1") or None, signature)
+        """Three lines before the body: the model, the length of the JSON and the content encoding."""
+        name, length, coding, body = [*content.split(b"\n", 3), b"", b"", b""][:4]
+        signature = signatures.get(name.decode("latin-1"), signatures["mnist-dnn"])
+        packed = decompress(body, coding.decode("latin-1"), 1_000_000)
+        request = read_request(packed, length.decode("latin-1") or None, signature)
+        shapes = ([3 if size < 0 else size for size in each.spec.shape] for each in request.outputs)
+        outputs = [
+            np.ones(shape, each.spec.datatype.dtype) for each, shape in zip(request.outputs, shapes, strict=True)
+        ]
+        write_response(request, outputs, signature)
 
     return read
 
@@ -82,9 +102,13 @@ TARGETS: dict[str, tuple[Callable[[], Target], str, list[bytes]]] = {
         tensors,
         "app.open_inference",
         [
-            b'\n{"inputs": [{"name": "image", "shape": [1, 28, 28], "datatype": "UINT8", "data": [%b]}]}'
+            b'mnist-dnn\n\n\n{"inputs": [{"name": "image", "shape": [1, 28, 28], "datatype": "UINT8", "data": [%b]}]}'
             % b",".join([b"0"] * 784),
-            b"0\n" + bytes(784),
+            b"mnist-dnn\n0\n\n" + bytes(784),
+            b"iris-mlp\n\n\n" + FLOWERS,
+            b"iris-mlp\n\ngzip\n" + gzip.compress(FLOWERS, mtime=0),
+            b'news-mlp\n\n\n{"inputs": [{"name": "text", "shape": [1], "datatype": "BYTES", "data": ["shares fell"]}]}',
+            b"news-mlp\n0\n\n\x0b\x00\x00\x00shares fell",
         ],
     ),
     "formulas": (

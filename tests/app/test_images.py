@@ -268,6 +268,12 @@ def test_side_that_is_too_long_is_refused() -> None:
         images.open_limited(encode(np.zeros((1, 70_000), np.uint8)), PIXELS)
 
 
+@pytest.mark.parametrize("begin", [16, 2**31, 2**63 - 1, 2**64 - 1])
+def test_a_large_tiff_whose_directory_lies_nowhere_is_no_picture(begin: int) -> None:
+    with pytest.raises(InvalidRequest, match="is not an image that can be decoded"):
+        images.open_limited(b"II+\0\x08\0\0\0" + struct.pack("<Q", begin), 1_000)
+
+
 def test_jpeg_that_would_be_decoded_over_and_over_is_refused() -> None:
     """A progressive JPEG whose last scan is repeated: each repetition costs a pass and almost no bytes."""
     data = encode(drawn_l(), "JPEG", progressive=True)
