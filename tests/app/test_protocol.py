@@ -68,6 +68,25 @@ def test_of_many_that_bring_much_in_little_few_are_unpacked(service: Service) ->
     assert (service.scheduler.admitted, service.scheduler.work) == (0, 0)
 
 
+def test_tensors_as_bytes_count_for_little(service: Service) -> None:
+    """Forty of 512 pictures each, 400 kB, are all taken; what they are expected to take is their model's time."""
+    model, rows = service.store.find("mnist-mlp"), 512
+    entry = {
+        "name": "image",
+        "datatype": "UINT8",
+        "shape": [rows, 28, 28],
+        "parameters": {"binary_data_size": 784 * rows},
+    }
+    head = json.dumps({"inputs": [entry]}).encode()
+    raw = Body(head + bytes(784 * rows), header_length=str(len(head)))
+
+    async def ask() -> list[Reply]:
+        return await asyncio.gather(*[infer(service, model, raw) for _ in range(40)])
+
+    shapes = {tuple(json.loads(reply.body)["outputs"][0]["shape"]) for reply in asyncio.run(ask())}
+    assert shapes == {(rows, 10)}
+
+
 def test_reply_says_how_it_is_encoded(service: Service) -> None:
     model = service.store.find("digits")
     binary = body(100, parameters={"binary_data_output": True})
