@@ -22,7 +22,7 @@ export function answerView(words, target, { gone, said }) {
   const model = element("a", { class: "model" });
   const notices = element("ul", { class: "notices" });
   const bars = barsView(target.labels, words);
-  const seen = seenView(words, () => latestCall, gone, (made) => call.show(made));
+  const seen = seenView(words, () => latestCall, gone, (...made) => call.show(...made));
   const reason = element("p", { class: "reason" });
   const timing = element("p", { class: "timing" }, "\u00a0");
   const waiting = waitingLine(words("answer.waiting"), words("stop"), () => stop());
@@ -265,7 +265,7 @@ function seenView(words, latestCall, gone, called) {
       overlay.height = found.height;
       overlay.hidden = false;
       found.paint(overlay);
-      called(found.call);
+      called(asked.asked, found.call);
       note.textContent = words(`ground.${ground}.note`, { label: words.label(found.label) });
     } catch (error) {
       if (signal.aborted) return;

@@ -1,13 +1,13 @@
-// The very call behind an answer, to be copied. Knows no panels.
+// The very calls behind an answer, to be copied. Knows no panels.
 
 import { asCurl, asPython } from "./api.js";
 import { element, segments } from "./dom.js";
 
 const LANGUAGES = { curl: asCurl, Python: asPython };
 
-/** A fold with the call of `show(call)`, written down when it is opened: what nobody looks at costs nothing. */
+/** A fold with the calls of `show`, written down when it is opened: what nobody looks at costs nothing. */
 export function callView(words) {
-  let call;
+  let calls = [];
   let language = "curl";
   const code = element("code");
   const text = element("pre", { tabindex: "0", "aria-label": words("call.title") }, code);
@@ -26,10 +26,10 @@ export function callView(words) {
   }
 
   async function write() {
-    if (!fold.open || !call) return;
-    const asked = call;
-    const written = await LANGUAGES[language](asked);
-    if (asked === call) code.textContent = written;
+    if (!fold.open) return;
+    const shown = calls;
+    const written = await Promise.all(shown.map(LANGUAGES[language]));
+    if (shown === calls) code.textContent = written.join("\n\n");
   }
 
   async function copied() {
@@ -42,8 +42,8 @@ export function callView(words) {
 
   return {
     root: fold,
-    show(asked) {
-      call = asked;
+    show(...asked) {
+      calls = asked;
       write();
     },
   };

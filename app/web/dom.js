@@ -31,6 +31,16 @@ export function segments(names, chosen, choose, text = (name) => name, label) {
   return element("div", { class: "segments", role: "group", "aria-label": label }, buttons);
 }
 
+/** Who is there with the keyboard goes on from around it. */
+export function hide(root) {
+  const around = root.parentElement;
+  if (root.contains(document.activeElement)) {
+    around.tabIndex = -1;
+    around.focus({ preventScroll: true });
+  }
+  root.hidden = true;
+}
+
 // What takes less is not worth a word.
 const SLOW_MS = 400;
 
@@ -47,7 +57,7 @@ export function waitingLine(text, stopping, stop) {
     },
     end() {
       clearTimeout(timer);
-      root.hidden = true;
+      hide(root);
     },
   };
 }

@@ -34,7 +34,7 @@ export function gradients({ words, state: { view, ...given }, remember, memory }
     return work(async (given) => {
       const told = await Promise.all(calls.map((call) => ask(call, given)));
       if (!given.aborted) show(...told.map(({ document }) => document));
-      return calls[0];
+      return calls;
     });
   }
 

@@ -1,12 +1,11 @@
 // The panel "Inside": what each layer of a model makes of a picture, what it has learned, where it errs. Knows no
 // drawing board.
 
-import { ask, get, load, pictureAt, post } from "./api.js";
-import { callView } from "./call.js";
-import { element, waitingLine } from "./dom.js";
+import { Problem, ask, get, load, pictureAt, post } from "./api.js";
+import { element } from "./dom.js";
 import { pictureOf, written } from "./drawing_board.js";
 import { USUAL, grouped, initial, targetsOf } from "./models.js";
-import { patience } from "./patience.js";
+import { desk } from "./patience.js";
 import { kept, sample, samplesOf, samplesView } from "./pictures.js";
 
 // What only makes a picture fit, or numbers stand otherwise: of no interest at first.
@@ -16,38 +15,32 @@ const QUERY = "pictures=true&gradients=false&occlusion=false";
 /** `page` as of recognise.js. */
 export function inside({ words, state, remember, memory }) {
   const leaving = new AbortController();
-  const { signal } = leaving;
+  const root = element("div", { class: "inside" });
+  const { line, refusal, foot, call, work, stop, patient } = desk(words, { place: root, pause: 0 });
   const title = element("h1", {}, words("panel.inside"));
   const choice = element("select", { id: "first", disabled: true, onchange: () => look() }, element("option", {}, words("models.loading")));
-  const patient = patience(words, signal, told);
   const samples = samplesView(words, (name) => sampled(name));
   const seen = element("img", { alt: words("seen.alt"), width: "28", height: "28", hidden: true });
   const answer = element("p", { class: "sure" });
   const total = element("p", { class: "hint" });
   const layers = layersView(words, mapped, (count) => counted(count));
   const figures = element("div", { class: "figures" });
-  const refusal = element("p", { class: "refusal", role: "alert", hidden: true });
-  const loading = waitingLine(words("models.waiting"));
-  const waiting = waitingLine(words("inside.waiting"), words("stop"), () => stop());
-  const call = callView(words);
   const elsewhere = element("a", {}, words("inside.draw"));
-  const root = element(
-    "div",
-    { class: "inside" },
+  root.append(
     element(
       "div",
       { class: "top" },
       title,
       element("div", { class: "choice" }, element("div", {}, element("label", { for: "first" }, words("models.first")), choice)),
     ),
-    patient.root,
+    line,
     element(
       "div",
       { class: "subject" },
       element("figure", { class: "frame" }, seen),
       element("div", {}, answer, total, elsewhere, samples.root),
     ),
-    element("div", { class: "foot" }, loading.root, waiting.root),
+    foot,
     refusal,
   );
   // They come when there is something in them.
@@ -57,7 +50,7 @@ export function inside({ words, state, remember, memory }) {
   ];
   let targets = new Map();
   let source = kept(state, memory);
-  let looking = new AbortController();
+  let looking = new AbortController(); // at what is shown, or on its way
   let parameters = 0;
   let offered;
   let query; // of the link
@@ -65,35 +58,17 @@ export function inside({ words, state, remember, memory }) {
   begin();
 
   async function begin() {
-    loading.begin();
-    await patient.until(async () => {
-      targets = targetsOf((await ask(get("models"), signal)).document);
+    const models = get("models");
+    const known = await work(async (signal) => {
+      targets = targetsOf((await ask(models, signal)).document);
       for (const { name, input } of targets.values()) if (input !== "image") targets.delete(name);
+      if (!targets.size) throw new Problem({ type: "not-found", detail: words("models.nothing") });
       choice.replaceChildren(...grouped(targets, words));
       choice.value = initial(targets, state.model);
-      choice.disabled = !targets.size;
+      choice.disabled = false;
+      return [models];
     });
-    loading.end();
-    if (signal.aborted || !refusal.hidden) return;
-    if (targets.size) return look();
-    refuse(words("models.nothing"));
-  }
-
-  /** In the place of what would stand there. */
-  function refuse(...told) {
-    for (const section of sections) section.remove();
-    for (const line of [answer, total]) line.textContent = "";
-    seen.hidden = true;
-    refusal.replaceChildren(...told);
-    refusal.hidden = false;
-  }
-
-  function stop() {
-    looking.abort();
-    waiting.end();
-    patient.hide();
-    root.removeAttribute("aria-busy");
-    if (!sections[0].isConnected) refuse(words("stopped"), " ", element("button", { type: "button", onclick: look }, words("again")));
+    if (known) look();
   }
 
   function sampled(name) {
@@ -105,27 +80,26 @@ export function inside({ words, state, remember, memory }) {
   /** At the picture, with the model that is chosen; what is under way is given up. */
   async function look() {
     looking.abort();
-    looking = new AbortController();
-    const given = AbortSignal.any([signal, looking.signal]);
+    const { signal } = (looking = new AbortController());
     const target = targets.get(choice.value);
     const names = samplesOf(target.subject);
     if (names !== offered) samples.offer((offered = names)); // who has just taken one keeps the focus
     if (!source.file && !source.strokes && !source.name) source = { name: names[0] };
     write(target);
     root.setAttribute("aria-busy", "true");
-    waiting.begin();
-    await patient.until(async () => {
-      const { blob, name } = await picture(given);
-      const asked = post(`explain/${encodeURIComponent(target.name)}?${QUERY}`, blob, name);
-      const [told, page] = await Promise.all([ask(asked, given), ask(get(`models/${encodeURIComponent(target.name)}`), given)]);
-      const inputs = new Map(page.document.graph.layers.map((layer) => [layer.name, layer.inputs[0]]));
-      latest = { model: told.document.model, body: blob, name, inputs };
-      show(told.document, page.document);
-      call.show(asked);
-    }, given);
-    if (given.aborted) return;
-    root.removeAttribute("aria-busy");
-    waiting.end();
+    await work((given) => looked(target, given), true);
+    if (!signal.aborted) root.removeAttribute("aria-busy");
+  }
+
+  async function looked(target, signal) {
+    const { blob, name } = await picture(signal);
+    const calls = [post(`explain/${encodeURIComponent(target.name)}?${QUERY}`, blob, name), get(`models/${encodeURIComponent(target.name)}`)];
+    const [told, page] = await Promise.all(calls.map((each) => ask(each, signal)));
+    if (signal.aborted) return undefined;
+    const inputs = new Map(page.document.graph.layers.map((layer) => [layer.name, layer.inputs[0]]));
+    latest = { model: told.document.model, body: blob, name, inputs, calls };
+    show(told.document, page.document);
+    return calls;
   }
 
   async function picture(given) {
@@ -143,7 +117,6 @@ export function inside({ words, state, remember, memory }) {
     parameters = card.parameters;
     layers.show(given, learned);
     figures.replaceChildren(...addresses.map(figure));
-    refusal.hidden = true;
     root.append(sections[0], ...(addresses.length ? [sections[1]] : []));
     if (!addresses.length) sections[1].remove();
   }
@@ -157,18 +130,22 @@ export function inside({ words, state, remember, memory }) {
 
   /** One map of a layer, in the place that is given for it, unless it is closed before. */
   async function mapped(layer, place, closed) {
-    const given = AbortSignal.any([signal, looking.signal, closed]);
-    const { model, body, name, inputs } = latest;
-    const numbersOf = (each) =>
-      post(`explain/${encodeURIComponent(model)}?layer=${encodeURIComponent(each)}&gradients=false&occlusion=false`, body, name);
+    const given = AbortSignal.any([looking.signal, closed]);
+    const { model, body, name, inputs, calls: before } = latest;
     const linked = (name) => `#inside?${new URLSearchParams({ ...Object.fromEntries(new URLSearchParams(query)), model: name })}`;
     closed.addEventListener("abort", patient.hide);
     const told = (problem) => place({ root: element("p", { role: "status" }, problem.message), choose() {} });
     await patient.until(
       async () => {
         const { mapView } = await load("map.js");
-        const view = await mapView(words, { model, layer, input: inputs.get(layer.name), numbersOf, linked }, given);
-        if (!given.aborted) place(view);
+        const calls = [...before];
+        const asked = async (call) => (calls.push(call), (await ask(call, given)).document);
+        const numbers = async (each) =>
+          (await asked(post(`explain/${encodeURIComponent(model)}?layer=${encodeURIComponent(each)}&gradients=false&occlusion=false`, body, name))).layers[0].numbers;
+        const view = await mapView(words, { model, layer, input: inputs.get(layer.name), asked, numbers, linked });
+        if (given.aborted) return;
+        place(view);
+        call.show(...calls);
       },
       given,
       told,
@@ -181,7 +158,7 @@ export function inside({ words, state, remember, memory }) {
     const { pathname, search } = new URL(address);
     const picture = element("img", { alt: said, loading: "lazy" });
     const link = element("a", {}, picture);
-    pictureAt(pathname + search, signal).then((found) => ([picture.src, link.href] = [found, found]), () => undefined);
+    pictureAt(pathname + search, leaving.signal).then((found) => ([picture.src, link.href] = [found, found]), () => undefined);
     return element("figure", {}, element("figcaption", {}, said), link);
   }
 
@@ -190,14 +167,10 @@ export function inside({ words, state, remember, memory }) {
     elsewhere.href = `#recognise?${query}`;
   }
 
-  function told(problem) {
-    refuse(element("strong", {}, words.problem(problem)), " ", problem.message);
-  }
-
   function close() {
     leaving.abort();
-    loading.end();
-    waiting.end();
+    looking.abort();
+    stop();
   }
 
   return { root, close };

@@ -20,12 +20,13 @@ export function iris({ words, state, write, answer }) {
   function look() {
     write({ mm: mm?.join(".") });
     answer(async (signal) => {
-      if (!bars) begin((await ask(get("models/iris-mlp"), signal)).document.card);
+      const page = get("models/iris-mlp");
+      if (!bars) begin((await ask(page, signal)).document.card);
       const call = postJson("predict/iris-mlp", { rows: [mm.map((each) => each / 10)] });
       const [prediction] = (await ask(call, signal)).document.predictions;
       label.textContent = prediction.label;
       bars.show(prediction);
-      return call;
+      return [page, call];
     });
   }
 

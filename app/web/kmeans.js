@@ -74,7 +74,7 @@ export function kmeans({ words, state, write, answer }) {
     // Who has taken a point away, or has others, waits for another answer.
     if (of !== points) return undefined;
     show(document.rounds);
-    return call;
+    return [call];
   }
 
   function show(given) {
@@ -121,7 +121,7 @@ export function kmeans({ words, state, write, answer }) {
     const page = get("models/players-kmeans");
     const { input } = (await ask(page, signal)).document.card;
     take(input.points.map(([passes, goals]) => [passes, 28 + 8 * goals]));
-    return page;
+    return [page];
   }
 
   function begin(start) {

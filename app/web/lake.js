@@ -85,7 +85,7 @@ export function lake({ words, state, remember }) {
     of = slippery;
     play.disabled = place.disabled = false;
     tell(chosen);
-    return call;
+    return [call];
   }
 
   function tell({ slippery, from, seed }) {

@@ -195,6 +195,8 @@ function label() {
 
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => dispatchEvent(new Event("relight")));
 addEventListener("pagehide", write);
+// A file that is dropped where none is taken would replace the page.
+for (const each of ["dragover", "drop"]) addEventListener(each, (event) => event.dataTransfer?.types.includes("Files") && event.preventDefault());
 addEventListener("hashchange", () => {
   // Another panel goes on with the picture; a link with another one has its own.
   const [now, before] = [location.hash.split("?")[1], queries.get("picture")].map((each) => new URLSearchParams(each));

@@ -1,7 +1,7 @@
 // One map of a layer, number by number; of a first convolution the arithmetic at one place, too: window, filter, sum.
 // Loaded when somebody first looks at a map. Knows no panels.
 
-import { ask, get } from "./api.js";
+import { get } from "./api.js";
 import { element } from "./dom.js";
 
 // Of each side: at so many places the arithmetic is tried before it is shown, and has to be right to so much.
@@ -9,15 +9,13 @@ const PLACES = 5;
 const EXACT = 1e-4;
 
 /**
- * `layer` is as an explanation tells it, `input` the name of what it is computed from, `numbersOf(name)` the call that
- * gives a layer's numbers, `model` the name of the model, `linked(model)` the link to another one. Resolves when there
- * is something to see.
+ * `layer` is as an explanation tells it, `input` the name of what it is computed from, `model` that of the model. `asked(call)`
+ * resolves to what the service answers, `numbers(name)` to a layer's; `linked(model)` is the link to another model.
  */
-export async function mapView(words, { model, layer, input, numbersOf, linked }, signal) {
-  const numbers = async (name) => (await ask(numbersOf(name), signal)).document.layers[0].numbers;
+export async function mapView(words, { model, layer, input, asked, numbers, linked }) {
   const maps = await numbers(layer.name);
   if (!maps) return { root: element("p", { role: "status" }, words("map.many")), choose() {} };
-  const convolved = layer.operation === "Conv" && input ? await first(model, input, numbers, signal) : undefined;
+  const convolved = layer.operation === "Conv" && input ? await first(model, input, asked, numbers) : undefined;
   const [height, width] = [maps[0].length, maps[0][0].length];
   const canvas = element("canvas", { width, height, role: "img", onclick: (event) => pointed(event) });
   const mark = element("span", { class: "mark", "aria-hidden": "true" });
@@ -92,11 +90,11 @@ export async function mapView(words, { model, layer, input, numbersOf, linked },
 
 /** The picture that a first convolution goes over, and the filters of it that have a name, or where there are none, the
  * models whose filters have; nothing of a later one. */
-async function first(model, input, numbers, signal) {
+async function first(model, input, asked, numbers) {
   const given = await numbers(input);
   const picture = typeof given?.[0][0] === "number" ? given : given?.length === 1 ? given[0] : undefined;
   if (!picture) return undefined;
-  const kernels = (await ask(get("convolution"), signal)).document.kernels;
+  const { kernels } = await asked(get("convolution"));
   const filters = new Map(kernels.filter(({ name }) => name.startsWith(`${model}/`)).map(({ name, values }) => [name, values]));
   if (filters.size) return { picture, filters };
   return { elsewhere: [...new Set(kernels.map(({ name }) => name.split("/")).filter((parts) => parts[1]).map(([name]) => name))] };

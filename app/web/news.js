@@ -64,15 +64,15 @@ export function news({ words, state, remember, memory }) {
     memory.linked = String(new URLSearchParams({ text })).length > LONGEST_LINK ? undefined : text;
     remember({ text: memory.linked });
     // Each word left out in turn is a hundred times the work: only after a pause.
-    if (text === area.value) pause = setTimeout(() => reasons.work((signal) => wordsOf(text, signal)), PAUSE_MS);
-    return call;
+    if (text === area.value) pause = setTimeout(() => reasons.work((signal) => wordsOf(text, call, signal)), PAUSE_MS);
+    return [call];
   }
 
-  async function wordsOf(text, signal) {
+  async function wordsOf(text, topic, signal) {
     const call = postJson("explain/news-mlp", { texts: [text] });
     const told = (await ask(call, signal)).document;
     mark(text, told.methods.words.parts.filter(({ fall }) => Math.abs(fall) > LEAST_FALL), words.label(told.explained.label));
-    return call;
+    return [topic, call];
   }
 
   /** Tints behind the text, and a list of what weighs most. Places count whole characters, not a string's halves of them. */

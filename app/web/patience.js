@@ -2,7 +2,7 @@
 
 import { Gone, Latest, Problem, back, passing } from "./api.js";
 import { callView } from "./call.js";
-import { element, waitingLine } from "./dom.js";
+import { element, hide, waitingLine } from "./dom.js";
 
 /**
  * `root` is the line; `until(work)` does the work, again and again while nobody answers, and hands a Problem to `told`.
@@ -41,9 +41,10 @@ export function patience(words, signal, told, away = () => undefined) {
 
 /**
  * Where a panel asks, one question at a time. `line`, `refusal` and `foot` say how it goes, and offer to stop and to ask
- * again; `call` shows the last call that was answered. What stands in `place` pales while it is of something else.
+ * again; `call` shows the last calls that were answered. What stands in `place` pales while it is of something else.
  * `work(job, urgent)` resolves to whether the job was done: it is not when it is refused, stopped or replaced by a later one
- * while it waits; `urgent` ends what is under way. `job(signal)` may resolve to the call that it made.
+ * while it waits; `urgent` ends what is under way. `job(signal)` may resolve to the calls that it made.
+ * `patient` has the same line, for what is asked beside it.
  */
 export function desk(words, { place, pause = 50, call = callView(words) } = {}) {
   const again = () => element("button", { type: "button", onclick: () => work(asked) }, words("again"));
@@ -65,14 +66,14 @@ export function desk(words, { place, pause = 50, call = callView(words) } = {}) 
 
   async function answer({ job, resolve }, signal) {
     if (replaced === resolve) replaced = undefined;
-    stopped.hidden = true;
+    hide(stopped);
     waiting.begin();
     try {
       const done = await patient.until(async () => {
         const made = await job(signal);
         if (signal.aborted) return;
         settle();
-        if (made) call.show(made);
+        if (made) call.show(...made);
       }, signal);
       resolve(done && !signal.aborted);
     } finally {
@@ -92,7 +93,7 @@ export function desk(words, { place, pause = 50, call = callView(words) } = {}) 
   }
 
   function settle() {
-    refusal.hidden = stopped.hidden = true;
+    [refusal, stopped].forEach(hide);
     place?.classList.remove("alone");
   }
 
@@ -104,5 +105,5 @@ export function desk(words, { place, pause = 50, call = callView(words) } = {}) 
     settle();
   }
 
-  return { line: patient.root, refusal, foot: element("div", { class: "foot" }, waiting.root, stopped), call, work, stop };
+  return { line: patient.root, refusal, foot: element("div", { class: "foot" }, waiting.root, stopped), call, work, stop, patient };
 }

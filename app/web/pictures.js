@@ -58,7 +58,6 @@ export function takePictures(taken, over, signal) {
   };
   on("dragenter", drag(() => over(++depth > 0)));
   on("dragleave", drag(() => over(--depth > 0)));
-  on("dragover", drag(() => {}));
   on("drop", drag((event) => {
     over((depth = 0) > 0);
     const [file] = event.dataTransfer.files;

@@ -6,7 +6,7 @@ import { kmeans } from "./kmeans.js";
 import { desk } from "./patience.js";
 import { svm } from "./svm.js";
 
-/** Each gets `{words, state, write(state), answer(job)}` and gives its elements; a job resolves to the call it made. */
+/** Each gets `{words, state, write(state), answer(job)}` and gives its elements; a job resolves to the calls it made. */
 const KINDS = { "k-means": kmeans, SVM: svm, Iris: iris };
 
 /** `page` as of recognise.js. */

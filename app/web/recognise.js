@@ -62,8 +62,9 @@ export function recognise({ words, state, remember, memory }) {
       loading.end();
     }
     if (!choice.targets().length) return tell(words("models.nothing"));
-    chosen();
+    arrange();
     await restore();
+    if (!signal.aborted) write();
   }
 
   function tell(text) {
@@ -84,8 +85,13 @@ export function recognise({ words, state, remember, memory }) {
     board.drawn(true);
   }
 
-  /** The models were chosen, or have just come. */
   function chosen() {
+    arrange();
+    write();
+  }
+
+  /** What belongs to the chosen models. */
+  function arrange() {
     const targets = choice.targets();
     const subject = choice.subject();
     title.textContent = words(`recognise.title.${subject}`);
@@ -102,7 +108,6 @@ export function recognise({ words, state, remember, memory }) {
     samples.offer(samplesOf(subject));
     // What has answered this very picture already goes on standing there.
     if (picture) for (const view of views) if (!view.asked(picture)) view.ask(picture, true);
-    write();
   }
 
   /** When all have answered: who listens hears each of two by its name. */

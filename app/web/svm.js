@@ -31,20 +31,22 @@ export function svm({ words, state, write, answer }) {
       const [{ label, outputs }] = (await ask(asked, signal)).document.predictions;
       const [margin, distance] = [outputs.margin, outputs.distance].map((value) => value?.toFixed(3));
       told.textContent = words(distance ? "points.distance" : "points.margin", { label, margin, distance });
-      return asked;
+      return [asked, ...board.calls];
     });
   }
 
   async function draw(model, at, signal) {
-    const { points, classes, features } = (await ask(get(`models/${model}`), signal)).document.card.input;
+    const page = get(`models/${model}`);
+    const { points, classes, features } = (await ask(page, signal)).document.card.input;
     const [x, y] = features.map((_, n) => points.map((each) => each[n])).map((all) => [Math.min(...all) - ROOM, Math.max(...all) + ROOM]);
     const along = ([low, high], share) => low + share * (high - low);
     const node = (column, row) => [along(x, column / (COLUMNS - 1)), along(y, row / (ROWS - 1))];
     const grid = Array.from({ length: COLUMNS * ROWS }, (_, n) => node(n % COLUMNS, Math.floor(n / COLUMNS)));
-    const { predictions } = (await ask(call(model, [...points, ...grid]), signal)).document;
+    const all = call(model, [...points, ...grid]);
+    const { predictions } = (await ask(all, signal)).document;
     const margin = (n) => predictions[n].outputs.margin;
     const supporting = points.map((_, n) => (classes[n] ? 1 : -1) * margin(n) <= SUPPORTING);
-    const made = pointed({ x, y, digits: 2, label: words("points.plane") }, { press: pressed, drag: pressed, move: pressed });
+    const made = pointed({ x, y, digits: 2, label: words("points.asked") }, { press: pressed, drag: pressed, move: pressed });
     const outlined = (level, sign = 1) =>
       contour([COLUMNS, ROWS], (column, row) => sign * margin(points.length + row * COLUMNS + column) - level, (at) => made.at(...node(...at)));
     made.root.classList.add("asked");
@@ -57,7 +59,7 @@ export function svm({ words, state, write, answer }) {
     place.replaceChildren(made.root);
     const example = features.map((each) => each.example);
     made.tell("", at ?? example);
-    return { model, example, within: made.within };
+    return { model, example, within: made.within, calls: [page, all] };
   }
 
   /** What is drawn for one model is no place of another, which comes. */

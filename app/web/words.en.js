@@ -69,7 +69,6 @@ export default {
   "ground.pixels.note": "Orange pixels speak for {label}, blue ones against it.",
   "ground.patches.note": "Covering what is orange takes most from {label}.",
 
-  "inside.waiting": "Looking into the model…",
   "inside.title": "Inside {model}",
   "inside.answer": "It answers {label}.",
   "inside.draw": "Take another picture",
@@ -157,6 +156,7 @@ export default {
   "xor.parted": "The same plane, folded by the layers: one line parts it",
 
   "points.plane": "A plane: arrow keys move a cross, Enter clicks there, Delete takes the nearest point away",
+  "points.asked": "A plane: arrow keys move a cross, which is asked about",
   "points.hint": "Click to place a point, drag to move it, click it to take it away.",
   "points.few": "Place {k} points or more.",
   "points.place": "Click where {k} centres start.",

@@ -69,7 +69,6 @@ export default {
   "ground.pixels.note": "주황색 픽셀은 ‘{label}’의 근거이고, 파란색은 그 반대입니다.",
   "ground.patches.note": "주황색 부분을 가리면 ‘{label}’의 점수가 가장 많이 떨어집니다.",
 
-  "inside.waiting": "모델을 들여다보는 중…",
   "inside.title": "{model}의 내부",
   "inside.answer": "답: {label}",
   "inside.draw": "다른 그림 고르기",
@@ -157,6 +156,7 @@ export default {
   "xor.parted": "여러 층을 거치며 접힌 같은 평면: 직선 하나로 나뉩니다",
 
   "points.plane": "평면: 화살표 키로 십자를 옮기고, Enter로 누르고, Delete로 가장 가까운 점을 지웁니다",
+  "points.asked": "평면: 화살표 키로 십자를 옮기면 그 자리를 묻습니다",
   "points.hint": "눌러서 점을 놓고, 끌어서 옮기고, 점을 눌러 지웁니다.",
   "points.few": "점을 {k}개 이상 놓으세요.",
   "points.place": "중심 {k}개의 시작 위치를 누르세요.",

@@ -37,7 +37,7 @@ export function view({ words, state, keep, refusal, work }) {
       try {
         for (; mine === seen && (position.steps_so_far ?? -1) < step; reach()) call = await piece(mine, given);
         done = true;
-        return call;
+        return [call];
       } finally {
         reach();
       }

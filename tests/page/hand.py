@@ -71,10 +71,12 @@ class Held:
     """Calls that match are kept back until they are let go."""
 
     def __init__(self, page: Page, pattern: str) -> None:
+        self.held = True
         self.routes: list[Route] = []
-        page.route(pattern, lambda route: self.routes.append(route))
+        page.route(pattern, lambda route: self.routes.append(route) if self.held else route.continue_())
 
     def release(self, page: Page) -> None:
+        self.held = False
         for route in self.routes:
             route.continue_()
         page.wait_for_timeout(300)

@@ -489,7 +489,7 @@ def test_xor_is_learned_while_one_looks(visit: Visit) -> None:
     first = trained(visit.server, 0, 1)
     assert numbers(said.inner_text()) == pytest.approx([first["loss"], 4 * first["accuracy"], 4], rel=5e-3)
     page.get_by_role("button", name="Play").click()
-    expect(said).to_contain_text("4 of 4 right", timeout=15_000)
+    expect(said).to_contain_text("4 of 4 right")
     page.get_by_role("button", name="Stop").click()
     page.wait_for_url(re.compile(f"step={page.get_by_role('slider').input_value()}$"))
     kept = said.inner_text()
@@ -529,7 +529,7 @@ def test_training_to_a_step_of_the_link_is_stopped_and_gone_on_with(visit: Visit
     assert "step=250" in page.url
     page.unroute("**/train/xor")
     page.reload()
-    expect(page.locator("output")).to_have_text("250 / 300", timeout=15_000)
+    expect(page.locator("output")).to_have_text("250 / 300")
     last = trained(visit.server, 250, 3)
     assert numbers(page.locator(".sure").inner_text())[0] == pytest.approx(last["loss"], rel=5e-3)
 
@@ -659,7 +659,7 @@ def test_a_service_that_goes_away_is_told_and_asked_again(visit: Visit, restart:
     assert violations(page) == []
     restart()
 
-    expect(page.locator(".sure")).to_have_text(f"sigmoid(w*x+b) = {sigmoid(6.5):.4g}", timeout=15_000)
+    expect(page.locator(".sure")).to_have_text(f"sigmoid(w*x+b) = {sigmoid(6.5):.4g}")
 
 
 def test_a_slow_answer_is_waited_for_in_words_and_may_be_stopped(visit: Visit) -> None:

@@ -219,7 +219,7 @@ def test_a_service_that_goes_away_is_told_and_found_again(visit: Visit, tmp_path
         expect(page.get_by_role("alert")).to_contain_text("The service does not answer.")
         server = Server(tmp_path / "log", server.port, PERCEPT_WORKERS="1")
 
-        expect(page.get_by_text("It answers 2.")).to_be_visible(timeout=15_000)
+        expect(page.get_by_text("It answers 2.")).to_be_visible()
         expect(page.get_by_role("alert")).to_be_hidden()
     finally:
         visit.leave()

@@ -159,7 +159,7 @@ def test_a_walk_is_played_and_stopped(visit: Visit) -> None:
     page.wait_for_timeout(900)
     assert status(page) == stopped
     page.get_by_role("button", name="Walk").click()
-    expect(page.get_by_role("status")).to_contain_text("Step 6 of 6", timeout=10_000)
+    expect(page.get_by_role("status")).to_contain_text("Step 6 of 6")
 
     expect(page.get_by_role("button", name="Walk")).to_be_visible()
     page.get_by_role("button", name="Walk").click()  # from the beginning
@@ -253,7 +253,7 @@ def test_a_service_that_goes_away_is_told_and_asked_again(visit: Visit, restart:
     assert violations(page) == []
     restart()
 
-    expect(page.get_by_role("status")).not_to_contain_text("Takes 6 steps", timeout=15_000)
+    expect(page.get_by_role("status")).not_to_contain_text("Takes 6 steps")
     expect(page.get_by_role("alert")).to_be_hidden()
 
 

@@ -204,7 +204,7 @@ def test_a_service_that_goes_away_is_told_and_asked_again(visit: Visit, tmp_path
         assert violations(page) == []
         server = Server(tmp_path / "log", server.port, PERCEPT_WORKERS="1")
 
-        expect(page.locator(".label")).to_have_text("Politics", timeout=15_000)
+        expect(page.locator(".label")).to_have_text("Politics")
         expect(page.locator("mark").first).to_be_visible()
     finally:
         visit.leave()

@@ -76,10 +76,10 @@ def told(page: Page) -> Locator:
 
 def number(page: Page) -> tuple[int, int, int]:
     """Round, rounds, inertia."""
-    found = re.fullmatch(r"Inertia ([\d,]+)", told(page).inner_text())
-    assert found is not None
+    expect(told(page)).to_have_text(re.compile(r"^Inertia [\d,]+$"))
+    found = told(page).inner_text().removeprefix("Inertia ")
     place, of = place_of(page).inner_text().split(" / ")
-    return int(place), int(of), int(found[1].replace(",", ""))
+    return int(place), int(of), int(found.replace(",", ""))
 
 
 def place_of(page: Page) -> Locator:
@@ -316,7 +316,7 @@ def test_a_service_that_goes_away_is_told_and_found_again(visit: Visit, restart:
     assert violations(page) == []
     restart()
 
-    expect(told(page)).to_contain_text("Inertia 50", timeout=15_000)
+    expect(told(page)).to_contain_text("Inertia 50")
     expect(page.get_by_text("The service does not answer.")).to_be_hidden()
 
 
@@ -515,6 +515,7 @@ def test_the_plane_of_one_model_is_no_place_for_another(visit: Visit) -> None:
 
 def test_arrow_keys_move_the_place_and_none_is_lost(visit: Visit) -> None:
     page = visit.open("#points?of=SVM&model=moons-svm", ready=".curve")
+    expect(board(page)).to_have_accessible_name("A plane: arrow keys move a cross, which is asked about")
     expect(told(page)).to_have_text("Class 0, margin -0.107")
     board(page).focus()
     for key in ["ArrowDown"] * 6 + ["Shift+ArrowLeft"]:
@@ -534,7 +535,7 @@ def test_the_plane_is_drawn_when_the_service_is_back(visit: Visit, restart: Call
     expect(page.get_by_text("The service does not answer.")).to_be_visible()
     restart()
 
-    expect(board(page).locator(".rim")).to_have_count(3, timeout=15_000)
+    expect(board(page).locator(".rim")).to_have_count(3)
 
 
 # --- Iris ------------------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from playwright.sync_api import Page, Route, expect
 
 from tests.conftest import ROOT, SAMPLES, run_python
 from tests.page.conftest import PHONE, Visit
-from tests.page.hand import ONE, SEVEN, answer, bring, draw, expect_label, shares
+from tests.page.hand import ONE, SEVEN, Held, answer, bring, draw, expect_label, shares
 from tests.served import Server
 
 PAPER = (SAMPLES / "three-on-paper.jpg").read_bytes()
@@ -255,6 +255,24 @@ def test_the_call_names_a_larger_file(visit: Visit) -> None:
     )
 
 
+@pytest.mark.parametrize("picture", ["ink=", "sample="])
+def test_the_link_names_the_picture_while_that_comes_back(visit: Visit, picture: str) -> None:
+    page = visit.open()
+    draw(page) if picture == "ink=" else page.get_by_role("button", name="Sample: a seven").click()
+    expect_label(page, "7")
+    page.wait_for_url(re.compile(picture))
+    page.context.add_init_script(
+        """const replace = history.replaceState.bind(history);
+        window.links = [];
+        history.replaceState = (state, title, link) => (links.push(link), replace(state, title, link));"""
+    )
+    page.reload()
+    expect_label(page, "7")
+    page.wait_for_function("links.length")
+
+    assert all(picture in link for link in page.evaluate("links"))
+
+
 def test_a_link_opens_the_same_drawing_and_models(visit: Visit) -> None:
     page = visit.open("#recognise?model=mnist-cnn&with=mnist-mlp")
     draw(page)
@@ -357,14 +375,16 @@ def test_questions_that_wait_give_way_to_the_latest(visit: Visit) -> None:
 def test_what_the_rate_refuses_is_asked_again_and_what_there_is_stays(visit: Visit) -> None:
     visit.expected.append("status of 429")
     page = visit.open()
-    draw(page)
+    page.get_by_role("button", name="Sample: a seven").click()
     expect_label(page, "7")
     refusal = {"type": "urn:percept:problem:too-many-requests", "status": 429}
+    asked_again = Held(page, "**/predict/**")
     page.route("**/predict/**", lambda route: route.fulfill(status=429, json=refusal), times=1)
     page.get_by_role("button", name="Sample: a two").click()
 
     expect(answer(page).locator(".timing")).to_have_text("Too many requests in a short time")
     expect(answer(page).locator(".label")).to_have_text("7")
+    asked_again.release(page)
     expect_label(page, "2")
 
 

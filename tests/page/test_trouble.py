@@ -25,7 +25,7 @@ def test_a_panel_that_cannot_be_loaded_is_told_and_loaded_when_the_service_is_ba
     expect(page.get_by_role("alert")).to_contain_text("The service does not answer.")
     restart()
 
-    expect(page.get_by_text("It answers 7.")).to_be_visible(timeout=15_000)
+    expect(page.get_by_text("It answers 7.")).to_be_visible()
     expect(page.locator("#panel")).to_be_focused()
 
 
@@ -62,7 +62,7 @@ def test_a_language_is_taken_when_its_words_are_there(visit: Visit, restart: Cal
     assert page.evaluate("[document.documentElement.lang, localStorage.percept ?? null]") == ["en", None]
     restart()
 
-    expect(page.get_by_role("heading")).to_have_text("숫자를 그려 보세요", timeout=15_000)
+    expect(page.get_by_role("heading")).to_have_text("숫자를 그려 보세요")
     assert page.evaluate("JSON.parse(localStorage.percept).language") == "ko"
 
 
@@ -84,7 +84,7 @@ def test_a_sample_and_an_explanation_are_had_when_the_service_is_back(
 
 
 def expect_label_later(page: Page, label: str) -> None:
-    expect(answer(page).locator(".label")).to_have_text(label, timeout=15_000)
+    expect(answer(page).locator(".label")).to_have_text(label)
 
 
 @pytest.mark.parametrize("status", [502, 503, 504])
@@ -316,13 +316,46 @@ def test_a_slow_inside_shows_no_headings_without_content(visit: Visit) -> None:
     Held(page, "**/explain/**")
     page.get_by_role("link", name="Inside").click()
 
-    expect(page.get_by_text("Looking into the model…")).to_be_visible()
+    expect(page.get_by_text("Waiting for the answer…")).to_be_visible()
     expect(page.get_by_role("heading", level=2)).to_have_count(0)
     page.get_by_role("button", name="Stop").click()
-    expect(page.get_by_role("alert")).to_contain_text("Stopped.")
+    expect(page.get_by_role("status").filter(has_text="Stopped.")).to_be_visible()
     page.unroute_all()
     page.get_by_role("button", name="Ask again").click()
     expect(page.get_by_text("It answers 7.")).to_be_visible()
+
+
+@pytest.mark.parametrize("link", ["#inside", "#lake"])
+def test_who_stops_and_asks_again_by_keyboard_stays_where_that_stands(visit: Visit, link: str) -> None:
+    page = visit.open()
+    calls = "**/explain/**" if link == "#inside" else "**/predict/**"
+    Held(page, calls)
+    page.goto(f"{visit.server.url}/{link}")
+    page.get_by_role("button", name="Stop").press("Enter")
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("button", name="Ask again")).to_be_focused()
+    page.unroute_all()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("button", name="Ask again")).to_be_hidden()
+
+    assert page.evaluate("document.activeElement.className") == "foot"
+
+
+@pytest.mark.parametrize("panel", ["recognise", "lake", "news"])
+def test_a_file_that_is_dropped_never_takes_the_place_of_the_page_and_text_is_dropped_as_ever(
+    visit: Visit, panel: str
+) -> None:
+    visit.expected.append("status of 422")
+    page = visit.open(f"#{panel}", ready="h1")
+    taken = page.evaluate(
+        """() => ["dragover", "drop"].map((kind) => [new File(["x"], "x.txt"), undefined].map((file) => {
+            const dataTransfer = new DataTransfer();
+            file ? dataTransfer.items.add(file) : dataTransfer.setData("text/plain", "words");
+            return !document.body.dispatchEvent(new DragEvent(kind, { bubbles: true, cancelable: true, dataTransfer }));
+        }))"""
+    )
+
+    assert taken == [[True, False], [True, False]]
 
 
 def test_what_inside_refuses_stands_in_the_place_of_layers_and_goes(visit: Visit) -> None:
