@@ -9,12 +9,11 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, Page, ViewportSize, expect, sync_playwright
 
+from tests.page.hand import PATIENCE_MS
 from tests.served import Server
 
 DESKTOP: ViewportSize = {"width": 1280, "height": 860}
 PHONE: ViewportSize = {"width": 390, "height": 844}
-# What is waited for comes at once on a quiet machine. How long it may take is held by tests that run alone.
-PATIENCE_MS = 30_000
 
 
 # Of the package, not of the session: while Playwright runs, no other test of this process could start an event loop.

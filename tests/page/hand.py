@@ -2,11 +2,14 @@
 
 import base64
 import json
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Locator, Page, Route, expect
 
+# What is waited for comes at once on a quiet machine. How long it may take is held by tests that run alone.
+PATIENCE_MS = 30_000
 Place = tuple[float, float]  # shares of the board's width and height
 SEVEN: tuple[Place, ...] = ((0.28, 0.25), (0.72, 0.25), (0.45, 0.8))
 ONE: tuple[Place, ...] = ((0.5, 0.2), (0.5, 0.8))
@@ -65,6 +68,13 @@ def violations(page: Page) -> list[tuple[str, list[str]]]:
     # The one rule of WCAG 2.2 among them is not on by default.
     found = Axe().run(page, options={"rules": {"target-size": {"enabled": True}}}).response["violations"]
     return [(each["id"], [node["html"] for node in each["nodes"]]) for each in found]
+
+
+def until(page: Page, held: Callable[[], bool]) -> None:
+    """Waits for what no element tells; not for ever, so that the assertion after it may say what is there instead."""
+    deadline = time.monotonic() + PATIENCE_MS / 1_000
+    while not held() and time.monotonic() < deadline:
+        page.wait_for_timeout(50)
 
 
 class Held:

@@ -3,7 +3,6 @@
 import json
 import re
 import subprocess
-import time
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
@@ -11,10 +10,10 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.page.conftest import Visit
+from tests.page.hand import until
 
 # What there is to choose from is no part of an answer, and pictures show where they are by themselves.
 NO_CALLS = re.compile(r"/|/page/.*|/models|/train|/models/[^/]+/.*|/favicon.*|/health/.*")
-PATIENCE_SECONDS = 15
 
 
 def asked(visit: Visit) -> list[str]:
@@ -69,9 +68,7 @@ def test_all_that_was_asked_is_shown(
     page = visit.open(link, ready=ready)
     act(page)
     page.get_by_text("This very call").first.click()
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while told(page) != asked(visit) and time.monotonic() < deadline:
-        page.wait_for_timeout(100)
+    until(page, lambda: told(page) == asked(visit))
 
     assert told(page) == asked(visit)
     assert len(told(page)) == calls

@@ -16,7 +16,7 @@ import pytest
 from playwright.sync_api import Locator, Page, Route, expect
 
 from tests.page.conftest import DESKTOP, PHONE, Visit
-from tests.page.hand import violations
+from tests.page.hand import until, violations
 from tests.served import Server
 
 VIEWS = {
@@ -522,6 +522,7 @@ def test_training_to_a_step_of_the_link_is_stopped_and_gone_on_with(visit: Visit
 
     page.route("**/train/xor", slow)
     page.goto(f"{visit.server.url}/#gradients?view=xor&step=250&seed=3")
+    until(page, lambda: len(asked) == 3)
     page.get_by_role("button", name="Stop").click()
     expect(page.locator("output")).to_have_text("200 / 200")
     page.wait_for_timeout(400)
