@@ -8,9 +8,9 @@ import resource
 import socket
 import sys
 from collections.abc import Callable
-from importlib import import_module
 
 from app.errors import ConfigurationError
+from app.lean_imports import import_fastapi
 from app.settings import GRACE_SECONDS, Settings, worker_count
 from app.shared import shared_by
 from app.supervisor import STDOUT, supervise, tell
@@ -31,8 +31,7 @@ def run(settings: Settings) -> int:
     address = f"http://{_host_of(sockets[0])}:{sockets[0].getsockname()[1]}"
 
     def work(slot: int, ready: Callable[[], object], life: int) -> int:
-        from app.worker import serve
-
+        serve = import_worker()
         close([other for other in sockets if other is not sockets[slot]])
         return serve(settings, shared, slot, sockets[slot], ready, life)
 
@@ -47,11 +46,19 @@ def run(settings: Settings) -> int:
     if workers > 1:
         # What is imported before the fork is there once for all of them; a single worker would share it with nobody
         # but its supervisor, which has no use for it.
-        import_module("app.worker")
+        import_worker()
     gc.freeze()  # shared as long as no collector touches it
     code = supervise(workers, work, announce, GRACE_SECONDS + 2, lambda: close(sockets))
     tell("Percept has stopped", STDOUT)
     return code
+
+
+def import_worker() -> Callable[..., int]:
+    """Its `serve`, with all that serving needs, and of the libraries no more."""
+    import_fastapi()
+    from app.worker import serve
+
+    return serve
 
 
 def listen(host: str, port: int, workers: int) -> list[socket.socket]:
