@@ -17,7 +17,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from app.envelope import ALWAYS, HEADER, RequestIds, first_by_name, log_request
-from app.errors import AppError, CallerGone
+from app.errors import AppError, BadRequest, CallerGone, HeadTooLarge, Overloaded, RequestTimeout
 from app.guard import CHECKED, Guard
 from app.logs import ACCESS
 from app.open_inference import Reply
@@ -108,6 +108,11 @@ class Connection(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         super().connection_made(transport)
+        most = self.service.settings.max_connections
+        if len(self.connections) > most:
+            told = f"{most} connections are open, and {most} may be (PERCEPT_MAX_CONNECTIONS); try again"
+            self._refuse(Overloaded(told, {"Retry-After": "1"}))
+            return
         self.head_timer = self.loop.call_later(HEAD_SECONDS, self._head_is_late)
 
     def shutdown(self) -> None:
@@ -167,7 +172,7 @@ class Connection(HttpToolsProtocol):
         """Of what has not come whole."""
         self.head_bytes += received
         if self.head_bytes > MAX_HEAD_BYTES:
-            self._refuse(431, f"the request line and its headers are longer than {MAX_HEAD_BYTES:,} bytes")
+            self._refuse(HeadTooLarge(f"the request line and its headers are longer than {MAX_HEAD_BYTES:,} bytes"))
         elif self.head_timer is None and not self.transport.is_closing():
             self.head_timer = self.loop.call_later(HEAD_SECONDS, self._head_is_late)
 
@@ -189,15 +194,23 @@ class Connection(HttpToolsProtocol):
         if self._is_answering():
             self.head_timer = self.loop.call_later(HEAD_SECONDS, self._head_is_late)
         elif self.head_bytes:
-            self._refuse(408, f"the request line and its headers have not come in {HEAD_SECONDS:g} seconds")
+            self._refuse(RequestTimeout(f"the request line and its headers have not come in {HEAD_SECONDS:g} seconds"))
         else:
             self.transport.close()
 
-    def _refuse(self, status: int, detail: str) -> None:
-        """Before there is a request; as plain as uvicorn's own. Nothing is written into another answer."""
-        if not self.transport.is_closing() and not self._is_answering():
-            head = b"content-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
-            self.transport.write(STATUS_LINE[status] + head % len(detail) + detail.encode())
+    def send_400_response(self, msg: str) -> None:
+        """uvicorn calls it for what is no HTTP."""
+        broken_off = self._is_answering() and self.cycle.more_body
+        self._refuse(BadRequest(msg), instead=broken_off and not getattr(self.cycle, "response_started", False))
+
+    def _refuse(self, error: AppError, instead: bool = False) -> None:
+        """Before there is a request, or `instead` of the answer to one that breaks off. Nothing is written into another
+        answer."""
+        if not self.transport.is_closing() and (instead or not self._is_answering()):
+            request_id = self.request_ids.choose(None)
+            response = rendered(error, {"request_id": request_id.decode(), "method": "", "path": ""})
+            self.service.worker.response(response.status)
+            self._write(response, request_id, keep_alive=False)
         self.transport.close()
 
     def _is_answering(self) -> bool:
@@ -294,26 +307,30 @@ class Connection(HttpToolsProtocol):
                 future.add_done_callback(go_on)
 
     def _respond(self, exchange: Exchange, response: Rendered, request_id: bytes) -> None:
-        status, headers, body = response
+        status = response.status
         self.service.worker.response(status)
         if ACCESS.isEnabledFor(logging.INFO):
             log_request(self._scope(exchange, request_id), status, time.perf_counter() - exchange.began)
         exchange.response_complete, exchange.body = True, b""
         if exchange.disconnected or self.transport.is_closing():
             return
-        lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()]).encode("latin-1")
-        always = b"".join([b"%b: %b\r\n" % header for header in (*self.server_state.default_headers, *ALWAYS)])
-        end = b"" if exchange.keep_alive else b"connection: close\r\n"
-        self.transport.write(
-            b"%b%b%bcontent-length: %d\r\n%b: %b\r\n%b\r\n%b"
-            % (STATUS_LINE[status], always, lines, len(body), HEADER, request_id, end, body)
-        )
+        self._write(response, request_id, exchange.keep_alive)
         if not exchange.keep_alive:
             self.transport.close()
         if self.pipeline:
             self.on_response_complete()
         else:
             self._be_idle()
+
+    def _write(self, response: Rendered, request_id: bytes, keep_alive: bool) -> None:
+        status, headers, body = response
+        lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()]).encode("latin-1")
+        always = b"".join([b"%b: %b\r\n" % header for header in (*self.server_state.default_headers, *ALWAYS)])
+        end = b"" if keep_alive else b"connection: close\r\n"
+        self.transport.write(
+            b"%b%b%bcontent-length: %d\r\n%b: %b\r\n%b\r\n%b"
+            % (STATUS_LINE[status], always, lines, len(body), HEADER, request_id, end, body)
+        )
 
     def _be_idle(self) -> None:
         self.server_state.total_requests += 1

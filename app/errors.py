@@ -13,6 +13,7 @@ Knows nothing of FastAPI; app/problems.py turns these into responses.
     ├── ContentTooLarge        bytes, files or pixels beyond a limit
     ├── UnsupportedMediaType   a content type that the route does not read
     ├── TooManyRequests        more often than the operator allows
+    ├── HeadTooLarge           a request line and headers that do not end
     ├── InvalidRequest         readable, but not what the route can answer
     ├── NotReady               some model that should be served is not
     ├── OutOfMemory            the machine, or what the process may have of it, is short of memory
@@ -92,6 +93,11 @@ class InvalidRequest(AppError):
 class TooManyRequests(AppError):
     status = 429
     title = "Too many requests"
+
+
+class HeadTooLarge(AppError):
+    status = 431
+    title = "Request header fields too large"
 
 
 class NotReady(AppError):

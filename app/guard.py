@@ -39,7 +39,8 @@ def right_for(path: str) -> str | None:
     if path in OPEN or path.startswith(OPEN_FOLDERS):
         return None
     changes = path.startswith(REPOSITORY) and not path.endswith(INDEX)
-    return ADMIN if changes or path == METRICS else PREDICT
+    # Whatever begins so: a router may take more for the same path, like one with a line break at its end.
+    return ADMIN if changes or path.startswith(METRICS) else PREDICT
 
 
 @dataclass(frozen=True)

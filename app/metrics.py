@@ -20,7 +20,7 @@ STAGES = ("request", "decode", "queue", "inference")
 FAILURES = ("queue_full", "deadline", "client_gone", "invalid", "internal")
 # Batches of one to so many rows are counted by their exact size.
 EXACT_BATCHES = 64
-STATUSES = (200, 206, 304, 307, 400, 401, 403, 404, 405, 408, 413, 415, 416, 422, 429, 499, 500, 503, 504)
+STATUSES = (200, 206, 304, 307, 400, 401, 403, 404, 405, 408, 413, 415, 416, 422, 429, 431, 499, 500, 503, 504)
 GAUGES = ("queued_requests", "models")
 
 # What is counted for models beyond the number of places.

@@ -5,6 +5,7 @@ import contextlib
 import gc
 import os
 import resource
+import signal
 import socket
 import sys
 from collections.abc import Callable
@@ -13,7 +14,7 @@ from app.errors import ConfigurationError
 from app.lean_imports import import_fastapi
 from app.settings import GRACE_SECONDS, Settings, worker_count
 from app.shared import shared_by
-from app.supervisor import STDOUT, supervise, tell
+from app.supervisor import HEEDED, STDOUT, supervise, tell
 
 BACKLOG = 2_048
 # Who takes nothing of an answer for so long is not waited for.
@@ -24,6 +25,9 @@ def run(settings: Settings) -> int:
     """Serve until Ctrl-C or SIGTERM; returns the exit code. Raises ConfigurationError if the address is not to be had.
 
     The models are loaded in the workers: sessions, and CUDA above all, do not outlive a fork."""
+    # From here on, and not only when the supervisor listens: what says stop to a container's first process before that
+    # would be lost.
+    signal.pthread_sigmask(signal.SIG_BLOCK, HEEDED)
     workers = worker_count(settings)
     allow_many_files()
     sockets = listen(settings.host, settings.port, workers)

@@ -44,6 +44,13 @@ class Settings:
             "comes beyond gets a 429."
         },
     )
+    max_connections: int = field(
+        default=4_096,
+        metadata={
+            "help": "Connections that one worker holds; who comes beyond gets a 429. Each may bring 64 KiB of headers "
+            "and 64 KiB of a body that nothing else counts."
+        },
+    )
     max_files: int = field(default=64, metadata={"help": "Most files in one request."})
     workers: int = field(
         default=0, metadata={"help": "Processes that answer; 0 stands for as many as there are cores."}
@@ -128,6 +135,7 @@ class Settings:
             raise _invalid("port", self.port, "0 to 65535")
         for name in (
             "max_body_bytes",
+            "max_connections",
             "max_files",
             "max_pixels",
             "max_rows",

@@ -38,6 +38,8 @@ SECONDS = 1.0
 TRIES = 3
 ANSWER_SECONDS = 30.0
 LATE = "took "
+# An answer of whose time less than this was spent computing was waited for.
+WAITING = 0.25
 PROBLEM = ["type", "title", "status", "detail", "request_id"]
 OVERLOADED, TOO_LATE = 429, 504
 AGAIN_SECONDS = 0.02
@@ -108,6 +110,10 @@ class Target:
             self.local.connection = connection
         return response, body, seconds
 
+    def holds_a_connection(self) -> bool:
+        """One that the server may have closed meanwhile."""
+        return getattr(self.local, "connection", None) is not None
+
     def hang_up(self) -> None:
         """The thread's own connection, if it has one."""
         connection: socket.socket | None = getattr(self.local, "connection", None)
@@ -171,12 +177,12 @@ def tried(target: Target, hostile: Hostile, others: bool) -> Outcome:
     best, status, attempts, refused = ANSWER_SECONDS, 0, 0, 0
     refused_until = time.monotonic() + ANSWER_SECONDS
     while attempts < TRIES:
+        used = target.holds_a_connection()
         try:
             response, body, seconds = target.ask(hostile.message)
         except (OSError, http.client.HTTPException) as error:
-            attempts += 1
-            if isinstance(error, (ConnectionError, http.client.RemoteDisconnected)) and attempts == 1:
-                continue  # the connection was closed as idle, or for the request before
+            if isinstance(error, (ConnectionError, http.client.RemoteDisconnected)) and used:
+                continue  # it was closed as idle, or for the request before; the next one is new
             return Outcome(0, best, refused, f"no answer: {type(error).__name__}: {error}")
         if response.status == OVERLOADED:
             if not others or time.monotonic() > refused_until:
@@ -199,13 +205,18 @@ def processor_seconds(processes: Collection[int]) -> float:
 
 
 def alone(target: Target, one: Failed, workers: Collection[int]) -> str | None:
-    """What is wrong with it when nobody else asks."""
+    """What is wrong with it when nobody else asks. An answer is late that takes a second of the processor, or in which
+    the service waits; where something else held up its computing, it is not."""
     if not one.why.startswith(LATE):
         return one.why
     before = processor_seconds(workers)
     again = tried(target, one.hostile, others=False)
     seconds = (processor_seconds(workers) - before) / TRIES
-    return f"{LATE}{seconds:.2f} s of processor time" if again.wrong and seconds >= SECONDS else None
+    if again.wrong is None or not again.wrong.startswith(LATE):
+        return again.wrong
+    if seconds >= SECONDS or seconds < WAITING * again.seconds:
+        return f"{again.wrong}, {seconds:.2f} s of processor time"
+    return None
 
 
 def bombard(

@@ -1,13 +1,16 @@
 """The real thing: `percept serve` as its own process on a port of this machine, spoken to over sockets."""
 
+import contextlib
 import http.client
 import json
 import os
+import re
 import select
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -23,7 +26,7 @@ from app.settings import GRACE_SECONDS
 from benchmarks.sockets import MOST_TIMES, beside_slow_ones, trickling
 from tests.conftest import ROOT, SAMPLES
 from tests.problems import assert_problem
-from tests.served import PATIENCE, SEVEN, Server
+from tests.served import PATIENCE, SEVEN, Server, free_port
 
 
 class Answer:
@@ -150,6 +153,7 @@ def test_good_and_bad_requests_leave_no_file_open_and_no_temporary_file(server: 
     assert list(server.temporary.iterdir()) == []
 
 
+@pytest.mark.alone
 def test_upload_that_never_ends_does_not_keep_the_server_from_stopping(tmp_path: Path) -> None:
     server = Server(tmp_path / "log")
     with server.connect() as connection:
@@ -163,6 +167,7 @@ def test_upload_that_never_ends_does_not_keep_the_server_from_stopping(tmp_path:
     assert time.monotonic() - started < GRACE_SECONDS + 3
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
 def test_server_stops_politely(how: signal.Signals, tmp_path: Path) -> None:
     server = Server(tmp_path / "log")
@@ -351,20 +356,76 @@ def connections_of(processes: list[int]) -> list[tuple[str, int, int]]:
     return found
 
 
+class Watch(threading.Thread):
+    """Of the processes that a word of their command names: all that their sockets were, from the first on."""
+
+    def __init__(self, word: str) -> None:
+        super().__init__()
+        self.word = word.encode()
+        self.seen: set[tuple[str, int, int]] = set()
+        self.processes: set[int] = set()
+        self.over = threading.Event()
+
+    def run(self) -> None:
+        while not self.over.wait(0.002):
+            for entry in Path("/proc").iterdir():
+                # Of what has ended meanwhile nothing is left to be read.
+                with contextlib.suppress(OSError):
+                    if entry.name.isdigit() and self.word in (entry / "cmdline").read_bytes().split(b"\0"):
+                        self.processes.add(int(entry.name))
+                        self.seen.update(connections_of([int(entry.name)]))
+
+    def __enter__(self) -> "Watch":
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.over.set()
+        self.join()
+
+
 def test_service_connects_to_nobody(tmp_path: Path) -> None:
-    """From its start on, while it is asked, and afterwards; whoever asks it comes to its own port."""
-    seen: list[tuple[str, int, int]] = []
-    server = Server(tmp_path / "log", PERCEPT_WORKERS="2")
-    try:
+    """From its start on, while it is asked, and until it has ended; whoever asks it comes to its own port."""
+    port = free_port()
+    with Watch(str(port)) as watch:
+        server = Server(tmp_path / "log", port, PERCEPT_WORKERS="2")
+        workers = server.workers()
         for _ in range(20):
             server.predict()
-            seen += connections_of([server.process.pid, *server.workers()])
-            time.sleep(0.05)
-    finally:
         server.stop()
 
-    assert seen
-    assert {(protocol, port) for protocol, port, _ in seen} == {("tcp", server.port)}
+    assert watch.processes == {server.process.pid, *workers}
+    assert watch.seen
+    assert {(protocol, own) for protocol, own, _ in watch.seen} == {("tcp", port)}
+
+
+def test_who_connects_to_somebody_would_be_seen() -> None:
+    """By a datagram, as one asks for an address."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked, Watch("to-somebody") as watch:
+        asked.bind(("127.0.0.1", 0))
+        port = asked.getsockname()[1]
+        code = (
+            "import socket, time\n"
+            f"one = socket.socket(type=socket.SOCK_DGRAM); one.connect(('127.0.0.1', {port})); time.sleep(0.2)"
+        )
+        subprocess.run([sys.executable, "-c", code, "to-somebody"], check=True)
+
+    assert ("udp", port) in {(protocol, other) for protocol, _, other in watch.seen}
+
+
+def test_sigterm_is_not_lost_before_there_are_workers(tmp_path: Path) -> None:
+    """To the first process of a container the kernel gives only what is handled, or blocked for later."""
+    command = [sys.executable, "-m", "app.cli", "serve", "--port", "0"]
+    with (tmp_path / "log").open("w") as log:
+        process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log, env=os.environ | {"PERCEPT_WORKERS": "2"})
+    status = Path(f"/proc/{process.pid}/status")
+    blocked = 1 << (signal.SIGTERM - 1)
+    until(lambda: int(re.findall(r"SigBlk:\s*(\w+)", status.read_text())[0], 16) & blocked)
+    none_yet = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
+    process.send_signal(signal.SIGTERM)
+
+    assert process.wait(PATIENCE) == 0
+    assert none_yet == ""  # half a second of imports is before them
 
 
 def test_who_takes_nothing_of_an_answer_is_given_up(server: Server) -> None:

@@ -12,6 +12,7 @@ from tests.app.test_connection import Answer, request
 from tests.served import Server
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("workers", [1, 2])
 def test_no_request_is_lost_when_the_service_stops_under_load(workers: int) -> None:
     counted, seconds = stopped_under_load(clients=16, workers=workers)
@@ -22,6 +23,7 @@ def test_no_request_is_lost_when_the_service_stops_under_load(workers: int) -> N
     assert seconds < 5
 
 
+@pytest.mark.alone
 def test_request_that_comes_while_the_service_stops_is_answered_and_the_connection_closed(tmp_path: Path) -> None:
     server = Server(tmp_path / "log", PERCEPT_WORKERS="1")
     with server.connect() as short, server.connect() as long, server.connect() as idle:

@@ -25,7 +25,11 @@ export function answerView(words, target, { gone, said }) {
   const seen = seenView(words, () => latestCall, gone, (...made) => call.show(...made));
   const reason = element("p", { class: "reason" });
   const timing = element("p", { class: "timing" }, "\u00a0");
-  const waiting = waitingLine(words("answer.waiting"), words("stop"), () => stop());
+  const waiting = waitingLine(words("answer.waiting"), words("stop"), () => {
+    stop();
+    last = undefined; // so that another model is asked about it
+    refuse(words("stopped"), "");
+  });
   const call = callView(words);
   const root = element(
     "section",
@@ -49,6 +53,7 @@ export function answerView(words, target, { gone, said }) {
     model.textContent = target.name;
     model.href = `models/${encodeURIComponent(target.name)}`;
     reason.textContent = "";
+    call.show();
     notices.replaceChildren();
     bars.clear();
     seen.clear();
@@ -237,8 +242,11 @@ function seenView(words, latestCall, gone, called) {
     segments(GROUNDS, "none", choose, (ground) => words(`ground.${ground}`), words("ground.title")),
     note,
   );
+  const leaving = new AbortController();
   let ground = "none";
   let under = new AbortController();
+  let found; // what is laid over it
+  addEventListener("relight", () => overlay.hidden || found.paint(overlay), { signal: leaving.signal });
 
   function choose(chosen) {
     ground = chosen;
@@ -259,8 +267,9 @@ function seenView(words, latestCall, gone, called) {
     note.textContent = words("ground.waiting");
     try {
       const { explained } = await load("explanation.js");
-      const found = await explained(asked, ground, signal);
+      const made = await explained(asked, ground, signal);
       if (signal.aborted) return;
+      found = made;
       overlay.width = found.width;
       overlay.height = found.height;
       overlay.hidden = false;
@@ -277,7 +286,10 @@ function seenView(words, latestCall, gone, called) {
 
   return {
     root,
-    close: () => under.abort(),
+    close() {
+      leaving.abort();
+      under.abort();
+    },
     clear() {
       under.abort();
       picture.hidden = overlay.hidden = rebuilt.hidden = true;

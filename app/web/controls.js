@@ -9,11 +9,11 @@ const [FEW, SLOW_MS] = [30, 700];
 /** An input with its name, and what it is `said` to be at where one slides; `changed(value)` gets a text. */
 export function field(text, attributes, changed, said = (value) => value) {
   const output = attributes.type === "range" && element("output", {}, said(attributes.value));
-  const oninput = ({ target: { value } }) => {
-    if (output) output.value = said(value);
-    changed(value);
+  const oninput = ({ target }) => {
+    if (output) target.ariaValueText = output.value = said(target.value);
+    changed(target.value);
   };
-  return element("label", {}, element("span", {}, text), element("input", { "aria-label": text, ...attributes, oninput }), output);
+  return element("label", {}, element("span", {}, text), element("input", { "aria-label": text, "aria-valuetext": output && output.value, ...attributes, oninput }), output);
 }
 
 /** What a link says, from `low` to `high`; where that is no number, what is `usual`. */

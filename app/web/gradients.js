@@ -20,6 +20,7 @@ export function gradients({ words, state: { view, ...given }, remember, memory }
 
   function choose(name) {
     stop();
+    call.show();
     shown = name;
     states[name] ??= {};
     work(async (given) => {

@@ -5,7 +5,7 @@ import { Problem, ask, get, load, pictureAt, post } from "./api.js";
 import { element } from "./dom.js";
 import { pictureOf, written } from "./drawing_board.js";
 import { USUAL, grouped, initial, targetsOf } from "./models.js";
-import { desk } from "./patience.js";
+import { desk, patience } from "./patience.js";
 import { kept, sample, samplesOf, samplesView } from "./pictures.js";
 
 // What only makes a picture fit, or numbers stand otherwise: of no interest at first.
@@ -16,13 +16,14 @@ const QUERY = "pictures=true&gradients=false&occlusion=false";
 export function inside({ words, state, remember, memory }) {
   const leaving = new AbortController();
   const root = element("div", { class: "inside" });
-  const { line, refusal, foot, call, work, stop, patient } = desk(words, { place: root, pause: 0 });
+  const { line, refusal, foot, call, work, stop } = desk(words, { place: root, pause: 0 });
   const title = element("h1", {}, words("panel.inside"));
   const choice = element("select", { id: "first", disabled: true, onchange: () => look() }, element("option", {}, words("models.loading")));
   const samples = samplesView(words, (name) => sampled(name));
   const seen = element("img", { alt: words("seen.alt"), width: "28", height: "28", hidden: true });
   const answer = element("p", { class: "sure" });
   const total = element("p", { class: "hint" });
+  const maps = patience(words); // of each that is open
   const layers = layersView(words, mapped, (count) => counted(count));
   const figures = element("div", { class: "figures" });
   const elsewhere = element("a", {}, words("inside.draw"));
@@ -34,6 +35,7 @@ export function inside({ words, state, remember, memory }) {
       element("div", { class: "choice" }, element("div", {}, element("label", { for: "first" }, words("models.first")), choice)),
     ),
     line,
+    maps.root,
     element(
       "div",
       { class: "subject" },
@@ -57,18 +59,16 @@ export function inside({ words, state, remember, memory }) {
   let latest; // what was looked at: the model, the picture, and what each layer is computed from
   begin();
 
-  async function begin() {
-    const models = get("models");
-    const known = await work(async (signal) => {
-      targets = targetsOf((await ask(models, signal)).document);
+  function begin() {
+    work(async (signal) => {
+      targets = targetsOf((await ask(get("models"), signal)).document);
       for (const { name, input } of targets.values()) if (input !== "image") targets.delete(name);
-      if (!targets.size) throw new Problem({ type: "not-found", detail: words("models.nothing") });
+      if (!targets.size) throw new Problem({ title: words("models.nothing"), detail: " " });
       choice.replaceChildren(...grouped(targets, words));
       choice.value = initial(targets, state.model);
       choice.disabled = false;
-      return [models];
+      look();
     });
-    if (known) look();
   }
 
   function sampled(name) {
@@ -96,7 +96,7 @@ export function inside({ words, state, remember, memory }) {
     const calls = [post(`explain/${encodeURIComponent(target.name)}?${QUERY}`, blob, name), get(`models/${encodeURIComponent(target.name)}`)];
     const [told, page] = await Promise.all(calls.map((each) => ask(each, signal)));
     if (signal.aborted) return undefined;
-    const inputs = new Map(page.document.graph.layers.map((layer) => [layer.name, layer.inputs[0]]));
+    const inputs = new Map((page.document.graph?.layers ?? []).map((layer) => [layer.name, layer.inputs[0]]));
     latest = { model: told.document.model, body: blob, name, inputs, calls };
     show(told.document, page.document);
     return calls;
@@ -133,9 +133,9 @@ export function inside({ words, state, remember, memory }) {
     const given = AbortSignal.any([looking.signal, closed]);
     const { model, body, name, inputs, calls: before } = latest;
     const linked = (name) => `#inside?${new URLSearchParams({ ...Object.fromEntries(new URLSearchParams(query)), model: name })}`;
-    closed.addEventListener("abort", patient.hide);
+    closed.addEventListener("abort", maps.hide);
     const told = (problem) => place({ root: element("p", { role: "status" }, problem.message), choose() {} });
-    await patient.until(
+    await maps.until(
       async () => {
         const { mapView } = await load("map.js");
         const calls = [...before];

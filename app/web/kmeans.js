@@ -49,7 +49,7 @@ export function kmeans({ words, state, write, answer }) {
   const row = (...children) => element("div", { class: "row" }, children);
   const steps = stepper({ words, state: now, first: 1, keep: (changed) => write(Object.assign(now, changed)) }, draw);
   const fields = ["k", "seed"].map((name, n) =>
-    field(n ? words("xor.seed") : name, { type: "number", min: 0, value: now[name] }, (value) => change({ [name]: Number(value) })),
+    field(n ? words("xor.seed") : name, { type: "number", min: 0, value: now[name] }, (value) => value && change({ [name]: Number(value) })),
   );
 
   const placing = () => now.start === BY_HAND && centres.length < now.k;

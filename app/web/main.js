@@ -20,7 +20,7 @@ const FIRST = "recognise";
 const WRITTEN_MS = 350;
 // They go on with the same picture: what the link says of one holds for the other.
 const PICTURED = new Set(["recognise", "inside"]);
-const SUN = "M12 8a4 4 0 1 0 .01 0M12 2v2M12 20v2M2 12h2M20 12h2M5 5l1.500 1.500M17.500 17.500 19 19M5 19l1.500-1.500M17.500 6.500 19 5";
+const SUN = "M12 8a4 4 0 1 0 .01 0M12 2v2M12 20v2M2 12h2M20 12h2M5 5l1.5 1.5M17.5 17.5 19 19M5 19l1.5-1.5M17.5 6.5 19 5";
 
 const root = document.documentElement;
 let memory = {}; // what has no place in a link, like a file, for as long as the page is open

@@ -44,7 +44,6 @@ export function patience(words, signal, told, away = () => undefined) {
  * again; `call` shows the last calls that were answered. What stands in `place` pales while it is of something else.
  * `work(job, urgent)` resolves to whether the job was done: it is not when it is refused, stopped or replaced by a later one
  * while it waits; `urgent` ends what is under way. `job(signal)` may resolve to the calls that it made.
- * `patient` has the same line, for what is asked beside it.
  */
 export function desk(words, { place, pause = 50, call = callView(words) } = {}) {
   const again = () => element("button", { type: "button", onclick: () => work(asked) }, words("again"));
@@ -105,5 +104,5 @@ export function desk(words, { place, pause = 50, call = callView(words) } = {}) 
     settle();
   }
 
-  return { line: patient.root, refusal, foot: element("div", { class: "foot" }, waiting.root, stopped), call, work, stop, patient };
+  return { line: patient.root, refusal, foot: element("div", { class: "foot" }, waiting.root, stopped), call, work, stop };
 }

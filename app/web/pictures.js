@@ -8,10 +8,11 @@ const SAMPLES = {
   digits: ["seven.png", "two.png", "three-on-paper.jpg"],
   clothing: ["ankle-boot.png", "trouser.png"],
 };
+const ALL = Object.values(SAMPLES).flat();
 
 /** Names of samples: of a subject, or all. */
 export function samplesOf(subject) {
-  return SAMPLES[subject] ?? Object.values(SAMPLES).flat();
+  return SAMPLES[subject] ?? ALL;
 }
 
 /** A sample as if somebody had chosen the file. Throws Gone, or AbortError. */

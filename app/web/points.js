@@ -20,8 +20,9 @@ export function points({ words, state: { of, ...first }, remember, memory }) {
 
   function begin(kind) {
     const write = (state) => remember({ of: kind, ...(states[kind] = state) });
-    stop();
-    place.replaceChildren(...KINDS[kind]({ words, state: states[kind] ?? {}, write, answer: (job) => (job ? work(job) : stop()) }));
+    const nothing = () => (stop(), call.show());
+    nothing();
+    place.replaceChildren(...KINDS[kind]({ words, state: states[kind] ?? {}, write, answer: (job) => (job ? work(job) : nothing()) }));
   }
 
   const top = element("div", { class: "top" }, element("h1", {}, words("panel.points")), segments(Object.keys(KINDS), begun, begin));

@@ -38,6 +38,7 @@ export function recognise({ words, state, remember, memory }) {
   let before = {}; // what was cleared away: it can be had back
   let picture; // {blob, name}: what was asked last
   let bringing = new AbortController(); // of what is on its way: what comes later wins
+  let [turn, come] = [0, 0]; // of what was drawn: asked for, and made
   let returning; // while nobody answers: resolves when somebody does
 
   takePictures(taken, (over) => sheet.root.classList.toggle("over", over), signal);
@@ -131,8 +132,11 @@ export function recognise({ words, state, remember, memory }) {
     tools.can(true, true);
     Object.assign(memory, { file: undefined, strokes: board.strokes });
     if (done) write();
+    const mine = ++turn;
     const blob = await pictureOf(board.strokes);
-    if (source.strokes !== board.strokes) return;
+    // They may be made in another order than they were wanted in.
+    if (source.strokes !== board.strokes || mine < come) return;
+    come = mine;
     picture = { blob, name: "drawing.png" };
     askAll(done);
   }
@@ -343,7 +347,7 @@ function toolsView(words, board, { undo, clear, taken, brushed }) {
       "div",
       { class: "row" },
       file("picture.choose", "M4 5h16v14H4zM4 16l5-5 4 4 3-3 4 4", {}),
-      file("picture.photograph", "M4 8h4l2-3h4l2 3h4v11H4zM12 10a3.500 3.500 0 1 0 .01 0", { capture: "environment" }),
+      file("picture.photograph", "M4 8h4l2-3h4l2 3h4v11H4zM12 10a3.5 3.5 0 1 0 .01 0", { capture: "environment" }),
     ),
   );
   return {

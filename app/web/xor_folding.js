@@ -30,14 +30,15 @@ export function view({ words, state, keep, refusal, work }) {
   /** On with the training up to a step, piece by piece; what was there when it was stopped is shown. */
   async function more(step = seen.length) {
     const mine = seen;
-    let [done, call] = [step > MOST];
+    const calls = [];
+    let done = step > MOST;
     if (done) return;
     await work(async (given) => {
       const reach = () => mine === seen && mine.length && steps.reach(mine.length - 1);
       try {
-        for (; mine === seen && (position.steps_so_far ?? -1) < step; reach()) call = await piece(mine, given);
+        for (; mine === seen && (position.steps_so_far ?? -1) < step; reach()) calls.push(await piece(mine, given));
         done = true;
-        return [call];
+        return calls;
       } finally {
         reach();
       }
@@ -47,7 +48,7 @@ export function view({ words, state, keep, refusal, work }) {
 
   /** Another hundred steps, one by one as they are sent. */
   async function piece(mine, given) {
-    const call = postJson("train/xor", { optimiser: "adam", learning_rate: RATE, seed: Number(seed.lastChild.value), steps: PIECE, ...position });
+    const call = postJson("train/xor", { optimiser: "adam", learning_rate: RATE, seed: number(seed.lastChild.value, 1), steps: PIECE, ...position });
     call.headers.Accept = "text/event-stream";
     for await (const [kind, document] of told(call, given)) {
       if (mine !== seen) continue; // another training has begun

@@ -73,9 +73,9 @@ VARYING = ("date", "server-timing")
 
 
 @contextmanager
-def serving(short_way: bool = True) -> Iterator[Server]:
+def serving(short_way: bool = True, max_connections: int = 4_096) -> Iterator[Server]:
     seen: list[str] = []
-    app = create_app(Settings(max_files=MAX_FILES, max_pixels=2_000_000))
+    app = create_app(Settings(max_files=MAX_FILES, max_pixels=2_000_000, max_connections=max_connections))
     app.front = Recorder(app.front, seen)  # what comes here the connection has not answered by itself
     config = uvicorn.Config(
         app, http=Connection, ws="none", port=0, log_config=None, access_log=False, server_header=False
@@ -223,11 +223,11 @@ def test_many_small_pieces_are_put_together(server: Server) -> None:
 def test_body_that_takes_its_time_is_left_to_the_application(server: Server) -> None:
     server.seen.clear()
     with server.connect() as caller:
+        began = time.monotonic()
         caller.sendall(request()[:-100])
         time.sleep(PATIENCE_SECONDS / 2)
-        assert not server.seen
-        time.sleep(PATIENCE_SECONDS)
-        assert server.seen == ["/predict/mnist-dnn"]
+        assert not server.seen or time.monotonic() - began > PATIENCE_SECONDS
+        until(lambda: server.seen == ["/predict/mnist-dnn"])
         caller.sendall(SEVEN[-100:])
         assert Answer(caller).label() == "7"
         # And the next one on this connection is simple again.
@@ -405,8 +405,51 @@ def test_what_is_no_http_closes_the_connection(server: Server) -> None:
         caller.sendall(b"no HTTP at all\r\n\r\n")
         rest = caller.makefile("rb").read()  # until it is closed
 
-    assert rest.startswith(b"HTTP/1.1 400 Bad Request")
+    assert refused_before_there_is_a_request(rest, 400) == "Invalid HTTP request received."
     assert server.ask(request()).label() == "7"
+
+
+def test_chunk_that_is_none_is_told_before_there_is_an_answer(server: Server) -> None:
+    with server.connect() as caller:
+        caller.sendall(CHUNKED)
+        time.sleep(0.1)
+        caller.sendall(b"no length\r\n")
+        told = what_is_told(caller)
+
+    assert refused_before_there_is_a_request(told, 400) == "Invalid HTTP request received."
+
+
+def test_connections_beyond_the_limit_are_refused_and_taken_when_others_have_gone() -> None:
+    with serving(max_connections=3) as server:
+        held = [server.connect() for _ in range(3)]
+        for caller in held:
+            caller.sendall(request())
+            assert Answer(caller).label() == "7"
+        with server.connect() as caller:
+            told = what_is_told(caller)
+        held.pop().close()
+        until(lambda: len(server.uvicorn.server_state.connections) == 2)
+        answer = server.ask(request())
+        for caller in held:
+            caller.close()
+
+    detail = refused_before_there_is_a_request(told, 429)
+    assert detail == "3 connections are open, and 3 may be (PERCEPT_MAX_CONNECTIONS); try again"
+    assert b"\r\nRetry-After: 1\r\n" in told
+    assert answer.label() == "7"
+
+
+def refused_before_there_is_a_request(told: bytes, status: int) -> str:
+    """All that a connection said: a problem like any other, with what stands on every response. The detail."""
+    head, _, body = told.partition(b"\r\n\r\n")
+    line, *headers = head.decode().lower().split("\r\n")
+    assert line.startswith(f"http/1.1 {status} ")
+    assert {"x-content-type-options: nosniff", "connection: close"} < {*headers}
+    assert "content-type: application/problem+json" in headers
+    problem = json.loads(body)
+    assert f"x-request-id: {problem['request_id']}" in headers
+    assert problem["status"] == status
+    return str(problem["detail"])
 
 
 def test_upgrade_that_is_not_offered_does_not_answer_the_last_request_again(server: Server) -> None:
@@ -485,12 +528,10 @@ def test_caller_who_leaves_while_a_picture_waits_is_noticed(server: Server) -> N
     before = counted(server, 499)
     caller = server.connect()
     caller.sendall(request(wide_png()))
-    time.sleep(0.1)
-    assert server.service.scheduler.admitted == 1
+    until(lambda: server.service.scheduler.admitted == 1)
     caller.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     caller.close()
-    until(lambda: counted(server, 499) == before + 1)
-    assert server.service.scheduler.admitted == 0
+    until(lambda: counted(server, 499) == before + 1 and server.service.scheduler.admitted == 0)
     held.set()
 
     assert server.ask(request()).label() == "7"
@@ -596,9 +637,9 @@ def test_head_that_trickles_is_not_waited_for(server: Server, before: bytes, mon
         told = what_is_told(caller)
         took = time.monotonic() - began
 
-    assert told.startswith(b"HTTP/1.1 408 Request Timeout\r\n")
-    assert told.endswith(b"the request line and its headers have not come in 0.4 seconds")
-    assert took < 5
+    detail = refused_before_there_is_a_request(told, 408)
+    assert detail == "the request line and its headers have not come in 0.4 seconds"
+    assert took < PATIENCE
 
 
 def test_connection_that_says_nothing_is_closed_without_a_word(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -625,8 +666,8 @@ def test_head_that_is_too_long_is_told_why(server: Server) -> None:
             caller.sendall(b"x" * 1_000)
         told = what_is_told(caller)
 
-    assert told.startswith(b"HTTP/1.1 431 Request Header Fields Too Large\r\n")
-    assert told.endswith(b"the request line and its headers are longer than 65,536 bytes")
+    detail = refused_before_there_is_a_request(told, 431)
+    assert detail == "the request line and its headers are longer than 65,536 bytes"
 
 
 CHUNKED = (
@@ -704,11 +745,11 @@ def test_rest_of_a_body_that_nobody_reads_is_not_taken_for_ever(
         assert Answer(caller).status == 413
         began = time.monotonic()
         with pytest.raises(OSError):
-            while time.monotonic() - began < 5:
+            while time.monotonic() - began < PATIENCE:
                 caller.sendall(b"x")
                 time.sleep(0.03)
 
-    assert 0.3 < time.monotonic() - began < 3
+    assert time.monotonic() - began > 0.3
 
 
 def test_who_has_sent_the_rest_of_a_refused_body_may_ask_again_and_is_not_kept_for_ever() -> None:
@@ -738,11 +779,9 @@ def test_line_breaks_between_requests_do_not_keep_a_connection(server: Server, m
         assert Answer(caller).label() == "7"
         began = time.monotonic()
         with pytest.raises(OSError):
-            while time.monotonic() - began < 5:
+            while time.monotonic() - began < PATIENCE:
                 caller.sendall(b"\r\n")
                 time.sleep(0.03)
-
-    assert time.monotonic() - began < 3
 
 
 STEPS, END = 300, b"\r\n0\r\n\r\n"

@@ -133,6 +133,7 @@ def test_all_end_when_the_supervisor_is_told_to(supervised: Callable[..., Superv
     assert it.errors.read_text() == ""
 
 
+@pytest.mark.alone
 def test_worker_that_is_killed_is_replaced_and_the_others_go_on(supervised: Callable[..., Supervised]) -> None:
     it = supervised(count=3)
     before = it.until_ready(3)
@@ -205,6 +206,7 @@ os.fork = failing
 """
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("code", [errno.EAGAIN, errno.ENOMEM])
 def test_process_that_is_not_to_be_had_is_asked_for_again(supervised: Callable[..., Supervised], code: int) -> None:
     it = supervised(FORK_FAILS.format(which=(3, 4), code=code))

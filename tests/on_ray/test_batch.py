@@ -125,11 +125,11 @@ def test_a_batch_that_is_killed_goes_on_where_it_was(folder: Path) -> None:
 
 def test_a_node_that_is_killed_loses_and_doubles_nothing(folder: Path, tmp_path: Path, two_nodes: TwoNodes) -> None:
     out = tmp_path / "out"
-    arguments = [*COMMAND, str(folder), str(out), "--part", "4", "--address", two_nodes.address]
+    arguments = [*COMMAND, str(folder), str(out), "--part", "2", "--address", two_nodes.address]
     process = subprocess.Popen(arguments, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     wait_for(lambda: any(is_scoring(worker) for worker in children(two_nodes.raylet())))
     two_nodes.kill_the_second()
-    left = PARTS - len(list(out.glob("part-*")))
+    left = 2 * PARTS - len(list(out.glob("part-*")))
 
     told, _ = process.communicate(timeout=PATIENCE)
 
@@ -137,7 +137,7 @@ def test_a_node_that_is_killed_loses_and_doubles_nothing(folder: Path, tmp_path:
     assert process.returncode == 0
     assert told.endswith(f"{out}: {INPUTS} rows, 0 with an error\n")  # before it Ray says that a node has died
     assert is_exact(out, names_in(folder))
-    assert len(list(out.glob("part-*"))) == PARTS
+    assert len(list(out.glob("part-*"))) == 2 * PARTS
 
 
 @pytest.mark.parametrize(

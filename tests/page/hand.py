@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Locator, Page, Route, expect
+from playwright.sync_api import Locator, Page, Request, Route, expect
 
 # What is waited for comes at once on a quiet machine. How long it may take is held by tests that run alone.
 PATIENCE_MS = 30_000
@@ -83,10 +83,15 @@ class Held:
     def __init__(self, page: Page, pattern: str) -> None:
         self.held = True
         self.routes: list[Route] = []
+        self.over: list[Request] = []
         page.route(pattern, lambda route: self.routes.append(route) if self.held else route.continue_())
+        for event in ("requestfinished", "requestfailed"):
+            page.on(event, lambda request: self.over.append(request))
 
     def release(self, page: Page) -> None:
+        """Returns when the page has what was held, and has had time to show it."""
         self.held = False
         for route in self.routes:
             route.continue_()
+        until(page, lambda: all(route.request in self.over for route in self.routes))
         page.wait_for_timeout(300)

@@ -58,6 +58,7 @@ def decided(page: Page) -> None:
         ("#gradients?view=activations", "circle", nothing, 1),
         ("#gradients?view=descent", ".contour", nothing, 6),
         ("#gradients?view=xor", ".contour", nothing, 1),
+        ("#gradients?view=xor&step=250", ".contour", nothing, 3),
         ("#lake", ".bars .best", nothing, 1),
         ("#news", ".label", decided, 2),
     ],
@@ -83,5 +84,9 @@ def test_what_is_shown_of_a_plane_answers_in_a_shell(visit: Visit) -> None:
 
     answers = [json.loads(subprocess.run(["sh", "-c", call], capture_output=True, check=True).stdout) for call in each]
     place, card, grid = answers
-    assert place["predictions"][0]["label"] in page.locator(".sure").inner_text()
+    [prediction] = place["predictions"]
+    label, outputs = prediction["label"], prediction["outputs"]
+    expect(page.locator(".sure")).to_have_text(
+        f"Class {label}, margin {outputs['margin']:.3f}, {outputs['distance']:.3f} from the line"
+    )
     assert len(grid["predictions"]) == len(card["card"]["input"]["points"]) + 49 * 33

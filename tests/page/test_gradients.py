@@ -364,7 +364,7 @@ def test_the_surface_is_that_of_the_paths(visit: Visit) -> None:
     page.route("**/train/*", lambda route: held.append(route) if late else route.continue_())
     chosen = page.get_by_role("combobox")
     chosen.select_option("rosenbrock")
-    page.wait_for_timeout(150)
+    until(page, lambda: len(held) == 5)
     chosen.select_option("ravine")
     late = False
     with page.expect_response("**/train/ravine"):

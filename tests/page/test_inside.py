@@ -11,7 +11,7 @@ from playwright.sync_api import Route, expect
 
 from tests.conftest import ROOT, SAMPLES
 from tests.page.conftest import PHONE, Visit
-from tests.page.hand import bring, draw, expect_label, violations
+from tests.page.hand import bring, draw, expect_label, until, violations
 from tests.served import Server
 
 
@@ -31,13 +31,16 @@ def test_every_layer_shows_its_maps_and_figures_as_the_service_tells_them(visit:
     expect(page.get_by_text("16 layers below")).to_be_visible()
 
 
-def test_a_sample_keeps_the_focus_when_it_is_looked_at(visit: Visit) -> None:
-    page = visit.open("#inside?model=mnist-cnn")
+@pytest.mark.parametrize(("model", "answers"), [("mnist-cnn", "It answers 2."), ("mnist-autoencoder", "It answers")])
+def test_a_sample_keeps_the_focus_when_it_is_looked_at(visit: Visit, model: str, answers: str) -> None:
+    page = visit.open(f"#inside?model={model}")
     sample = page.get_by_role("button", name="Sample: a two")
     sample.focus()
-    page.keyboard.press("Enter")
+    with page.expect_response("**/explain/**"):
+        page.keyboard.press("Enter")
 
-    expect(page.get_by_text("It answers 2.")).to_be_visible()
+    expect(page.get_by_text(answers)).to_be_visible()
+    expect(page.locator("[aria-busy=true]")).to_have_count(0)
     expect(sample).to_be_focused()
 
 
@@ -114,6 +117,9 @@ def test_a_layer_of_too_many_numbers_says_so(visit: Visit) -> None:
 def test_maps_open_once_stay_open_beside_other_rows_and_take_numbers_that_are_there(visit: Visit) -> None:
     page = visit.open("#inside?model=mnist-cnn")
     larger = page.get_by_role("button", name="Show the maps of conv2d larger", exact=True)
+    finished: list[str] = []
+    for event in ("requestfinished", "requestfailed"):
+        page.on(event, lambda request: finished.append(request.url) if "layer=" in request.url else None)
     for _ in range(3):
         larger.click()
     expect(page.locator(".map")).to_have_count(1)
@@ -123,7 +129,7 @@ def test_maps_open_once_stay_open_beside_other_rows_and_take_numbers_that_are_th
     page.get_by_label("Row").press("Tab")
 
     expect(page.get_by_label("Row")).to_have_value("23")
-    page.wait_for_load_state("networkidle")
+    until(page, lambda: len(finished) == len([url for url in visit.requests if "layer=" in url]))
     expect(page.locator(".map")).to_have_count(1)
 
 

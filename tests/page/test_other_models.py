@@ -69,6 +69,7 @@ def test_without_a_model_of_pictures_the_page_says_so(
     visit.watch(page)
     for panel in ("recognise", "inside"):
         page.goto(f"{visit.server.url}/#{panel}")
+        page.wait_for_selector(f".{panel}")
 
         expect(page.get_by_role("alert")).to_have_text("There is no model of pictures here.")
         expect(page.get_by_label("Model", exact=True)).to_be_disabled()

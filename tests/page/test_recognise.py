@@ -91,15 +91,19 @@ def test_keys_take_back_and_clear(visit: Visit) -> None:
 
 
 def test_everything_can_be_reached_and_a_sample_taken_by_keyboard(visit: Visit) -> None:
-    page = visit.open()
-    reached = []
-    for _ in range(20):
+    page = visit.open("#recognise?sample=seven.png")
+    expect_label(page, "7")
+    page.evaluate("addEventListener('focusin', ({ target }) => (target.dataset.reached = ''))")
+    missed = """() => [...document.querySelectorAll("a[href], button, input, select, summary")]
+        .filter((each) => !each.disabled && each.checkVisibility({ visibilityProperty: true }))
+        .filter(({ dataset }) => !("reached" in dataset))
+        .map((each) => each.outerHTML)"""
+    controls = len(page.evaluate(missed))
+    for _ in range(controls):
         page.keyboard.press("Tab")
-        reached.append(page.evaluate("document.activeElement.ariaLabel ?? document.activeElement.textContent"))
-        if reached[-1] == "Sample: a two":
-            page.keyboard.press("Enter")
-            break
 
+    assert controls > 20 and page.evaluate(missed) == []
+    page.get_by_role("button", name="Sample: a two").press("Enter")
     expect_label(page, "2")
 
 
@@ -143,6 +147,23 @@ def test_what_the_model_saw_is_what_the_service_says(visit: Visit) -> None:
 
     seen = page.get_by_role("img", name="The picture as the model saw it")
     assert seen.get_attribute("src") == told["predictions"][0]["as_seen"]
+
+
+def test_what_is_laid_over_a_picture_has_the_colours_of_the_theme(visit: Visit) -> None:
+    visit.expected.append("willReadFrequently")  # what the test does, not the page
+    page = visit.open("#recognise?sample=seven.png")
+    expect_label(page, "7")
+    page.get_by_role("button", name="Pixels").click()
+    expect(answer(page).locator(".note")).to_contain_text("speak for 7")
+    colours = """canvas => { const { data } = canvas.getContext("2d").getImageData(0, 0, 28, 28);
+        const found = {};
+        for (let n = 0; n < data.length; n += 4) if (data[n + 3] > 250) found[data.slice(n, n + 3).join(" ")] = 1;
+        return Object.keys(found); }"""
+    canvas = answer(page).locator(".frame canvas")
+    before = canvas.evaluate(colours)
+    page.get_by_role("button", name="Light or dark").click()
+
+    assert before and set(before).isdisjoint(canvas.evaluate(colours))
 
 
 @pytest.mark.parametrize("ground", ["Pixels", "Patches"])

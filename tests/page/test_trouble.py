@@ -323,6 +323,62 @@ def test_a_slow_inside_shows_no_headings_without_content(visit: Visit) -> None:
     page.unroute_all()
     page.get_by_role("button", name="Ask again").click()
     expect(page.get_by_text("It answers 7.")).to_be_visible()
+    expect(page.get_by_role("heading", level=2)).to_have_count(2)
+    # Of another picture nothing stands there when that is stopped.
+    Held(page, "**/explain/**")
+    page.get_by_role("button", name="Sample: a two").click()
+    page.get_by_role("button", name="Stop").click()
+    expect(page.get_by_role("heading", level=2)).to_have_count(0)
+    page.unroute_all()
+    page.get_by_role("button", name="Ask again").click()
+    expect(page.get_by_text("It answers 2.")).to_be_visible()
+
+
+def test_inside_is_there_when_the_list_of_models_was_stopped_and_asked_for_again(visit: Visit) -> None:
+    page = visit.open()
+    Held(page, "**/models")
+    page.get_by_role("link", name="Inside").click()
+    page.get_by_role("button", name="Stop").click()
+    page.unroute_all()
+    page.get_by_role("button", name="Ask again").click()
+
+    expect(page.get_by_text("It answers 7.")).to_be_visible()
+
+
+def test_an_older_answer_does_not_stand_there_when_a_picture_is_stopped(visit: Visit) -> None:
+    page = visit.open("#recognise?sample=seven.png")
+    expect_label(page, "7")
+    Held(page, "**/predict/**")
+    page.get_by_role("button", name="Sample: a two").click()
+    page.get_by_role("button", name="Stop").click()
+    expect(answer(page).locator(".sure")).to_have_text("Stopped.")
+    expect(answer(page).locator(".label")).to_be_hidden()
+    page.unroute_all()
+    page.get_by_label("Model", exact=True).select_option("mnist-lenet")
+
+    expect_label(page, "2")
+
+
+def test_the_call_of_a_refusal_can_be_had_in_both_languages(visit: Visit) -> None:
+    visit.expected.append("status of 422")
+    page = visit.open()
+    bring(page, "drop", b"just text", "notes.txt", "text/plain")
+    page.get_by_text("This very call").click()
+    expect(page.locator("code")).to_contain_text("curl")
+    page.get_by_role("button", name="Python").click()
+
+    expect(page.locator("code")).to_contain_text("urllib.request")
+
+
+def test_no_call_of_an_older_view_stands_under_one_that_asks_nothing(visit: Visit) -> None:
+    page = visit.open("#points?of=SVM", ready=".edge")
+    page.get_by_text("This very call").click()
+    expect(page.locator("code")).to_contain_text("blobs-svm")
+    page.get_by_role("button", name="k-means", exact=True).click()
+    expect(page.locator("code")).to_contain_text("cluster/fit")
+    page.get_by_role("button", name="Clear").click()
+
+    expect(page.locator("code")).to_have_text("")
 
 
 @pytest.mark.parametrize("link", ["#inside", "#lake"])

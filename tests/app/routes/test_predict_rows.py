@@ -154,6 +154,7 @@ def test_floats_are_told_by_the_digits_that_they_have() -> None:
     assert told_as(np.array([1.5, 0.1])) == [1.5, 0.1]
 
 
+@pytest.mark.alone
 def test_long_answers_do_not_hold_up_the_event_loop() -> None:
     """10,000 rows are made into an answer in a thread, while the loop has its turns."""
 
