@@ -1,8 +1,11 @@
 """The manifests are what Kubernetes' own schemas allow, in the oldest version that they need and the newest; KServe's
 have the fields of its Python package. What has to agree with the service and with the image does."""
 
+import base64
 import json
 import re
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -181,16 +184,53 @@ def test_settings_in_comments_are_settings() -> None:
 
 
 def merged(base: Any, patch: Any) -> Any:
-    """As kustomize merges: what a list has is known by its name, or by where it is mounted."""
+    """As kustomize merges: what a list has is known by its name, or by where it is mounted; what is new comes first."""
     if isinstance(base, dict) and isinstance(patch, dict):
         return base | {name: merged(base.get(name), value) for name, value in patch.items()}
     if isinstance(base, list) and isinstance(patch, list):
-        found = {each.get("mountPath", each["name"]): each for each in base}
-        for each in patch:
-            name = each.get("mountPath", each["name"])
-            found[name] = merged(found.get(name), each)
-        return list(found.values())
+        before = {each.get("mountPath", each["name"]): each for each in base}
+        changed = {each.get("mountPath", each["name"]): each for each in patch}
+        new = [each for name, each in changed.items() if name not in before]
+        return new + [merged(each, changed[name]) if name in changed else each for name, each in before.items()]
     return patch
+
+
+def built(folder: Path, tmp_path: Path) -> list[Any]:
+    """What kubectl would apply of a folder, in its order; beside it stands a file of keys."""
+    kubectl = shutil.which("kubectl")
+    version = subprocess.run([kubectl, "version", "--client"], capture_output=True, text=True).stdout if kubectl else ""
+    if not re.search(r"Kustomize Version: v([5-9]|\d\d)", version):
+        pytest.skip("kubectl is not here, or older than 1.27: the manifests are held against the schemas one by one")
+    copied = tmp_path / "deploy"
+    shutil.copytree(ROOT / "deploy", copied)
+    (copied / WITH_KEYS.name / "keys").write_text("alice predict hash\n")
+    command = [kubectl, "kustomize", copied / folder.name]
+    told = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert told.stderr == ""
+    return list(yaml.safe_load_all(told.stdout))
+
+
+@pytest.mark.parametrize("folder", [MANIFESTS, WITH_KEYS], ids=lambda folder: folder.name)
+def test_kubectl_builds_what_the_schemas_allow(folder: Path, tmp_path: Path) -> None:
+    resources = built(folder, tmp_path)
+    kinds = {resource["kind"]: resource for resource in resources}
+    wanted = DEPLOYED_WITH_KEYS if folder == WITH_KEYS else DEPLOYMENT
+    [image] = read(MANIFESTS / "kustomization.yaml")["images"]
+    for version in VERSIONS:
+        for resource in resources:
+            kubernetes_validate.validate(resource, version, strict=True)
+
+    assert {each["kind"] for each in map(read, MANIFESTS.glob("*.yaml"))} - {"Kustomization"} == kinds.keys() - {
+        "Secret"
+    }
+    assert len(resources) == len(kinds)
+    [container] = kinds["Deployment"]["spec"]["template"]["spec"]["containers"]
+    assert container.pop("image") == f"{image['newName']}:{image['newTag']}"
+    [expected] = wanted["spec"]["template"]["spec"]["containers"]
+    assert {name: value for name, value in expected.items() if name != "image"} == container
+    assert kinds["Deployment"]["metadata"]["namespace"] == "percept"
+    if folder == WITH_KEYS:
+        assert base64.b64decode(kinds["Secret"]["data"]["keys"]) == b"alice predict hash\n"
 
 
 DEPLOYED_WITH_KEYS = merged(DEPLOYMENT, read(WITH_KEYS / "deployment.yaml"))
@@ -207,7 +247,7 @@ def test_keys_come_from_the_secret_that_is_made_of_the_file() -> None:
     pod = DEPLOYED_WITH_KEYS["spec"]["template"]["spec"]
     [container], [volume] = pod["containers"], pod["volumes"]
     [mount] = container["volumeMounts"]
-    [workers, keys] = container["env"]
+    [keys, workers] = container["env"]
 
     assert set(kustomization) == {"apiVersion", "kind", "namespace", "resources", "secretGenerator", "patches"}
     assert (WITH_KEYS / kustomization["resources"][0]).resolve() == MANIFESTS
