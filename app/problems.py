@@ -25,6 +25,7 @@ from app.errors import (
     ContentTooLarge,
     DeadlineExceeded,
     Forbidden,
+    HeadTooLarge,
     InvalidRequest,
     NotFound,
     NotReady,
@@ -101,6 +102,10 @@ DOCUMENTED: dict[int, tuple[str, AppError]] = {
             "this key 'alice' has asked more than 10 times a second (PERCEPT_RATE_LIMIT), and than 100 times at once; "
             "come again in 0.1 seconds"
         ),
+    ),
+    431: (
+        "The request line and its headers are too long; no route has been asked.",
+        HeadTooLarge("the request line and its headers are longer than 65,536 bytes"),
     ),
     503: (
         "Some model that should be served is not.",

@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Page, Route, expect
 
 from tests.conftest import SAMPLES
-from tests.page.conftest import Visit
+from tests.page.conftest import PHONE, Visit
 from tests.page.hand import ONE, Held, answer, bring, draw, expect_label, violations
 
 PAPER = (SAMPLES / "three-on-paper.jpg").read_bytes()
@@ -332,6 +332,29 @@ def test_a_slow_inside_shows_no_headings_without_content(visit: Visit) -> None:
     page.unroute_all()
     page.get_by_role("button", name="Ask again").click()
     expect(page.get_by_text("It answers 2.")).to_be_visible()
+
+
+def test_who_goes_on_by_keyboard_sees_where_below_a_line_that_says_so(visit: Visit) -> None:
+    """WCAG 2.2, 2.4.11: what has the focus is not hidden by what lies over the page."""
+    page = visit.open("#points?k=2", viewport=PHONE, touch=True, ready=".centre")
+    gone = "urn:percept:problem:overloaded"
+    visit.expected.append("status of 429")
+    page.route("**/cluster/fit", lambda route: route.fulfill(status=429, json={"type": gone, "status": 429}))
+    page.get_by_role("button", name="k-means++").click()
+    expect(page.locator(".gone:visible")).to_be_visible()
+    hidden = []
+    for _ in range(30):
+        page.keyboard.press("Tab")
+        hidden += page.evaluate(
+            """() => {
+                const focused = document.activeElement.getBoundingClientRect();
+                const line = [...document.querySelectorAll(".gone")].find((each) => !each.hidden);
+                const covered = line && focused.height && focused.top >= line.getBoundingClientRect().top - 1;
+                return covered ? [document.activeElement.outerHTML] : [];
+            }"""
+        )
+
+    assert hidden == []
 
 
 def test_inside_is_there_when_the_list_of_models_was_stopped_and_asked_for_again(visit: Visit) -> None:
