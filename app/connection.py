@@ -9,7 +9,7 @@ import logging
 import math
 import time
 from collections.abc import Coroutine
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 from uvicorn import Config
@@ -17,12 +17,14 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from app.envelope import ALWAYS, HEADER, RequestIds, first_by_name, log_request
-from app.errors import AppError, BadRequest, CallerGone, HeadTooLarge, Overloaded, RequestTimeout
+from app.errors import AppError, BadRequest, CallerGone, HeadTooLarge, NotFound, Overloaded, RequestTimeout
 from app.guard import CHECKED, Guard
 from app.logs import ACCESS
 from app.open_inference import Reply
 from app.problems import Rendered, is_expected, rendered
-from app.routes.hot_path import Asked, Headers, answer, is_short, what_is_asked
+from app.request_heads import Head, RequestHeads
+from app.routes.hot_path import Asked, Headers, answer, found, is_short, what_is_asked
+from app.scheduler import Scheduler
 from app.service import Service
 
 # So long the rest of a body may take. Then the application waits for it, and knows what to say if it never comes.
@@ -45,6 +47,10 @@ LINGER_SECONDS = 30.0
 # What says how long the pieces of a body are, and what follows them (trailers), is kept by the parser or by nobody. It
 # may be so many bytes, and so many times the body.
 MAX_FRAMING_BYTES, FRAMING = 262_144, 8
+# Stands for a byte of a request's id where nothing else has it.
+PLACEHOLDER = b"#"
+
+RawHeaders = tuple[tuple[bytes, bytes], ...]
 
 
 class Exchange:
@@ -52,7 +58,7 @@ class Exchange:
 
     __slots__ = (
         *("asked", "began", "body", "checked", "disconnected", "headers"),
-        *("keep_alive", "left", "more_body", "response_complete"),
+        *("keep_alive", "left", "more_body", "response_complete", "unparsed"),
     )
 
     def __init__(self, asked: Asked, headers: Headers) -> None:
@@ -61,6 +67,7 @@ class Exchange:
         self.keep_alive, self.response_complete, self.disconnected = True, False, False
         self.left: asyncio.Event | None = None
         self.checked = False  # by the guard, who would count it a second time
+        self.unparsed = b""  # all of a request whose head is known
         self.began = time.perf_counter()
 
     @property
@@ -80,6 +87,30 @@ class Exchange:
             await self.left.wait()
 
 
+def written(response: Rendered, request_id: bytes, always: RawHeaders, keep_alive: bool) -> bytes:
+    status, headers, body = response
+    lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()]).encode("latin-1")
+    end = b"" if keep_alive else b"connection: close\r\n"
+    return b"%b%b%bcontent-length: %d\r\n%b: %b\r\n%b\r\n%b" % (
+        *(STATUS_LINE[status], _lines(always), lines),
+        *(len(body), HEADER, request_id, end, body),
+    )
+
+
+@lru_cache(maxsize=8)
+def _lines(headers: RawHeaders) -> bytes:
+    """Others every second, when the date is."""
+    return b"".join([b"%b: %b\r\n" % header for header in headers])
+
+
+@lru_cache(maxsize=64)
+def when_full(scheduler: Scheduler, _retry_seconds: int, path: str, id_length: int, always: RawHeaders) -> bytes:
+    """The refusal by a worker that is full, with as many PLACEHOLDERs as the request's id has bytes where that goes."""
+    placeholder = PLACEHOLDER * id_length
+    scope = {"request_id": placeholder.decode(), "method": "POST", "path": path}
+    return written(rendered(scheduler.refusal_when_full(), scope), placeholder, always, True)
+
+
 class Connection(HttpToolsProtocol):
     cycle: Any  # uvicorn's own, or an Exchange
 
@@ -95,6 +126,7 @@ class Connection(HttpToolsProtocol):
         self.request_ids: RequestIds = app_state["request_ids"]
         self.has_short_way: bool = app_state["short_way"]
         self.guard: Guard | None = app_state["guard"]
+        self.heads: RequestHeads = app_state["request_heads"]
         self.patience: asyncio.TimerHandle | None = None
         # uvicorn sets and cancels a timer for every request; a tenth of a small one's time went there.
         self.idle_since = math.inf
@@ -105,6 +137,9 @@ class Connection(HttpToolsProtocol):
         self.head_timer: asyncio.TimerHandle | None = None
         self.message_bytes, self.body_bytes = 0, 0  # of the request that is coming
         self.linger_timer: asyncio.TimerHandle | None = None
+        # While they are parsed: bytes that begin a request, until it has begun; then these bytes, until another has.
+        self.fresh: bytes | None = None
+        self.request: bytes | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         super().connection_made(transport)
@@ -123,8 +158,17 @@ class Connection(HttpToolsProtocol):
             super().shutdown()
 
     def data_received(self, data: bytes) -> None:
-        self.idle_since, self.whole, self.ended = math.inf, False, False
+        self.idle_since = math.inf
+        is_next = self.awaits_head and not self.head_bytes and not self._is_answering()
+        if is_next and (head := self._known_head(data)) is not None:
+            self._stop_waiting_for_head()
+            self.whole = True
+            if not self._refuse_known(head):
+                self._answer_known(head, data)
+            return
+        self.whole, self.ended, self.fresh = False, False, data if is_next else None
         super().data_received(data)
+        self.fresh = self.request = None
         if self.whole:
             if self.idle_since == math.inf and self.cycle.response_complete:
                 self._wait_idle()  # answered before all of it had come: nobody else waits any more
@@ -133,6 +177,40 @@ class Connection(HttpToolsProtocol):
             look(1 if self.ended else len(data))  # the rest was of requests before this one
         if isinstance(self.cycle, Exchange) and self.cycle.more_body and self.patience is None:
             self.patience = self.loop.call_later(PATIENCE_SECONDS, self._lose_patience, self.cycle)
+
+    def _known_head(self, data: bytes) -> Head | None:
+        may_answer = self.has_short_way and not self.flow.write_paused and not self.transport.is_closing()
+        return self.heads.of(data) if may_answer else None
+
+    def _answer_known(self, head: Head, request: bytes) -> None:
+        """What the parser's calls would come to, without them."""
+        exchange = self.cycle = Exchange(head.asked, head.headers)
+        exchange.unparsed, exchange.body = request, request[len(request) - head.length :]
+        exchange.more_body, exchange.keep_alive = False, head.keep_alive and STOPPING not in self.app_state
+        self._go_on(exchange, self._answered(exchange))
+
+    def _refuse_known(self, head: Head) -> bool:
+        """If the worker is full; whether it was. At four times what a worker can do three requests in four end here, so
+        it has no exchange, no coroutine, no exception, and the words of the refusal before."""
+        service = self.service
+        if not service.scheduler.is_full or not head.keep_alive or not self._refuses_by_itself():
+            return False
+        try:
+            model = found(service, head.asked).model
+        except NotFound:
+            return False
+        service.metrics_of(model).add("queue_full")
+        service.worker.response(Overloaded.status)
+        request_id = self.request_ids.choose(head.headers.get(HEADER))
+        always = (*self.server_state.default_headers, *ALWAYS)
+        scheduler = service.scheduler
+        refusal = when_full(scheduler, scheduler.retry_seconds, head.asked.path, len(request_id), always)
+        self.transport.write(refusal.replace(PLACEHOLDER * len(request_id), request_id))
+        self._be_idle()
+        return True
+
+    def _refuses_by_itself(self) -> bool:
+        return not (self.guard or STOPPING in self.app_state or ACCESS.isEnabledFor(logging.INFO))
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
@@ -147,6 +225,7 @@ class Connection(HttpToolsProtocol):
         self.awaits_head, self.whole, self.head_bytes = True, False, 0
         self.message_bytes, self.body_bytes = 0, 0
         self.url, self.headers, self.expect_100_continue = b"", [], False
+        self.request, self.fresh = self.fresh, None
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """As uvicorn's, but what comes behind a body (a trailer) is no header: proxies and the guard saw the head."""
@@ -158,15 +237,22 @@ class Connection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self.awaits_head = False
-        if self.head_timer is not None:
-            self.head_timer.cancel()
-            self.head_timer = None
+        self._stop_waiting_for_head()
         self.idle_since = math.inf  # though a request before this one, in the same piece of data, is answered
         exchange = self._begun() if self.has_short_way else None
         if exchange is None:
             self._leave_it_to_uvicorn()
         else:
             self.cycle = exchange
+            if self.request is not None:
+                length = int(exchange.headers[b"content-length"])
+                known = Head(exchange.asked, exchange.headers, length, self.parser.should_keep_alive())
+                self.heads.remember(self.request, known)
+
+    def _stop_waiting_for_head(self) -> None:
+        if self.head_timer is not None:
+            self.head_timer.cancel()
+            self.head_timer = None
 
     def _look_at_head(self, received: int) -> None:
         """Of what has not come whole."""
@@ -311,7 +397,7 @@ class Connection(HttpToolsProtocol):
         self.service.worker.response(status)
         if ACCESS.isEnabledFor(logging.INFO):
             log_request(self._scope(exchange, request_id), status, time.perf_counter() - exchange.began)
-        exchange.response_complete, exchange.body = True, b""
+        exchange.response_complete, exchange.body, exchange.unparsed = True, b"", b""
         if exchange.disconnected or self.transport.is_closing():
             return
         self._write(response, request_id, exchange.keep_alive)
@@ -323,14 +409,8 @@ class Connection(HttpToolsProtocol):
             self._be_idle()
 
     def _write(self, response: Rendered, request_id: bytes, keep_alive: bool) -> None:
-        status, headers, body = response
-        lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()]).encode("latin-1")
-        always = b"".join([b"%b: %b\r\n" % header for header in (*self.server_state.default_headers, *ALWAYS)])
-        end = b"" if keep_alive else b"connection: close\r\n"
-        self.transport.write(
-            b"%b%b%bcontent-length: %d\r\n%b: %b\r\n%b\r\n%b"
-            % (STATUS_LINE[status], always, lines, len(body), HEADER, request_id, end, body)
-        )
+        always = (*self.server_state.default_headers, *ALWAYS)
+        self.transport.write(written(response, request_id, always, keep_alive))
 
     def _be_idle(self) -> None:
         self.server_state.total_requests += 1
@@ -360,11 +440,16 @@ class Connection(HttpToolsProtocol):
         """To the application, as if it had never been here."""
         self._calm_down()
         self.cycle = None
-        self._leave_it_to_uvicorn()
+        if exchange.unparsed:
+            self.has_short_way = False
+            super().data_received(exchange.unparsed)
+            self.has_short_way = True
+        else:
+            self._leave_it_to_uvicorn()
+            self.cycle.body, self.cycle.more_body = bytearray(exchange.body), exchange.more_body
+            self.cycle.message_event.set()
         self.cycle.scope[CHECKED] = exchange.checked  # before its task begins
-        self.cycle.body, self.cycle.more_body = bytearray(exchange.body), exchange.more_body
         self.cycle.keep_alive = self.cycle.keep_alive and exchange.keep_alive
-        self.cycle.message_event.set()
 
     def _lose_patience(self, exchange: Exchange) -> None:
         self.patience = None

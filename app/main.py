@@ -27,6 +27,7 @@ from app.lab.graphs import LabGraphs
 from app.lab.kmeans import GRAPH, lloyd_by
 from app.problems import add_error_handlers
 from app.repository import Repository
+from app.request_heads import RequestHeads
 from app.routes import (
     activations,
     cluster,
@@ -92,6 +93,7 @@ class State(TypedDict):
     service: Service
     documentation: Documentation
     request_ids: RequestIds
+    request_heads: RequestHeads
     short_way: bool  # whether connections may answer by themselves
     guard: Guard | None
     arriving: Arriving
@@ -150,6 +152,7 @@ def create_app(
                 service=service,
                 documentation=Documentation(app, service, guard),
                 request_ids=request_ids,
+                request_heads=RequestHeads(),
                 short_way=tracing is None,
                 guard=guard,
                 arriving=Arriving(settings.max_arriving_bytes),

@@ -124,17 +124,31 @@ class Scheduler:
 
     def require_room(self, metrics: ModelMetrics) -> None:
         """Raises Overloaded if a request that came now would be refused, whatever it costs."""
-        if self.admitted >= self.max_queue:
-            raise self._refusal(
-                f"{self.admitted} requests are under way, and {self.max_queue} may be (PERCEPT_MAX_QUEUE)", metrics
-            )
         wait = self.work / self.slots
-        if wait > self.max_wait:
-            raise self._refusal(
+        if self.is_full:
+            refusal = self.refusal_when_full()
+        elif wait > self.max_wait:
+            refusal = self._refusal(
                 f"the work under way takes {1_000 * wait:,.0f} ms, and a request waits {1_000 * self.max_wait:,.0f} ms "
-                "at most (PERCEPT_MAX_WAIT_MS)",
-                metrics,
+                "at most (PERCEPT_MAX_WAIT_MS)"
             )
+        else:
+            return
+        metrics.add("queue_full")
+        raise refusal
+
+    @property
+    def is_full(self) -> bool:
+        return self.admitted >= self.max_queue
+
+    @property
+    def retry_seconds(self) -> int:
+        return max(1, math.ceil(self.work / self.slots))
+
+    def refusal_when_full(self) -> Overloaded:
+        """The same words as long as `retry_seconds` are the same."""
+        limit = self.max_queue
+        return self._refusal(f"{limit} requests are under way, and {limit} may be (PERCEPT_MAX_QUEUE)")
 
     def admit(self, metrics: ModelMetrics) -> None:
         """Before any work is put into a request. Raises Overloaded as `require_room` does. Every admission is followed
@@ -153,9 +167,8 @@ class Scheduler:
         self.work = self.work - seconds if self.admitted else 0.0  # so that rounding does not add up
         self.metrics.gauge("queued_requests", self.admitted)
 
-    def _refusal(self, reason: str, metrics: ModelMetrics) -> Overloaded:
-        metrics.add("queue_full")
-        return Overloaded(f"{reason}; try again", {"Retry-After": str(max(1, math.ceil(self.work / self.slots)))})
+    def _refusal(self, reason: str) -> Overloaded:
+        return Overloaded(f"{reason}; try again", {"Retry-After": str(self.retry_seconds)})
 
     async def decode(self, seconds: float, function: Callable[..., Value], *arguments: Any) -> Value:
         """Run work that is not inference in a thread; as many at once as there are slots. From what it takes, and was

@@ -36,6 +36,7 @@ FLOORS = [
     {"table", "openapi"},
     {"documentation"},
     {"routes"},
+    {"request_heads"},
     {"main", "supervisor", "connection"},
     {"worker"},
     {"server"},

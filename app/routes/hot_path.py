@@ -70,9 +70,7 @@ async def answer(
 ) -> Reply | None:
     """The reply; None, before anything is waited for, if the body is not so simple. `left` returns when the caller has
     gone. Raises an AppError, or CallerGone."""
-    store = service.store
-    plain = Answering(store.find_text(asked.model, asked.version), None) if asked.infers else None
-    model, photographs = plain or store.find_answering(asked.model)
+    model, photographs = found(service, asked)
     service.require_room(model)
     deadline = deadline_of(headers[TIMEOUT].decode("latin-1") if TIMEOUT in headers else None)
     if asked.infers:
@@ -82,6 +80,13 @@ async def answer(
         return None
     answer = await service.predict(model, Upload(files), PLAIN, deadline, left, photographs)
     return Reply(answer.body, {"Content-Type": JSON, "Server-Timing": answer.timings.header()})
+
+
+def found(service: Service, asked: Asked) -> Answering:
+    """Raises NotFound."""
+    if asked.infers:
+        return Answering(service.store.find_text(asked.model, asked.version), None)
+    return service.store.find_answering(asked.model)
 
 
 class HotPath:

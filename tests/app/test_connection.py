@@ -18,13 +18,15 @@ from typing import Any
 import pytest
 import uvicorn
 from PIL import Image
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from app import connection
 from app.connection import MAX_HEAD_BYTES, PATIENCE_SECONDS, Connection
 from app.envelope import Envelope
 from app.logs import ACCESS
 from app.main import create_app
-from app.metrics import STATUSES
+from app.metrics import MODEL_FIELDS, STATUSES
+from app.request_heads import RequestHeads
 from app.routes.hot_path import HotPath
 from app.service import Service
 from app.settings import Settings
@@ -168,11 +170,13 @@ SPEAKABLE = {
 def test_connection_and_routes_give_the_same_answer(
     server: Server, general: Server, short: bool, request_: dict[str, Any]
 ) -> None:
-    ours, theirs = (way.ask(spoken(request_)) for way in (server, general))
+    theirs = general.ask(spoken(request_))
 
-    assert ours.comparable() == theirs.comparable()
-    assert ours.headers["x-request-id"] == "the-same"
-    assert (not server.seen, not general.seen) == (short, False)
+    for _time in ("first", "second"):  # when the head may be known
+        ours = server.ask(spoken(request_))
+        assert ours.comparable() == theirs.comparable()
+        assert ours.headers["x-request-id"] == "the-same"
+        assert (not server.seen, not general.seen) == (short, False)
 
 
 INFER = json.dumps(
@@ -192,11 +196,72 @@ INFER = json.dumps(
 )
 def test_protocol_is_spoken_alike(server: Server, general: Server, path: str, body: bytes, status: int) -> None:
     asked = request(body, path, b"application/json", b"X-Request-ID: the-same")
-    ours, theirs = (way.ask(asked) for way in (server, general))
+    theirs = general.ask(asked)
 
-    assert ours.comparable() == theirs.comparable()
-    assert ours.status == status
-    assert not server.seen
+    for _time in ("first", "second"):
+        ours = server.ask(asked)
+        assert ours.comparable() == theirs.comparable()
+        assert ours.status == status
+        assert not server.seen
+
+
+@pytest.fixture
+def parsed(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """The addresses that the parser finds from now on."""
+    addresses: list[bytes] = []
+
+    def on_url(connection: Connection, url: bytes) -> None:
+        addresses.append(url)
+        HttpToolsProtocol.on_url(connection, url)
+
+    monkeypatch.setattr(Connection, "on_url", on_url, raising=False)
+    return addresses
+
+
+def test_head_that_is_known_is_not_parsed_again(server: Server, parsed: list[bytes]) -> None:
+    mine = request(SEVEN, "/predict/mnist-dnn", b"image/png", b"X-Only-Here: 1")
+
+    assert [server.ask(mine).label() for _ in range(3)] == ["7"] * 3
+    assert parsed == [b"/predict/mnist-dnn"]
+    # On a connection where something else comes before and behind, and with another picture of as many bytes.
+    another = TWO + bytes(len(SEVEN) - len(TWO)) if len(TWO) <= len(SEVEN) else SEVEN[:-1] + b"\0"
+    health = b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"
+    with server.connect() as caller:
+        for asked in (health, mine, health, mine, mine[: -len(SEVEN)] + another):
+            caller.sendall(asked)
+            assert Answer(caller).status == 200
+    assert parsed == [b"/predict/mnist-dnn", b"/health/live", b"/health/live"]
+
+
+def test_head_with_a_secret_is_parsed_each_time(server: Server, parsed: list[bytes]) -> None:
+    mine = request(SEVEN, "/predict/mnist-dnn", b"image/png", b"Authorization: Bearer key")
+
+    assert [server.ask(mine).label() for _ in range(2)] == ["7"] * 2
+    assert len(parsed) == 2
+
+
+def test_nobody_teaches_what_another_head_means(server: Server) -> None:
+    """Two requests in one piece, so long that the second would seem to be the body of the first."""
+    heads: RequestHeads = server.uvicorn.lifespan.state["request_heads"]
+    first = request(b"12345", "/predict/letters", b"image/png", b"X-Only-There: 1")
+    second = request(b"", "/predict/mnist-dnn", length=400)
+    pieces = first + second + b"x" * (400 - len(second) - 5)
+    known = len(heads)
+    with server.connect() as caller:
+        caller.sendall(pieces)
+        assert Answer(caller).status == 404
+    seeming = first[:-5] + b"x" * 400
+
+    assert len(seeming) == len(pieces)
+    assert len(heads) == known
+    assert heads.of(seeming) is None
+    assert server.ask(first).status == 404
+
+
+def test_empty_lines_before_a_request_are_no_head(server: Server) -> None:
+    """RFC 9112, section 2.2."""
+    for _time in range(2):
+        assert server.ask(b"\r\n\r\n" + request()).label() == "7"
 
 
 def test_request_id_is_the_callers_own_or_a_new_one(server: Server) -> None:
@@ -267,6 +332,87 @@ def test_full_queue_refuses_and_says_when_to_come_again(server: Server) -> None:
     assert [answer.headers["content-type"] for answer in refused] == ["application/problem+json", "application/json"]
     assert not server.seen
     assert server.ask(request()).label() == "7"
+
+
+FULL = {
+    "picture": request(),
+    "form": request(form(SEVEN), content_type=FORM),
+    "protocol": request(INFER, "/v2/models/mnist-dnn/infer", b"application/json"),
+    "id of one's own": request(SEVEN, "/predict/mnist-dnn", b"image/png", b"X-Request-ID: mine"),
+    "id of one letter": request(SEVEN, "/predict/mnist-dnn", b"image/png", b"X-Request-ID: h"),
+    "no model": request(SEVEN, "/predict/letters"),
+    "no version": request(INFER, "/v2/models/mnist-dnn/versions/7/infer", b"application/json"),
+    "last request": request(SEVEN, "/predict/mnist-dnn", b"image/png", b"Connection: close"),
+}
+
+
+@pytest.mark.parametrize("asked", FULL.values(), ids=FULL)
+def test_full_worker_refuses_heads_that_it_knows_in_the_same_words(
+    server: Server, general: Server, asked: bytes, parsed: list[bytes]
+) -> None:
+    server.ask(asked)  # now it is known
+    parsed.clear()
+    ways = (server, general)
+    before = [counted(way, 429) for way in ways]
+    for way in ways:
+        way.service.scheduler.admitted += 128
+    try:
+        ours, theirs = (way.ask(asked) for way in ways)
+        assert parsed == [parsed[0]]  # by the other way alone
+    finally:
+        for way in ways:
+            way.service.scheduler.admitted -= 128
+    ids = [answer.headers["x-request-id"] for answer in (ours, theirs)]
+
+    assert ours.status == (404 if b"letters" in asked or b"versions/7" in asked else 429)
+    assert without_id(ours, ids[0]) == without_id(theirs, ids[1])
+    assert ("connection" in ours.headers) == ("connection" in theirs.headers) == (b"close" in asked)
+    assert ours.headers["date"]
+    assert (ids[0] == ids[1]) == (b"X-Request-ID" in asked)
+    assert [counted(way, 429) for way in ways] == [count + (ours.status == 429) for count in before]
+    if b"/predict/mnist-dnn" in asked:
+        assert json.loads(ours.body)["request_id"] == ids[0]
+
+
+def without_id(answer: Answer, request_id: str) -> Any:
+    status, body, headers = answer.comparable()
+    return (
+        status,
+        body.replace(request_id.encode(), b"") if len(request_id) > 1 else body,
+        headers | {"x-request-id": ""},
+    )
+
+
+def test_full_worker_keeps_the_connection_and_counts_by_model(server: Server) -> None:
+    service, asked = server.service, request()
+    server.ask(asked)
+    full = service.worker.model("mnist-dnn", "1")
+    before = full.memory[full.start + MODEL_FIELDS["queue_full"].start]
+    with server.connect() as caller:
+        service.scheduler.admitted += 128
+        try:
+            for _ in range(3):
+                caller.sendall(asked)
+                assert Answer(caller).status == 429
+        finally:
+            service.scheduler.admitted -= 128
+        caller.sendall(asked)
+        assert Answer(caller).label() == "7"
+
+    assert full.memory[full.start + MODEL_FIELDS["queue_full"].start] == before + 3
+
+
+def test_full_worker_logs_refusals_if_requests_are_logged(server: Server, caplog: pytest.LogCaptureFixture) -> None:
+    server.ask(request())
+    server.service.scheduler.admitted += 128
+    try:
+        with caplog.at_level(logging.INFO, ACCESS.name):
+            assert server.ask(request()).status == 429
+    finally:
+        server.service.scheduler.admitted -= 128
+
+    [record] = [each for each in caplog.records if each.name == ACCESS.name]
+    assert vars(record)["fields"]["status"] == 429
 
 
 def test_work_that_is_cancelled_is_answered_and_the_connection_closed(
