@@ -16,6 +16,7 @@ from uvicorn import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from app.backpressure import Backpressure
 from app.envelope import ALWAYS, HEADER, RequestIds, first_by_name, log_request
 from app.errors import AppError, BadRequest, CallerGone, HeadTooLarge, NotFound, Overloaded, RequestTimeout
 from app.guard import CHECKED, Guard
@@ -23,7 +24,7 @@ from app.logs import ACCESS
 from app.open_inference import Reply
 from app.problems import Rendered, is_expected, rendered
 from app.request_heads import Head, RequestHeads
-from app.routes.hot_path import Asked, Headers, answer, found, is_short, what_is_asked
+from app.routes.hot_path import Asked, Headers, answer, found, is_allowed, is_short, what_is_asked
 from app.scheduler import Scheduler
 from app.service import Service
 
@@ -127,6 +128,7 @@ class Connection(HttpToolsProtocol):
         self.has_short_way: bool = app_state["short_way"]
         self.guard: Guard | None = app_state["guard"]
         self.heads: RequestHeads = app_state["request_heads"]
+        self.backpressure: Backpressure = app_state["backpressure"]
         self.patience: asyncio.TimerHandle | None = None
         # uvicorn sets and cancels a timer for every request; a tenth of a small one's time went there.
         self.idle_since = math.inf
@@ -137,6 +139,7 @@ class Connection(HttpToolsProtocol):
         self.head_timer: asyncio.TimerHandle | None = None
         self.message_bytes, self.body_bytes = 0, 0  # of the request that is coming
         self.linger_timer: asyncio.TimerHandle | None = None
+        self.pause_timer: asyncio.TimerHandle | None = None
         # While they are parsed: bytes that begin a request, until it has begun; then these bytes, until another has.
         self.fresh: bytes | None = None
         self.request: bytes | None = None
@@ -216,7 +219,7 @@ class Connection(HttpToolsProtocol):
         super().connection_lost(exc)
         if isinstance(self.cycle, Exchange) and self.cycle.more_body:
             self._respond(self.cycle, rendered(CallerGone(), {}), self._request_id(self.cycle))
-        for timer in (self.patience, self.idle_timer, self.head_timer, self.linger_timer):
+        for timer in (self.patience, self.idle_timer, self.head_timer, self.linger_timer, self.pause_timer):
             if timer is not None:
                 timer.cancel()
 
@@ -244,7 +247,7 @@ class Connection(HttpToolsProtocol):
             self._leave_it_to_uvicorn()
         else:
             self.cycle = exchange
-            if self.request is not None:
+            if self.request is not None and exchange.more_body:
                 length = int(exchange.headers[b"content-length"])
                 known = Head(exchange.asked, exchange.headers, length, self.parser.should_keep_alive())
                 self.heads.remember(self.request, known)
@@ -325,7 +328,35 @@ class Connection(HttpToolsProtocol):
             return None
         if ORIGIN in headers and self.service.settings.cors_origins:  # what a browser wants to read, Starlette's does
             return None
-        return Exchange(asked, headers) if is_short(headers, self.service.settings) else None
+        exchange = Exchange(asked, headers)
+        return exchange if is_short(headers, self.service.settings) or self._refused(exchange) else None
+
+    def _refused(self, exchange: Exchange) -> bool:
+        """Whether there is no room for a request with a long body: then it is answered, and the body is passed over as
+        it comes. The application would say the same, and take three times as long to do so."""
+        if self.guard or not is_allowed(exchange.headers, self.service.settings) or not self._keeps_alive():
+            return False
+        try:
+            self.service.require_room(found(self.service, exchange.asked).model)
+        except Overloaded as error:
+            request_id = self._request_id(exchange)
+            exchange.more_body = False
+            self._respond(exchange, rendered(error, self._scope(exchange, request_id)), request_id)
+            self._listen_later(int(exchange.headers[b"content-length"]))
+            return True
+        except NotFound:
+            return False
+        return False
+
+    def _listen_later(self, length: int) -> None:
+        """To somebody whose body of so many bytes was refused, who may not heed Retry-After."""
+        seconds = self.backpressure.pause(self.loop.time(), length)
+        if seconds and not self.transport.is_closing():
+            self.flow.pause_reading()
+            self.pause_timer = self.loop.call_later(seconds, self.flow.resume_reading)
+
+    def _keeps_alive(self) -> bool:
+        return self.parser.should_keep_alive() and STOPPING not in self.app_state
 
     def on_body(self, body: bytes) -> None:
         self.body_bytes += len(body)
@@ -343,8 +374,7 @@ class Connection(HttpToolsProtocol):
         if isinstance(exchange, Exchange) and exchange.more_body:
             exchange.more_body = False
             self._calm_down()
-            wanted = self.parser.should_keep_alive() and STOPPING not in self.app_state
-            exchange.keep_alive = exchange.keep_alive and wanted
+            exchange.keep_alive = exchange.keep_alive and self._keeps_alive()
             self._go_on(exchange, self._answered(exchange))
         else:
             super().on_message_complete()

@@ -15,6 +15,7 @@ from fastapi.routing import APIRoute
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from app.backpressure import Backpressure
 from app.documentation import Documentation
 from app.envelope import Envelope, RequestIds
 from app.errors import ConfigurationError
@@ -94,6 +95,7 @@ class State(TypedDict):
     documentation: Documentation
     request_ids: RequestIds
     request_heads: RequestHeads
+    backpressure: Backpressure
     short_way: bool  # whether connections may answer by themselves
     guard: Guard | None
     arriving: Arriving
@@ -153,6 +155,7 @@ def create_app(
                 documentation=Documentation(app, service, guard),
                 request_ids=request_ids,
                 request_heads=RequestHeads(),
+                backpressure=Backpressure(),
                 short_way=tracing is None,
                 guard=guard,
                 arriving=Arriving(settings.max_arriving_bytes),

@@ -124,18 +124,17 @@ class Scheduler:
 
     def require_room(self, metrics: ModelMetrics) -> None:
         """Raises Overloaded if a request that came now would be refused, whatever it costs."""
-        wait = self.work / self.slots
+        # In no variable: errors whose traceback has the frame that has the error hold a body until they are collected.
         if self.is_full:
-            refusal = self.refusal_when_full()
-        elif wait > self.max_wait:
-            refusal = self._refusal(
+            metrics.add("queue_full")
+            raise self.refusal_when_full()
+        wait = self.work / self.slots
+        if wait > self.max_wait:
+            metrics.add("queue_full")
+            raise self._refusal(
                 f"the work under way takes {1_000 * wait:,.0f} ms, and a request waits {1_000 * self.max_wait:,.0f} ms "
                 "at most (PERCEPT_MAX_WAIT_MS)"
             )
-        else:
-            return
-        metrics.add("queue_full")
-        raise refusal
 
     @property
     def is_full(self) -> bool:

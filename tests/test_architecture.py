@@ -36,7 +36,7 @@ FLOORS = [
     {"table", "openapi"},
     {"documentation"},
     {"routes"},
-    {"request_heads"},
+    {"request_heads", "backpressure"},
     {"main", "supervisor", "connection"},
     {"worker"},
     {"server"},

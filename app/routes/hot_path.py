@@ -61,8 +61,13 @@ def _what_is_asked(path: str) -> Asked | None:
 
 def is_short(headers: Headers, settings: Settings) -> bool:
     """Whether the body's length is announced and small."""
+    return is_allowed(headers, settings) and int(headers[b"content-length"]) <= MAX_BYTES
+
+
+def is_allowed(headers: Headers, settings: Settings) -> bool:
+    """Whether the body's length is announced, and no more than anybody may send."""
     length = headers.get(b"content-length", b"")
-    return len(length) <= LENGTH_DIGITS and length.isdigit() and int(length) <= min(MAX_BYTES, settings.max_body_bytes)
+    return len(length) <= LENGTH_DIGITS and length.isdigit() and int(length) <= settings.max_body_bytes
 
 
 async def answer(

@@ -7,6 +7,7 @@ import socket
 import struct
 import threading
 import time
+import types
 import urllib.parse
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ from PIL import Image
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from app import connection
+from app.backpressure import BURST_SECONDS, REFUSAL_SECONDS
 from app.connection import MAX_HEAD_BYTES, PATIENCE_SECONDS, Connection
 from app.envelope import Envelope
 from app.logs import ACCESS
@@ -334,6 +336,20 @@ def test_full_queue_refuses_and_says_when_to_come_again(server: Server) -> None:
     assert server.ask(request()).label() == "7"
 
 
+LONG = SEVEN + bytes(200_000)  # more than the short way takes
+
+
+@contextmanager
+def full(*servers: Server) -> Iterator[None]:
+    for each in servers:
+        each.service.scheduler.admitted += 128
+    try:
+        yield
+    finally:
+        for each in servers:
+            each.service.scheduler.admitted -= 128
+
+
 FULL = {
     "picture": request(),
     "form": request(form(SEVEN), content_type=FORM),
@@ -354,14 +370,9 @@ def test_full_worker_refuses_heads_that_it_knows_in_the_same_words(
     parsed.clear()
     ways = (server, general)
     before = [counted(way, 429) for way in ways]
-    for way in ways:
-        way.service.scheduler.admitted += 128
-    try:
+    with full(*ways):
         ours, theirs = (way.ask(asked) for way in ways)
         assert parsed == [parsed[0]]  # by the other way alone
-    finally:
-        for way in ways:
-            way.service.scheduler.admitted -= 128
     ids = [answer.headers["x-request-id"] for answer in (ours, theirs)]
 
     assert ours.status == (404 if b"letters" in asked or b"versions/7" in asked else 429)
@@ -383,33 +394,121 @@ def without_id(answer: Answer, request_id: str) -> Any:
     )
 
 
+@pytest.mark.parametrize("path", ["/predict/mnist-dnn", "/v2/models/mnist-dnn/infer"])
+def test_long_body_that_there_is_no_room_for_is_refused_before_it_comes(
+    server: Server, general: Server, path: str
+) -> None:
+    """In the words of the application, without asking it; whoever sends the body nonetheless may ask again."""
+    asked = request(LONG, path, b"image/png", b"X-Request-ID: the-same")
+    with full(server, general):
+        theirs = general.ask(asked)
+        before = counted(server, 429)
+        server.seen.clear()
+        with server.connect() as caller:
+            caller.sendall(asked[: -len(LONG)])
+            ours = Answer(caller)
+            assert ours.comparable() == theirs.comparable()
+            assert (ours.status, server.seen) == (429, [])
+            caller.sendall(LONG)
+            caller.sendall(request(TWO, "/predict/letters"))
+            assert Answer(caller).status == 404
+
+    assert counted(server, 429) == before + 1
+    assert server.ask(request(LONG)).label() == "7"
+
+
+@pytest.mark.parametrize(
+    ("asked", "status"),
+    [
+        (request(LONG, "/predict/letters"), 404),
+        (request(b"x" * 1_000, length=21_000_000), 429),
+        (request(LONG, "/predict/mnist-dnn", b"image/png", b"Connection: close"), 429),
+        (request(LONG, "/predict/mnist-dnn?top=2"), 429),
+    ],
+)
+def test_what_else_there_is_to_say_of_a_long_body_the_application_says(
+    server: Server, asked: bytes, status: int
+) -> None:
+    server.seen.clear()
+    with full(server), server.connect() as caller:
+        caller.sendall(asked.partition(b"\r\n\r\n")[0] + b"\r\n\r\n")
+        assert Answer(caller).status == status
+
+    assert len(server.seen) == 1
+
+
+def test_who_sends_long_bodies_all_the_time_is_not_listened_to_all_the_time(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.backpressure.SHARE", REFUSAL_SECONDS / 0.2)
+    monkeypatch.setattr("app.backpressure.BYTE_SECONDS", 0.0)
+    with full(server), server.connect() as hasty, server.connect() as other:
+        began = time.monotonic()
+        for _ in range(3):
+            hasty.sendall(request(LONG))
+            assert Answer(hasty).status == 429
+        hasty.sendall(b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n")
+        other.sendall(b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert Answer(other).status == 200
+        others = time.monotonic() - began
+        assert Answer(hasty).status == 200
+        hasty_ones = time.monotonic() - began
+
+    assert hasty_ones >= 3 * 0.2 - BURST_SECONDS
+    assert others < hasty_ones
+
+
+def test_who_is_not_listened_to_may_leave(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.backpressure.SHARE", REFUSAL_SECONDS / 0.2)
+    with full(server), server.connect() as caller:
+        caller.sendall(request(LONG)[:-150_000])
+        assert Answer(caller).status == 429
+    until(lambda: not [each for each in server.uvicorn.server_state.connections if each.flow.read_paused])
+
+    assert server.ask(request()).label() == "7"
+
+
+def test_refusals_leave_nothing_to_collect(server: Server) -> None:
+    """An error that is held by a frame that its own traceback holds would keep a piece of the body until then."""
+    server.ask(request(LONG))
+    gc.collect()
+    gc.disable()
+    gc.set_debug(gc.DEBUG_SAVEALL)
+    try:
+        with full(server):
+            for asked in (request(LONG), request(TWO, "/predict/mnist-dnn", b"image/png", b"X-New: 1"), request()):
+                assert server.ask(asked).status == 429
+        gc.collect()
+        left = [each for each in gc.garbage if isinstance(each, types.FrameType | Exception)]
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+        gc.enable()
+
+    assert left == []
+
+
 def test_full_worker_keeps_the_connection_and_counts_by_model(server: Server) -> None:
     service, asked = server.service, request()
     server.ask(asked)
-    full = service.worker.model("mnist-dnn", "1")
-    before = full.memory[full.start + MODEL_FIELDS["queue_full"].start]
+    metrics = service.worker.model("mnist-dnn", "1")
+    place = metrics.start + MODEL_FIELDS["queue_full"].start
+    before = metrics.memory[place]
     with server.connect() as caller:
-        service.scheduler.admitted += 128
-        try:
+        with full(server):
             for _ in range(3):
                 caller.sendall(asked)
                 assert Answer(caller).status == 429
-        finally:
-            service.scheduler.admitted -= 128
         caller.sendall(asked)
         assert Answer(caller).label() == "7"
 
-    assert full.memory[full.start + MODEL_FIELDS["queue_full"].start] == before + 3
+    assert metrics.memory[place] == before + 3
 
 
 def test_full_worker_logs_refusals_if_requests_are_logged(server: Server, caplog: pytest.LogCaptureFixture) -> None:
     server.ask(request())
-    server.service.scheduler.admitted += 128
-    try:
-        with caplog.at_level(logging.INFO, ACCESS.name):
-            assert server.ask(request()).status == 429
-    finally:
-        server.service.scheduler.admitted -= 128
+    with full(server), caplog.at_level(logging.INFO, ACCESS.name):
+        assert server.ask(request()).status == 429
 
     [record] = [each for each in caplog.records if each.name == ACCESS.name]
     assert vars(record)["fields"]["status"] == 429
