@@ -7,6 +7,7 @@ the application. Leans on the inside of uvicorn's protocol, which is why uvicorn
 import asyncio
 import logging
 import math
+import select
 import time
 from collections.abc import Coroutine
 from functools import lru_cache, partial
@@ -30,8 +31,6 @@ from app.service import Service
 
 # So long the rest of a body may take. Then the application waits for it, and knows what to say if it never comes.
 PATIENCE_SECONDS = 1.0
-# Longer than nothing, so that the loop reads what has come before it looks again.
-LAST_LOOK_SECONDS = 0.001
 FORWARDED, ORIGIN = b"x-forwarded-for", b"origin"
 # So long a request line with its headers may take from its first byte on, the first one from the connection on; and so
 # many bytes it may have: the parser keeps all of them.
@@ -156,8 +155,12 @@ class Connection(HttpToolsProtocol):
     def shutdown(self) -> None:
         """The server stops. uvicorn would close idle connections at once, and lose what had just been sent."""
         if self.cycle is None or self.cycle.response_complete:
-            self.loop.call_later(PARTING_SECONDS, super().shutdown)
+            self.loop.call_later(PARTING_SECONDS, self._part)
         else:
+            super().shutdown()
+
+    def _part(self) -> None:
+        if not self._has_unread():
             super().shutdown()
 
     def data_received(self, data: bytes) -> None:
@@ -452,19 +455,20 @@ class Connection(HttpToolsProtocol):
             self.idle_timer = self.loop.call_later(self.timeout_keep_alive, self._close_if_idle)
 
     def _close_if_idle(self) -> None:
-        """One timer for many requests; it looks how long ago the last was. A request may have come while the loop was
-        busy: it is read before the connection is closed, or its caller would see it broken."""
+        """One timer for many requests; it looks how long ago the last was."""
         left = self.idle_since + self.timeout_keep_alive - self.loop.time()
-        if left > 0:
-            self.idle_timer = self.loop.call_later(min(left, self.timeout_keep_alive), self._close_if_idle)
+        if left > 0 or self._has_unread():
+            self.idle_timer = self.loop.call_later(min(max(left, 0), self.timeout_keep_alive), self._close_if_idle)
         else:
-            self.idle_timer = self.loop.call_later(LAST_LOOK_SECONDS, self._close_if_still_idle, self.idle_since)
-
-    def _close_if_still_idle(self, since: float) -> None:
-        if self.idle_since == since:
             self.timeout_keep_alive_handler()
-        else:
-            self._close_if_idle()
+
+    def _has_unread(self) -> bool:
+        """A request may have come while the loop was busy: closed now, its caller would see the connection broken."""
+        if self.transport.is_closing():
+            return False
+        poll = select.poll()
+        poll.register(self.transport.get_extra_info("socket").fileno(), select.POLLIN)
+        return bool(poll.poll(0))
 
     def _hand_over(self, exchange: Exchange) -> None:
         """To the application, as if it had never been here."""

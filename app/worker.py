@@ -27,6 +27,9 @@ MISCONFIGURED = 2
 # So long what the kernel has accepted is still taken, while it accepts no more: what waited when the socket is closed
 # would be reset.
 ACCEPT_SECONDS = 0.05
+# So long an idle connection is kept: longer than proxies and load balancers keep theirs, which is mostly a minute. Who
+# closes while the other one asks breaks that request, and they know when they ask.
+KEEP_ALIVE_SECONDS = 75
 # So many new objects before the collector looks for cycles: a few hundred requests under way are none.
 GARBAGE = 10_000
 # The event loop waits no longer than this for a thread that decodes; Python's own 5 ms would be noticed.
@@ -54,6 +57,7 @@ def serve(
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=GRACE_SECONDS,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
         # Without these two uvicorn reads variables of its own: FORWARDED_ALLOW_IPS and WEB_CONCURRENCY.
         forwarded_allow_ips=list(settings.proxies),
         workers=1,

@@ -23,6 +23,7 @@ import pytest
 from app.errors import ConfigurationError
 from app.server import DEAF_SECONDS, listen
 from app.settings import GRACE_SECONDS
+from app.worker import KEEP_ALIVE_SECONDS
 from benchmarks.sockets import MOST_TIMES, beside_slow_ones, trickling
 from tests.conftest import ROOT, SAMPLES
 from tests.problems import assert_problem
@@ -72,6 +73,21 @@ def test_libraries_are_there_once_for_several_workers_and_not_twice_for_one(tmp_
         server.stop()
 
     assert has == [workers > 1] + [True] * workers
+
+
+def test_connection_is_kept_for_longer_than_servers_mostly_do(server: Server) -> None:
+    """uvicorn's five seconds would break requests of proxies that keep theirs for a minute."""
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=PATIENCE)
+    sockets = []
+    for pause in (6.5, 0):
+        connection.request("GET", "/health/live")
+        assert connection.getresponse().read()
+        sockets.append(connection.sock)
+        time.sleep(pause)
+    connection.close()
+
+    assert sockets[0] is sockets[1] is not None
+    assert KEEP_ALIVE_SECONDS > 60
 
 
 def test_announced_21_megabytes_are_refused_before_they_are_sent(server: Server) -> None:
