@@ -1,5 +1,5 @@
 """How soon somebody whose long body was refused is listened to again: passing bodies over takes a worker no more than a
-share of its time, whatever callers who do not heed Retry-After send. Knows no sockets; the clock is an argument."""
+share of its time if those who do not heed Retry-After are hundreds. Knows no sockets; the clock is an argument."""
 
 # Of a worker's time.
 SHARE = 0.25
@@ -18,5 +18,7 @@ class Backpressure:
 
     def pause(self, now: float, length: int) -> float:
         """For how many seconds who has sent a body of so many bytes, and was refused, is not listened to."""
-        self._earned = max(self._earned, now) + (REFUSAL_SECONDS + length * BYTE_SECONDS) / SHARE
-        return min(max(self._earned - now - BURST_SECONDS, 0.0), LONGEST_SECONDS)
+        earned = max(self._earned, now) + (REFUSAL_SECONDS + length * BYTE_SECONDS) / SHARE
+        # Nobody waits for longer, and nobody later for lengths that were but announced.
+        self._earned = min(earned, now + BURST_SECONDS + LONGEST_SECONDS)
+        return max(self._earned - now - BURST_SECONDS, 0.0)

@@ -67,7 +67,7 @@ class Exchange:
         self.keep_alive, self.response_complete, self.disconnected = True, False, False
         self.left: asyncio.Event | None = None
         self.checked = False  # by the guard, who would count it a second time
-        self.unparsed = b""  # all of a request whose head is known
+        self.unparsed = b""  # all of a request whose head is known, as long as the application may be asked
         self.began = time.perf_counter()
 
     @property
@@ -160,7 +160,9 @@ class Connection(HttpToolsProtocol):
             super().shutdown()
 
     def _part(self) -> None:
-        if not self._has_unread():
+        if self._has_unread():
+            self.loop.call_later(PARTING_SECONDS, self._part)
+        else:
             super().shutdown()
 
     def data_received(self, data: bytes) -> None:
@@ -285,6 +287,8 @@ class Connection(HttpToolsProtocol):
         self.head_timer = None
         if self._is_answering():
             self.head_timer = self.loop.call_later(HEAD_SECONDS, self._head_is_late)
+        elif self._has_unread():
+            self.head_timer = self.loop.call_later(PARTING_SECONDS, self._head_is_late)
         elif self.head_bytes:
             self._refuse(RequestTimeout(f"the request line and its headers have not come in {HEAD_SECONDS:g} seconds"))
         else:
@@ -355,6 +359,8 @@ class Connection(HttpToolsProtocol):
         """To somebody whose body of so many bytes was refused, who may not heed Retry-After."""
         seconds = self.backpressure.pause(self.loop.time(), length)
         if seconds and not self.transport.is_closing():
+            if self.pause_timer is not None:
+                self.pause_timer.cancel()
             self.flow.pause_reading()
             self.pause_timer = self.loop.call_later(seconds, self.flow.resume_reading)
 
@@ -418,6 +424,7 @@ class Connection(HttpToolsProtocol):
             request_id = self._request_id(exchange)
             self._respond(exchange, rendered(error, self._scope(exchange, request_id)), request_id)
         else:
+            exchange.unparsed = b""  # what has to wait is answered here
             go_on = partial(self._go_on, exchange, answering)
             if future is None:  # as `asyncio.sleep(0)` gives
                 self.loop.call_soon(go_on)
@@ -444,6 +451,13 @@ class Connection(HttpToolsProtocol):
     def _write(self, response: Rendered, request_id: bytes, keep_alive: bool) -> None:
         always = (*self.server_state.default_headers, *ALWAYS)
         self.transport.write(written(response, request_id, always, keep_alive))
+
+    def on_response_complete(self) -> None:
+        """After an answer of the application, too, the connection waits as after all others."""
+        super().on_response_complete()
+        if self.timeout_keep_alive_task is not None:
+            self._unset_keepalive_if_required()
+            self._wait_idle()
 
     def _be_idle(self) -> None:
         self.server_state.total_requests += 1

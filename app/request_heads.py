@@ -5,10 +5,10 @@ from typing import NamedTuple
 
 from app.routes.hot_path import Asked, Headers
 
-END = b"\r\n\r\n"
+METHOD, END = b"POST ", b"\r\n\r\n"
 # Who puts something new into every head fills this and gains nothing; the others are soon known again.
 MOST, LONGEST = 256, 1_024
-# Not kept for longer than a request takes.
+# Heads with one of these are not remembered.
 SECRETS = frozenset({b"authorization", b"cookie", b"proxy-authorization", b"x-api-key"})
 
 
@@ -35,10 +35,12 @@ class RequestHeads:
         return head if head is not None and end + head.length == len(received) else None
 
     def remember(self, received: bytes, head: Head) -> None:
-        """What the parser found at the beginning of these bytes. Only if they are one request and no more: if the body
-        that the head announces would begin elsewhere than after the first empty line, their lengths do not add up."""
+        """What the parser found at the beginning of these bytes. Only if they are one request and no more: it begins
+        with the first of them, so that the first empty line ends its head, and the body it announces is the rest."""
         end = received.find(END) + len(END)
-        if end + head.length != len(received) or end > LONGEST or not SECRETS.isdisjoint(head.headers):
+        if not received.startswith(METHOD) or end + head.length != len(received):
+            return
+        if end > LONGEST or not SECRETS.isdisjoint(head.headers):
             return
         if len(self._known) >= MOST:
             self._known.clear()

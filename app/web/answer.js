@@ -28,7 +28,7 @@ export function answerView(words, target, { gone, said }) {
   const waiting = waitingLine(words("answer.waiting"), words("stop"), () => {
     stop();
     last = undefined; // so that another model is asked about it
-    refuse(words("stopped"), "");
+    refuse(words("stopped"));
   });
   const call = callView(words);
   const root = element(
@@ -139,7 +139,7 @@ export function answerView(words, target, { gone, said }) {
     root.dataset.state = "refused";
     sure.textContent = title;
     reason.textContent = detail;
-    tell(`${title}. ${detail}`);
+    tell(detail ? `${title}. ${detail}` : title);
   }
 
   function told({ decode = 0, inference = 0 }, milliseconds) {

@@ -36,6 +36,7 @@ def test_head_is_known_with_a_body_of_its_length_and_no_other() -> None:
         b"POST a\r\n\r\n1234",  # not all of it
         b"POST a\r\n\r\n12345POST b\r\n\r\n",  # and another
         b"\r\n\r\nPOST a\r\n\r\n12345",  # empty lines before it
+        b"\r\n\r\nPOST ",  # and not all of it, so that their lengths add up
         b"POST a\r\n\r\n123456",
         b"POST a" + b" " * LONGEST + b"\r\n\r\n12345",
     ],

@@ -375,6 +375,7 @@ def test_an_older_answer_does_not_stand_there_when_a_picture_is_stopped(visit: V
     page.get_by_role("button", name="Sample: a two").click()
     page.get_by_role("button", name="Stop").click()
     expect(answer(page).locator(".sure")).to_have_text("Stopped.")
+    expect(page.locator("p.unseen[role=status]").filter(has_text=re.compile(r"^Stopped\.$"))).to_have_count(1)
     expect(answer(page).locator(".label")).to_be_hidden()
     page.unroute_all()
     page.get_by_label("Model", exact=True).select_option("mnist-lenet")
