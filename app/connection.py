@@ -453,8 +453,11 @@ class Connection(HttpToolsProtocol):
         self.transport.write(written(response, request_id, always, keep_alive))
 
     def on_response_complete(self) -> None:
-        """After an answer of the application, too, the connection waits as after all others."""
+        """After an answer of the application, too, the connection waits as after all others; that uvicorn listens again
+        ends no pause."""
         super().on_response_complete()
+        if self.pause_timer is not None and self.pause_timer.when() > self.loop.time():
+            self.flow.pause_reading()
         if self.timeout_keep_alive_task is not None:
             self._unset_keepalive_if_required()
             self._wait_idle()
