@@ -62,10 +62,11 @@ export function inside({ words, state, remember, memory }) {
   function begin() {
     work(async (signal) => {
       targets = targetsOf((await ask(get("models"), signal)).document);
+      const { subject } = targets.get(state.model) ?? {};
       for (const { name, input } of targets.values()) if (input !== "image") targets.delete(name);
       if (!targets.size) throw new Problem({ title: words("models.nothing"), detail: " " });
       choice.replaceChildren(...grouped(targets, words));
-      choice.value = initial(targets, state.model);
+      choice.value = initial(targets, state.model, subject);
       choice.disabled = false;
       look();
     });
@@ -122,10 +123,7 @@ export function inside({ words, state, remember, memory }) {
   }
 
   function counted(count) {
-    total.textContent = words("inside.total", {
-      layers: count,
-      parameters: parameters.toLocaleString(document.documentElement.lang),
-    });
+    total.textContent = words("inside.total", { layers: count, parameters: parameters.toLocaleString(document.documentElement.lang) });
   }
 
   /** One map of a layer, in the place that is given for it, unless it is closed before. */
@@ -183,12 +181,8 @@ function layersView(words, mapped, counted) {
   const body = element("tbody");
   const every = element("input", { type: "checkbox", onchange: () => fill() });
   const heads = ["maps", "layer", "shape", "parameters", "range", "zeros"];
-  const table = element(
-    "table",
-    {},
-    element("thead", {}, element("tr", {}, heads.map((name) => element("th", { scope: "col", class: name }, words(`inside.${name}`))))),
-    body,
-  );
+  const head = element("tr", {}, heads.map((name) => element("th", { scope: "col", class: name }, words(`inside.${name}`))));
+  const table = element("table", {}, element("thead", {}, head), body);
   const root = element("div", { class: "layers" }, table, element("label", { class: "hint" }, every, words("inside.all")));
   let shown = []; // {plain, row, close()} of each layer
   let learned = new Map();

@@ -61,6 +61,7 @@ export function lake({ words, state, remember }) {
   const top = element("div", { class: "top" }, element("h1", {}, words("lake.title")), element("div", { class: "segments" }, models));
   const beside = element("div", { class: "input" }, said, tools, bars, element("p", { class: "hint" }, words("lake.legend")), foot, call.root);
   const root = element("div", { class: "lake" }, top, line, refusal, element("div", { class: "work" }, ice, beside));
+  play.hidden = matchMedia("(prefers-reduced-motion: reduce)").matches;
   show({});
 
   /** Another walk, or another place on it. */
@@ -104,8 +105,7 @@ export function lake({ words, state, remember }) {
     said.textContent = words(step ? "lake.went" : "lake.from", { step, steps: steps.length, wanted: ways[wanted], went, on: words(`lake.${TILES[here]}`) });
     const { index, outputs } = table[here];
     bars.replaceChildren(...outputs.q_values.map((q, n) => bar(ways[n], Math.max(0, q), q.toFixed(4).replace("-0.0000", "0.0000"), n === index && "best")));
-    const written = { model: slippery && MODELS[1], from, seed: slippery && seed, step };
-    remember(Object.fromEntries(Object.entries(written).filter(([, value]) => value)));
+    remember({ model: slippery ? MODELS[1] : undefined, from: from || undefined, seed: (slippery && seed) || undefined, step: step || undefined });
   }
 
   function keyed(event, state) {

@@ -1,20 +1,13 @@
-// The frame of the page: words, theme, and the panel that the link names. A panel is a function in PANELS.
+// The frame of the page: words, theme, and the panel that the link names.
 
 import { Gone, back, door, keyed, load, unlock } from "./api.js";
 import { element, icon } from "./dom.js";
 
 /**
- * Name in links → the module that is loaded when the panel is first shown. Its function of the same name makes it: of
+ * As links name them: each is a module that is loaded when the panel is first shown. Its function of the same name makes it: of
  * `{words, state, remember, memory}`, `{root, close()}`.
  */
-const PANELS = {
-  recognise: () => load("recognise.js"),
-  inside: () => load("inside.js"),
-  points: () => load("points.js"),
-  gradients: () => load("gradients.js"),
-  lake: () => load("lake.js"),
-  news: () => load("news.js"),
-};
+const PANELS = ["recognise", "inside", "points", "gradients", "lake", "news"];
 const FIRST = "recognise";
 // Browsers let a link change a hundred times in half a minute.
 const WRITTEN_MS = 350;
@@ -35,7 +28,7 @@ let showing = new AbortController();
 /** `#recognise?model=mnist-cnn` → the panel's name and what it is to show. */
 function linked() {
   const [name, query] = location.hash.slice(1).split("?", 2);
-  return { name: Object.hasOwn(PANELS, name) ? name : FIRST, state: Object.fromEntries(new URLSearchParams(query)) };
+  return { name: PANELS.includes(name) ? name : FIRST, state: Object.fromEntries(new URLSearchParams(query)) };
 }
 
 function remember(name, state) {
@@ -83,7 +76,7 @@ async function show(language = root.lang) {
   showing.abort();
   const { signal } = (showing = new AbortController());
   const { name } = linked();
-  const loaded = await patiently(() => Promise.all([speak(language), PANELS[name]()]), signal);
+  const loaded = await patiently(() => Promise.all([speak(language), load(`${name}.js`)]), signal);
   if (signal.aborted) return false;
   write();
   const { state } = linked();
@@ -103,7 +96,7 @@ async function show(language = root.lang) {
   // Who came by the keyboard goes on from here; at first a browser knows best.
   if (within || (shown && shown !== name)) place.focus({ preventScroll: true });
   shown = name;
-  const links = Object.keys(PANELS).map((each) =>
+  const links = PANELS.map((each) =>
     element(
       "a",
       { href: address(each), "data-panel": each, "aria-current": each === name ? "page" : undefined },

@@ -24,12 +24,11 @@ export function targetsOf({ models, aliases }) {
   return new Map([...named, ...plain].map((target) => [target.name, target]));
 }
 
-/** What a select has at first: what the link names, else the usual one, else the first. */
-export function initial(targets, name) {
-  return [name, USUAL].find((each) => targets.has(each)) ?? targets.keys().next().value ?? "";
+/** What a select has at first: what the link names, what is best for its subject, the usual one, or the first. */
+export function initial(targets, name, subject) {
+  return [name, subject, USUAL].find((each) => targets.has(each)) ?? targets.keys().next().value ?? "";
 }
 
-/** Them as what a select offers. */
 export function grouped(targets, words) {
   const said = ({ name, subject, alias }) => (alias ? words("models.best", { subject: words.subject(subject) }) : name);
   const option = (target) => element("option", { value: target.name }, said(target));

@@ -559,31 +559,63 @@ def test_full_worker_logs_refusals_if_requests_are_logged(server: Server, caplog
     assert vars(record)["fields"]["status"] == 429
 
 
-def test_work_that_is_cancelled_is_answered_and_the_connection_closed(
-    server: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As it is when the server stops and waits no longer."""
-    monkeypatch.setattr("app.scheduler.INLINE_SECONDS", 0.0)
+@contextmanager
+def busy(server: Server) -> Iterator[None]:
+    """No slot is free."""
     held, scheduler = threading.Event(), server.service.scheduler
     for _ in range(scheduler.slots):
         scheduler._inference.submit(held.wait, PATIENCE)
     scheduler._free_slots -= scheduler.slots
     try:
-        with server.connect() as caller:
-            caller.sendall(request())
-            until(lambda: scheduler._queues)
-            [queue] = scheduler._queues.values()
-            loop = next(iter(server.uvicorn.server_state.connections)).loop
-            loop.call_soon_threadsafe(queue.jobs[0].future.cancel)
-            answer = Answer(caller)
-            assert (answer.status, answer.headers["connection"]) == (500, "close")
-            assert caller.recv(1) == b""
+        yield
     finally:
         scheduler._free_slots += scheduler.slots
         held.set()
 
+
+def test_work_that_is_cancelled_is_answered_and_the_connection_closed(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As it is when the server stops and waits no longer."""
+    monkeypatch.setattr("app.scheduler.INLINE_SECONDS", 0.0)
+    scheduler = server.service.scheduler
+    with busy(server), server.connect() as caller:
+        caller.sendall(request())
+        until(lambda: scheduler._queues)
+        [queue] = scheduler._queues.values()
+        loop = next(iter(server.uvicorn.server_state.connections)).loop
+        loop.call_soon_threadsafe(queue.jobs[0].future.cancel)
+        answer = Answer(caller)
+        assert (answer.status, answer.headers["connection"]) == (500, "close")
+        assert caller.recv(1) == b""
+
     assert server.ask(request()).label() == "7"
     assert scheduler.admitted == 0
+
+
+PATIENT = {
+    "header": request(SEVEN, "/predict/mnist-dnn", b"image/png", b"X-Request-Timeout-Ms: 50"),
+    "parameter": request(
+        json.dumps(json.loads(INFER) | {"parameters": {"timeout": 50_000}}).encode(),  # microseconds
+        "/v2/models/mnist-dnn/infer",
+        b"application/json",
+    ),
+}
+
+
+@pytest.mark.parametrize("asked", PATIENT.values(), ids=PATIENT)
+def test_time_that_is_over_in_the_queue_is_told(server: Server, monkeypatch: pytest.MonkeyPatch, asked: bytes) -> None:
+    monkeypatch.setattr("app.scheduler.INLINE_SECONDS", 0.0)
+    metrics = server.service.worker.model("mnist-dnn", "1")
+    place = metrics.start + MODEL_FIELDS["deadline"].start
+    before = metrics.memory[place]
+    with busy(server):
+        answer = server.ask(asked)
+
+    assert answer.status == 504
+    assert b"time that the caller allows was over" in answer.body
+    assert metrics.memory[place] == before + 1
+    assert server.service.scheduler.admitted == 0
 
 
 def test_both_ways_count_the_same(server: Server, general: Server) -> None:

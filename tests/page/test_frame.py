@@ -76,8 +76,11 @@ def test_a_phone_shows_board_and_answer_together_and_needs_no_sideways_scroll(vi
     assert page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
     expect(page.locator(".sheet")).to_be_in_viewport(ratio=1)
     expect(answer(page).locator(".head")).to_be_in_viewport(ratio=0.9)
+    assert violations(page) == []
     camera = page.get_by_label("Photograph")
     assert camera.get_attribute("capture") == "environment"
+    camera.set_input_files(SAMPLES / "two.png")
+    expect_label(page, "2")
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

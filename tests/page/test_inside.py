@@ -245,6 +245,14 @@ def test_axe_finds_nothing_and_a_picture_is_taken(visit: Visit, screenshots: Pat
     page.screenshot(path=screenshots / f"inside-{theme}.png", full_page=True)
 
 
+def test_of_a_model_that_takes_photographs_its_subject_stays(visit: Visit) -> None:
+    """Inside looks into models of small gray pictures alone."""
+    page = visit.open("#inside?model=clothing-photos")
+
+    expect(page.get_by_text("It answers Ankle boot.")).to_be_visible()
+    expect(page.get_by_label("Model", exact=True)).to_have_value("clothing")
+
+
 def test_a_phone_needs_no_sideways_scroll(visit: Visit) -> None:
     page = visit.open("#inside?model=fashion-cnn", viewport=PHONE, touch=True)
     expect(page.get_by_text("It answers Ankle boot.")).to_be_visible()

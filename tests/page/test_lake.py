@@ -266,6 +266,17 @@ def test_axe_finds_nothing_and_a_picture_is_taken(visit: Visit, screenshots: Pat
     page.screenshot(path=screenshots / f"lake-{theme}.png", full_page=True)
 
 
+def test_nothing_walks_by_itself_where_motion_is_not_wanted(visit: Visit) -> None:
+    page = visit.browser.new_context(locale="en-GB", reduced_motion="reduce").new_page()
+    page.goto(f"{visit.server.url}/#lake")
+    expect(page.locator(READY).first).to_be_visible()
+
+    expect(page.get_by_role("button", name="Walk")).to_be_hidden()
+    page.get_by_role("slider").press("ArrowRight")
+    expect(page.get_by_role("slider")).to_have_value("1")
+    page.context.close()
+
+
 def test_a_phone_needs_no_sideways_scroll_and_korean_is_spoken(visit: Visit, screenshots: Path) -> None:
     page = visit.open("#lake?step=2", ready=READY, viewport=PHONE, touch=True, language="ko-KR")
 

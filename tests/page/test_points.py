@@ -147,6 +147,24 @@ def test_where_it_comes_to_rest_is_scikit_learns_and_clusters_differ_in_colour_a
     assert len({each.split(",", 1)[1] for each in looks}) == 3
 
 
+def test_each_point_looks_as_its_own_cluster(visit: Visit) -> None:
+    """As many left as right, so that their number would not tell."""
+    places = [(x + n, 20) for n in range(6) for x in (5, 40)]
+    link = ".".join(str(value) for place in places for value in place)
+    page = visit.open(f"#points?k=2&points={link}", ready=".centre")
+    spots = board(page).locator(".spot:not(.centre)")
+    fills = spots.evaluate_all("all => all.map(each => getComputedStyle(each).fill)")
+    middle = float(np.mean([x for x, _ in marks(page)]))
+    left, right = (
+        {fill for fill, (x, _) in zip(fills, marks(page), strict=True) if (x < middle) is here}
+        for here in (True, False)
+    )
+
+    assert len(fills) == len(places)
+    assert len(left) == len(right) == 1
+    assert left != right
+
+
 def test_points_are_placed_moved_and_taken_away(visit: Visit) -> None:
     page = visit.open("#points?points=&k=2", ready="svg.plane")
     expect(told(page)).to_have_text("Place 2 points or more.")
