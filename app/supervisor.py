@@ -1,4 +1,4 @@
-"""Keeps workers alive: forks them around one listening socket, replaces one that dies, stops all when it is told to.
+"""Keeps workers alive: forks them around their listening sockets, replaces one that dies, stops all when it is told to.
 
 Knows nothing of what a worker does; it is given a function.
 """

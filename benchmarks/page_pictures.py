@@ -1,4 +1,4 @@
-"""The pictures of the page in docs/, taken in a browser from a service that this starts.
+"""The pictures of the page and of Swagger UI in docs/, taken in a browser from a service that this starts.
 
 python -m benchmarks.page_pictures
 """
@@ -9,14 +9,16 @@ import tempfile
 from pathlib import Path
 
 from PIL import Image
-from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
+from playwright.sync_api import Browser, FloatRect, Page, ViewportSize, sync_playwright
 
+from tests.conftest import SAMPLES
 from tests.page.hand import draw
 from tests.served import Server
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 VIEW: ViewportSize = {"width": 1280, "height": 860}
 SETTLED_MS = 1_500  # until answers have come and what moves stands still
+TRIED_HEIGHT = 1_055  # from the file to the end of the answer
 # By rows, light and dark in turn.
 PANELS = (
     "inside?model=mnist-cnn&sample=two.png",
@@ -39,6 +41,7 @@ def main() -> None:
             with sync_playwright() as playwright:
                 browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
                 keep(drawn(browser, server.url), DOCS / "page.png")
+                keep(tried_out(browser, server.url), DOCS / "swagger-ui.png")
                 keep(montage([panel(browser, server.url, *each) for each in enumerate(PANELS)]), DOCS / "panels.png")
         finally:
             server.stop()
@@ -58,6 +61,26 @@ def drawn(browser: Browser, url: str) -> Image.Image:
     page.get_by_role("button", name="Pixels").click()
     page.wait_for_timeout(SETTLED_MS)
     return picture_of(page)
+
+
+def tried_out(browser: Browser, url: str) -> Image.Image:
+    """A photograph of a digit through "Try it out", from the file to the answer."""
+    page = opened(browser, f"{url}/docs", "light")
+    operation = page.locator("#operations-predict-predict_images_predict__model__post")
+    operation.locator(".opblock-summary").click()
+    operation.get_by_role("button", name="Try it out").click()
+    operation.locator("input[type=file]").first.set_input_files(SAMPLES / "three-on-paper.jpg")
+    operation.get_by_role("button", name="Execute").click()
+    operation.locator(".live-responses-table").wait_for()
+    page.wait_for_timeout(SETTLED_MS)
+    box = operation.bounding_box()
+    request = operation.locator(".opblock-section-request-body").bounding_box()
+    assert box is not None and request is not None
+    top = request["y"] + page.evaluate("scrollY")  # boxes are of the window, the picture is of the page
+    clip: FloatRect = {"x": box["x"], "y": top, "width": box["width"], "height": TRIED_HEIGHT}
+    taken = Image.open(io.BytesIO(page.screenshot(full_page=True, clip=clip)))
+    page.close()
+    return taken.convert("RGB")
 
 
 def panel(browser: Browser, url: str, number: int, link: str) -> Image.Image:
