@@ -10,11 +10,11 @@ import math
 import select
 import time
 from collections.abc import Coroutine
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any
 
 from uvicorn import Config
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from app.backpressure import Backpressure
@@ -24,9 +24,9 @@ from app.guard import CHECKED, Guard
 from app.logs import ACCESS
 from app.open_inference import Reply
 from app.problems import Rendered, is_expected, rendered
+from app.raw_response import refusal_when_full, written
 from app.request_heads import Head, RequestHeads
 from app.routes.hot_path import Asked, Headers, answer, found, is_allowed, is_short, what_is_asked
-from app.scheduler import Scheduler
 from app.service import Service
 
 # So long the rest of a body may take. Then the application waits for it, and knows what to say if it never comes.
@@ -47,10 +47,6 @@ LINGER_SECONDS = 30.0
 # What says how long the pieces of a body are, and what follows them (trailers), is kept by the parser or by nobody. It
 # may be so many bytes, and so many times the body.
 MAX_FRAMING_BYTES, FRAMING = 262_144, 8
-# Stands for a byte of a request's id where nothing else has it.
-PLACEHOLDER = b"#"
-
-RawHeaders = tuple[tuple[bytes, bytes], ...]
 
 
 class Exchange:
@@ -85,30 +81,6 @@ class Exchange:
         self.left = asyncio.Event()
         if not self.disconnected:
             await self.left.wait()
-
-
-def written(response: Rendered, request_id: bytes, always: RawHeaders, keep_alive: bool) -> bytes:
-    status, headers, body = response
-    lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()]).encode("latin-1")
-    end = b"" if keep_alive else b"connection: close\r\n"
-    return b"%b%b%bcontent-length: %d\r\n%b: %b\r\n%b\r\n%b" % (
-        *(STATUS_LINE[status], _lines(always), lines),
-        *(len(body), HEADER, request_id, end, body),
-    )
-
-
-@lru_cache(maxsize=8)
-def _lines(headers: RawHeaders) -> bytes:
-    """Others every second, when the date is."""
-    return b"".join([b"%b: %b\r\n" % header for header in headers])
-
-
-@lru_cache(maxsize=64)
-def when_full(scheduler: Scheduler, _retry_seconds: int, path: str, id_length: int, always: RawHeaders) -> bytes:
-    """The refusal by a worker that is full, with as many PLACEHOLDERs as the request's id has bytes where that goes."""
-    placeholder = PLACEHOLDER * id_length
-    scope = {"request_id": placeholder.decode(), "method": "POST", "path": path}
-    return written(rendered(scheduler.refusal_when_full(), scope), placeholder, always, True)
 
 
 class Connection(HttpToolsProtocol):
@@ -211,9 +183,7 @@ class Connection(HttpToolsProtocol):
         service.worker.response(Overloaded.status)
         request_id = self.request_ids.choose(head.headers.get(HEADER))
         always = (*self.server_state.default_headers, *ALWAYS)
-        scheduler = service.scheduler
-        refusal = when_full(scheduler, scheduler.retry_seconds, head.asked.path, len(request_id), always)
-        self.transport.write(refusal.replace(PLACEHOLDER * len(request_id), request_id))
+        self.transport.write(refusal_when_full(service.scheduler, head.asked.path, request_id, always))
         self._be_idle()
         return True
 

@@ -36,7 +36,7 @@ FLOORS = [
     {"table", "openapi"},
     {"documentation"},
     {"routes"},
-    {"request_heads", "backpressure"},
+    {"request_heads", "backpressure", "raw_response"},
     {"main", "supervisor", "connection"},
     {"worker"},
     {"server"},
